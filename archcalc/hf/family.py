@@ -40,6 +40,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     - `tensors_of`: the map of a config's tensors, if their names depend on the config.
     - `class_heads`: fields that replace the template's in the type's other classes, by kind (`upstream.classes`).
     - `runs_all_experts`: the class runs every expert for every token, with a weight of 0 for those not chosen.
+    - `runs_pooler`: the class runs a pooler that its logits do not depend on.
     - `class_tensors`: the tensors that only classes of a kind have, or that have another name in them.
     """
 
@@ -60,6 +61,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
     runs_all_experts: bool = False
+    runs_pooler: bool = False
 
     def form(self, data: Mapping[str, Any]) -> Family:
         """Return the row that reads a config, one of the forms or this one, with the config's own tensors."""

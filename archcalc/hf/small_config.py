@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError
 from archcalc.hf import upstream
+from archcalc.hf.lens import names
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
@@ -38,6 +39,8 @@ _OTHER_VALUES = {
     "n_group": 4,
     "topk_group": 2,
     "first_k_dense_replace": 1,
+    # None without weights, since FLOPs depend on the tokens that choose these.
+    "zero_expert_num": 0,
     # Latent attention.
     "q_lora_rank": 20,
     "kv_lora_rank": 28,
@@ -88,6 +91,7 @@ def small_config(family: Family) -> dict[str, Any]:
     if "kv_lora_rank" in sizes:  # Latent attention has a key for each head, and other names for widths.
         sizes = {name: value for name, value in sizes.items() if name not in ("num_key_value_heads", "head_dim")}
         sizes |= {name: HEADS for name in ("num_key_value_heads",) if name in defaults}
+        sizes |= {name: SMALL["qk_rope_head_dim"] for name in ("head_dim",) if name in names(family.template)}
     if "attention_types" in defaults:  # By default this key lists every layer.
         sizes = {name: value for name, value in sizes.items() if value != LAYERS}
     config = complete_config(family) | sizes | _nested_sizes(defaults)

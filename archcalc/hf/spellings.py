@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -42,9 +42,11 @@ class Spelling(msgspec.Struct, frozen=True):
             stored = re.sub(pattern, name, stored)
         return stored
 
-    def rows(self, tensors: TensorMap, stored: Container[str]) -> TensorMap:
-        """Return the map for these `stored` names (the class's): with fused entries if the file has fused tensors."""
-        fused = tuple(row for row in self.fused if row.name.replace("{i}", "0") in stored)
+    def rows(self, tensors: TensorMap, stored: Collection[str]) -> TensorMap:
+        """Return the map for these `stored` names (the class's): with the fused entries that some layer has."""
+        patterns = [re.compile(re.escape(row.name).replace(r"\{i\}", r"\d+")) for row in self.fused]
+        matches = zip(self.fused, patterns, strict=True)
+        fused = tuple(row for row, pattern in matches if any(map(pattern.fullmatch, stored)))
         return msgspec.structs.replace(tensors, entries=(*fused, *tensors.entries)) if fused else tensors
 
     def unused_reason(self, name: str) -> str | None:

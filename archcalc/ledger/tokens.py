@@ -6,10 +6,12 @@ window; `near(window)` and `source_near(window)` are the pairs of a bidirectiona
 those of one whose queries select n keys each. `chunked(n)`, `chunk_near(n)` and `source_chunk_near(n)` are the pairs of
 layers, causal or bidirectional, whose queries attend to their own chunk of n tokens. `chunks(n)` are the chunks of n
 tokens that a linear attention computes, the last one padded: none in a step of one token after others.
-`later_chunks(n)` leaves out the first. `convolved(width)` are the positions that a causal convolution of this width
-computes: its padding too, which only the pass that begins a text has. `nearest(n)` and `source_nearest(n)` are the rows
-of a table of n distances that a bidirectional layer needs. `source_new` is the number of source tokens while they are
-read, then 0; `source_passes` is 1 while they are read, then 0.
+`later_chunks(n)` leaves out the first, `later_tokens(n)` are the tokens that are not in the first one, and
+`block_pairs(n)` the pairs of a query and a key within each chunk, where the last one is shorter instead of padded.
+`convolved(width)` are the positions that a causal convolution of this width computes: its padding too, which only the
+pass that begins a text has. `nearest(n)` and `source_nearest(n)` are the rows of a table of n distances that a
+bidirectional layer needs. `source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1
+while they are read, then 0.
 """
 
 from __future__ import annotations
@@ -114,6 +116,16 @@ def later_chunks(size: Poly) -> Poly:
     return _symbol("later_chunks", size)
 
 
+def later_tokens(size: Poly) -> Poly:
+    """Return the number of tokens that are not in the first chunk."""
+    return _symbol("later_tokens", size)
+
+
+def block_pairs(size: Poly) -> Poly:
+    """Return the pairs of tokens in the same chunk, the last one shorter; one token after others has none."""
+    return _symbol("block_pairs", size)
+
+
 def minimum(a: Any, b: Any) -> Any:
     """Return the smaller of two numbers, or of two arrays elementwise."""
     return (a + b - abs(a - b)) // 2
@@ -154,6 +166,10 @@ def _later_chunks(work: Mapping[str, Any], size: Any) -> Any:
     return n_chunks - minimum(n_chunks, 1)
 
 
+def _block_pairs(work: Mapping[str, Any], size: Any) -> Any:
+    return _chunk_near(work["seq"], size) * minimum(1, work["seq"] - 1 + work["source_passes"])
+
+
 def _near(n: Any, window: Any) -> Any:
     """Each of n tokens attends to itself and to window − 1 others on either side."""
     side = minimum(n, window)
@@ -183,6 +199,8 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "convolved": _convolved,
     "chunks": _chunks,
     "later_chunks": _later_chunks,
+    "later_tokens": lambda work, size: work["seq"] - minimum(work["seq"], size),
+    "block_pairs": _block_pairs,
     "near": lambda work, window: _near(work["seq"], window),
     "source_near": lambda work, window: _near(work["source_new"], window),
     "nearest": lambda work, n_distances: minimum(work["seq"], n_distances),

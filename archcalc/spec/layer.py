@@ -29,7 +29,9 @@ class Arm(Part, frozen=True, kw_only=True):
 
     `reads` is the input of keys and values: the layer's stream, or the states of the source stack. `shared`: they are
     those of the same arm of an earlier layer, which the layer's `shares` names. An arm that reads nothing is stored but
-    never computed, such as cross-attention in a decoder without encoder (BartForCausalLM).
+    never computed, such as cross-attention in a decoder without encoder (BartForCausalLM). `input_of` names an earlier
+    branch of the layer by its first arm: the part's input is what the arms of that branch read, while its output joins
+    its own branch (the shortcut of LongCat-Flash's experts).
     """
 
     name: Name
@@ -40,14 +42,16 @@ class Arm(Part, frozen=True, kw_only=True):
     reads: Reads = "stream"
     in_scale: Positive = 1.0
     scale: Positive = 1.0
+    input_of: Name | None = None
 
 
 class Branch(Part, frozen=True, kw_only=True):
     """One residual branch: norm_after(skip·x + scale·norm_out(Σ arms(norm_in(x)))). All norms are optional.
 
-    With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM). Where the stack has
-    several streams (`AltUp`), a branch that joins `later_streams` comes after the others, reads the corrected active
-    stream, and is added to all streams but the first.
+    With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM). With
+    `arms_read: layer_input` the arms, or norm_in, read the stream before the layer (DeBERTa-v2's convolution). Where
+    the stack has several streams (`AltUp`), a branch that joins `later_streams` comes after the others, reads the
+    corrected active stream, and is added to all streams but the first.
     """
 
     arms: Annotated[tuple[Arm, ...], msgspec.Meta(min_length=1, max_length=10)]
@@ -57,6 +61,7 @@ class Branch(Part, frozen=True, kw_only=True):
     scale: Positive = 1.0
     skip: Positive = 1.0
     skip_reads: Skip = "stream"
+    arms_read: Literal["stream", "layer_input"] = "stream"
     joins: Joins = "stream"
 
 

@@ -86,7 +86,10 @@ BASE = {"model_type": "llama"} | LLAMA
             {"model_type": "deberta", "relative_attention": True, "pos_att_type": "c2p|p2p"},
             "pos_att_type: found 'c2p|p2p'; allowed: c2p and p2c, each once",
         ),
-        ({"model_type": "deberta-v2", "conv_kernel_size": 3}, "conv_kernel_size: found 3; allowed: 0"),
+        (
+            {"model_type": "deberta-v2", "conv_kernel_size": 4},
+            "conv_kernel_size: found 4; allowed: 0, or an odd number",
+        ),
         ({"model_type": "deberta", "embedding_size": 5}, "embedding_size: found 5; allowed: null or 768"),
         (
             {"model_type": "gemma4_unified_text", "num_kv_shared_layers": 4},

@@ -95,7 +95,8 @@ class ProportionalRope(ConfigLens, msgspec.Struct, frozen=True):
     """The rotary position of full layers: by default, only a part of the pairs rotates."""
 
     rope: RopeLens
-    width: LayerSize
+    width: ConfigLens
+    share: float = 0.25
 
     def names(self) -> Iterator[str]:
         """Yield the keys of the rotation and of the width."""
@@ -104,7 +105,9 @@ class ProportionalRope(ConfigLens, msgspec.Struct, frozen=True):
     def read(self, config: Config) -> Any:
         """Return the position."""
         stated = config.data.get("rope_parameters")
-        parameters: Mapping[str, Any] = self.rope.parameters(config).data if stated else DEFAULT
+        parameters: Mapping[str, Any] = (
+            self.rope.parameters(config).data if stated else DEFAULT | {"partial_rotary_factor": self.share}
+        )
         if parameters.get("rope_type") != "proportional":
             return self.rope.read(config)
         share, width = parameters.get("partial_rotary_factor", 1.0), self.width.read(config)
@@ -135,7 +138,7 @@ class ProportionalRope(ConfigLens, msgspec.Struct, frozen=True):
         draft["rope_parameters"] = {**others, self.rope.layer_kind: parameters}
 
 
-DEFAULT: dict[str, Any] = {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1_000_000.0}
+DEFAULT: dict[str, Any] = {"rope_type": "proportional", "rope_theta": 1_000_000.0}
 WIDTHS = {
     "sliding": LayerSize("sliding", size("head_dim", 256)),
     "global": LayerSize("global", size("head_dim", 256), Key("global_head_dim", SIZE, 512)),

@@ -676,7 +676,7 @@ ERNIE_MOE = decoder(
         LLAMA_DENSE,
         LLAMA_EXPERTS,
         SHARED_EXPERTS,
-        replace(CORRECTION, name="model.layers.{i}.mlp.gate.moe_statics.e_score_correction_bias", as_row=True),
+        replace(CORRECTION, name="model.layers.{i}.mlp.gate.moe_statics.e_score_correction_bias", unit_axes=(0,)),
     ),
     spelling=replace(
         TIED_EXPERTS,
