@@ -50,6 +50,18 @@ _OTHER_VALUES = {
     # Linear attention: of equal widths, since transformers saves OLMo Hybrid's joined convolution in equal parts.
     "linear_key_head_dim": 10,
     "linear_value_head_dim": 10,
+    # State spaces: heads together as wide as `expand` says.
+    "expand": 1,
+    "mamba_n_heads": 4,
+    "mamba_num_heads": 4,
+    "mamba_head_dim": 8,
+    "mamba_d_ssm": 32,
+    "n_groups": 2,
+    "ssm_state_size": 8,
+    "mamba_d_state": 8,
+    "mamba_chunk_size": 4,
+    "moe_shared_expert_intermediate_size": 24,
+    "shared_intermediate_size": 24,
     # Indexers and chunks.
     "index_n_heads": 12,
     "index_head_dim": 10,
