@@ -780,7 +780,14 @@ def with_per_layer(draw: st.DrawFn, stack: Stack) -> Stack:
         return structs.replace(layer, branches=(*layer.branches, branch)) if layer.branches else layer
 
     runs = tuple(structs.replace(run, pattern=tuple(map(changed, run.pattern))) for run in stack.runs)
-    return stack if runs == stack.runs else structs.replace(stack, runs=runs, per_layer=part, n_mtp=0)
+    n_counted = sum(run.count or 0 for run in stack.runs)
+    counts = [run.count or stack.n_layers - n_counted for run in stack.runs]
+    used = [layer for run, count in zip(stack.runs, counts, strict=True) for layer in run.pattern[:count]]
+    return (
+        stack
+        if not any(layer.branches for layer in used)
+        else structs.replace(stack, runs=runs, per_layer=part, n_mtp=0)
+    )
 
 
 def _named(found: list[Run]) -> tuple[Run, ...]:
