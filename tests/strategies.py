@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from archcalc.spec import Spec
-from archcalc.spec.about import About, Provenance
+from archcalc.spec.about import About, Provenance, StoredMtp
 from archcalc.spec.activation import ClampedSwish
 from archcalc.spec.attention import (
     AnyAttention,
@@ -79,6 +79,7 @@ from archcalc.spec.position import (
     YarnScaling,
 )
 from archcalc.spec.resolve import resolve
+from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
 
 # Mostly primes, so that confusing two sizes changes every count.
 SIZES = st.sampled_from((3, 5, 7, 2, 11, 13, 4, 6, 1, 12))
@@ -437,9 +438,36 @@ def mixtures(draw: st.DrawFn) -> MoE:
 FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures()
 
 
+GLOBAL_WINDOWS = st.builds(GlobalWindow, window=st.integers(1, 5), n_global=st.sampled_from((0, 1, 2, 30)))
+RANDOM_BLOCKS = st.builds(RandomBlocks, n_block=st.sampled_from((1, 2)), n_random=st.sampled_from((0, 1, 3)))
+
+
+@cache
+def block_summaries(place: Place, n_heads: int) -> st.SearchStrategy[BlockSummaries]:
+    """Draw a pattern with summaries; those with a bias share the stack's tables, so they have its blocks."""
+    bias, pattern = place.table[1], {"window": st.integers(1, 5), "norm": st.sampled_from((None, *_NORMS))}
+    found = st.builds(BlockSummaries, n_block=st.sampled_from((2, 3, 30)), **pattern)
+    if n_heads != place.table[0] or bias.shared != "stack":
+        return found
+    return found | st.builds(BlockSummaries, n_block=st.just(2), position=st.just(bias), **pattern)
+
+
+@st.composite
+def sparse_attentions(draw: st.DrawFn, place: Place = Place()) -> SparseAttention:
+    n_heads = draw(st.sampled_from((1, 2, 3, 6)))
+    return SparseAttention(
+        n_heads=n_heads,
+        d_head=draw(SIZES),
+        pattern=draw(GLOBAL_WINDOWS | RANDOM_BLOCKS | block_summaries(place, n_heads)),
+        scale=draw(OPTIONAL_SCALES),
+        **draw(flags("q_bias", "k_bias", "v_bias", "out_bias")),
+    )
+
+
 @cache
 def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
-    return attentions(place) | latent_attentions()
+    found = attentions(place) | latent_attentions()
+    return found if place.is_decoder else found | sparse_attentions(place)
 
 
 SHORT_CONVS = st.builds(ShortConv, d_conv=st.sampled_from((3, 2, 4, 1)), bias=st.booleans())
@@ -877,6 +905,7 @@ CLAIMS = st.builds(
     verdict=st.sampled_from(("holds", "truncates", "differs")),
 )
 PROVENANCES = st.sampled_from((Provenance(), Provenance(ignored=("use_mrope",)), Provenance(assumed=("the head",))))
+STORED_MTP = st.sampled_from((StoredMtp(n_modules=1), StoredMtp(n_modules=2, has_tables=True)))
 ABOUTS = st.builds(
     About,
     title=st.sampled_from(("", "A model")),
@@ -884,6 +913,7 @@ ABOUTS = st.builds(
     note=st.sampled_from(("", "a note")),
     claims=optional(CLAIMS).map(lambda claim: () if claim is None else (claim,)),
     provenance=PROVENANCES,
+    stored_mtp=optional(STORED_MTP),
 )
 FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 
@@ -1009,6 +1039,7 @@ ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
 
 PARTS: dict[type[Part], st.SearchStrategy] = {
+    StoredMtp: STORED_MTP,
     LayerNorm: LAYER_NORMS,
     RMSNorm: RMS_NORMS,
     QkNorm: QK_NORMS,
@@ -1029,6 +1060,10 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Disentangled: DISENTANGLED,
     Attention: attentions(),
     LatentAttention: latent_attentions(),
+    SparseAttention: sparse_attentions(),
+    GlobalWindow: GLOBAL_WINDOWS,
+    BlockSummaries: block_summaries(Place(), 3),
+    RandomBlocks: RANDOM_BLOCKS,
     ShortConv: SHORT_CONVS,
     SpanConv: SPAN_CONVS,
     GatedDelta: gated_deltas(),

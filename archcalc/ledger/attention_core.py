@@ -25,6 +25,23 @@ class RelativeTensors(msgspec.Struct, frozen=True):
     queries: Tensor | None
 
 
+class GlobalTensors(msgspec.Struct, frozen=True):
+    """Queries of global tokens [n_heads, tokens, width], and the keys and values that they read."""
+
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+class SparsePattern(msgspec.Struct, frozen=True):
+    """The keys that each query reads: their mask, the attended pairs, summaries among the keys, global tokens."""
+
+    mask: Tensor
+    pairs: Poly
+    n_summaries: Poly | None = None
+    global_tensors: GlobalTensors | None = None
+
+
 class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one attention that its core depends on.
 
@@ -32,7 +49,7 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     mask. `bias_table` is a learned bias of this layer alone. `has_own_value_width`: values are not as wide as keys.
     `is_copy_free`: several layers share the keys and values, and each query head has its own key head, so that no copy
     is made. `n_selected` keys are selected for each query; `selection` is the mask of the others. `relative`
-    are relative positions as keys and queries.
+    are relative positions as keys and queries, `pattern` are the keys that each query reads, if those are not a window.
     """
 
     n_heads: Poly
@@ -51,6 +68,15 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     n_selected: Poly | None = None
     selection: Tensor | None = None
     relative: RelativeTensors | None = None
+    pattern: SparsePattern | None = None
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Return the tensors that a checkpointed core reads besides queries, keys and values."""
+        relative = (self.relative.keys, self.relative.queries) if self.relative else ()
+        rows = self.pattern.global_tensors if self.pattern else None
+        found = (*relative, *((rows.queries, rows.keys, rows.values) if rows else ()))
+        return tuple(tensor for tensor in found if tensor is not None)
 
 
 Core = Callable[[CoreOptions, Tensor, Tensor, Tensor, ForwardContext], Forward[Tensor]]
@@ -62,20 +88,19 @@ def core(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCont
         k, v = _with_prompt(k, ctx.n_prompt), _with_prompt(v, ctx.n_prompt)
     output = KERNELS[kernel(options, ctx)](options, q, k, v, ctx)
     if ctx.execution.recompute == "selective":
-        relative = (options.relative.keys, options.relative.queries) if options.relative else ()
-        inputs = (q, k, v, *(heads for heads in relative if heads is not None))
-        output = checkpoint("core", "attention", output, inputs)
+        output = checkpoint("core", "attention", output, (q, k, v, *options.inputs))
     return (yield from output)
 
 
 def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
     """Return the requested kernel, or its replacement if it does not support this attention.
 
-    PyTorch's fused attention has no softcap and no sinks, and would copy a learned bias for every layer. Flash kernels
-    take no mask of selected keys; the CPU's has no dropout and needs values as wide as keys.
+    PyTorch's fused attention has no softcap, no sinks and no sparse patterns, and would copy a learned bias for every
+    layer. Flash kernels take no mask of selected keys; the CPU's has no dropout and needs values as wide as keys.
     """
     requested = ctx.execution.attention
-    if requested == "eager" or options.softcap or options.sinks or options.bias is RelativeBias or options.relative:
+    is_biased = options.bias is RelativeBias or options.relative
+    if requested == "eager" or options.softcap or options.sinks or is_biased or options.pattern:
         return "eager"
     if options.selection is not None and requested == "flash":
         return "math"
@@ -98,8 +123,12 @@ def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
         yield Save("relative_bias", buckets, "position")
     if options.relative:
         yield from _relative_scores(options, options.relative, q, k, ctx)
-    if options.selection is not None:
-        yield Save("mask", options.selection, "attention")
+    if options.pattern is not None and options.pattern.global_tensors is not None:
+        rows = options.pattern.global_tensors
+        yield from save("global_scores", "attention", rows.queries, rows.keys)
+        yield _global_product("global_scores", options, options.width, rows, ctx)
+    if (mask := options.pattern.mask if options.pattern else options.selection) is not None:
+        yield Save("mask", mask, "attention")
     elif ctx.span.is_causal or options.window:
         key = ("mask", ctx.span, options.n_window, options.is_chunked)
         yield Save("mask", ctx.position_tensor(key, lambda: _mask(options, ctx, "bool")), "attention")
@@ -176,7 +205,16 @@ def _weighted_values(options: CoreOptions, weights: Tensor, v: Tensor, ctx: Forw
     weights = yield from dropout(weights, ctx.dropout.attention, ctx, "attention", "softmax")
     yield from save("values", "attention", weights, _per_query_head(v, options, options.v_width, ctx))
     yield _product("values", options, options.v_width, ctx)
+    if options.pattern is not None and options.pattern.global_tensors is not None:
+        rows = options.pattern.global_tensors
+        yield from save("global_values", "attention", weights, rows.values)
+        yield _global_product("global_values", options, options.v_width, rows, ctx)
     return _result(options, ctx)
+
+
+def _global_product(name: str, options: CoreOptions, width: Poly, rows: GlobalTensors, ctx: ForwardContext) -> Matmul:
+    """Return one of the products of global tokens with all keys."""
+    return Matmul(name, (BATCH, options.n_heads, rows.queries.axes[2], _n_keys(options, ctx), width), "attention")
 
 
 def _product(name: str, options: CoreOptions, width: Poly, ctx: ForwardContext) -> Matmul:
@@ -189,6 +227,8 @@ def _product(name: str, options: CoreOptions, width: Poly, ctx: ForwardContext) 
 
 def _pairs(options: CoreOptions, ctx: ForwardContext) -> Poly:
     """Return the attended pairs."""
+    if options.pattern is not None:
+        return options.pattern.pairs
     if options.n_selected is not None:
         return ctx.span.selected_pairs(options.n_selected)
     if options.is_chunked and options.window is not None:
@@ -201,8 +241,10 @@ def _score_axes(options: CoreOptions, ctx: ForwardContext) -> tuple[Poly, ...]:
 
 
 def _n_keys(options: CoreOptions, ctx: ForwardContext) -> Poly:
-    """Return the keys that scores are computed for, those of prompts included."""
+    """Return the keys that scores are computed for, those of prompts and of summaries included."""
     keys = ctx.span.keys(options.window)
+    if options.pattern is not None and options.pattern.n_summaries is not None:
+        keys += options.pattern.n_summaries
     return keys if ctx.n_prompt is None else keys + ctx.n_prompt
 
 

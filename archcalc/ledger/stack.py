@@ -23,6 +23,7 @@ from archcalc.spec.groups import Group, borrowing_arms, groups, lender_index, le
 from archcalc.spec.layer import Stack
 from archcalc.spec.model import OWN_SIZES, ModelStack, Spec
 from archcalc.spec.prompts import prompted
+from archcalc.spec.sparse import summary_bias
 
 T = TypeVar("T")
 
@@ -108,6 +109,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
             ctx = structs.replace(ctx, n_prompt=d.n_prompt)
             yield from self._prompts(table, ctx)
         yield from self._relative_bias(table, ctx)
+        yield from self._summary_bias(table, ctx)
         yield from self._rotary_table(table)
         ctx = structs.replace(ctx, distances=(yield from self._distance_table(table, ctx)))
         x, own = self._states(d), list[Leaf]()
@@ -249,6 +251,17 @@ class StackBuilder(msgspec.Struct, frozen=True):
                     yield from self.outside_layers(
                         save("relative_bias", "position", Tensor("buckets", score_axes, "int64"))
                     )
+                return
+
+    def _summary_bias(self, table: SizeTable, ctx: ForwardContext) -> Iterator[StackLeaf]:
+        """Yield the bias table of summaries of the stack, like that of tokens."""
+        for group, name, part in self._parts():
+            if summary_bias(part):
+                d = table.symbols(self.owner(group, name))
+                yield StackLeaf(Weight("summary_bias.weight", (d.n_buckets, d.n_heads), "position"))
+                if ctx.execution.recompute != "full":
+                    axes = self.span.queries, self.span.blocks(d.n_block)
+                    yield from self.outside_layers(save("summary_bias", "position", Tensor("buckets", axes, "int64")))
                 return
 
     def _rotary_table(self, table: SizeTable) -> Iterator[StackLeaf]:

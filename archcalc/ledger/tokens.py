@@ -7,11 +7,14 @@ those of one whose queries select n keys each. `chunked(n)`, `chunk_near(n)` and
 layers, causal or bidirectional, whose queries attend to their own chunk of n tokens. `chunks(n)` are the chunks of n
 tokens that a linear attention computes, the last one padded: none in a step of one token after others.
 `later_chunks(n)` leaves out the first, `later_tokens(n)` are the tokens that are not in the first one, and
-`block_pairs(n)` the pairs of a query and a key within each chunk, where the last one is shorter instead of padded.
+`chunk_pairs(n)` the pairs of a query and a key within each chunk, where the last one is shorter instead of padded.
 `convolved(width)` are the positions that a causal convolution of this width computes: its padding too, which only the
 pass that begins a text has. `nearest(n)` and `source_nearest(n)` are the rows of a table of n distances that a
-bidirectional layer needs. `source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1
-while they are read, then 0.
+bidirectional layer needs. `first(n)` are the tokens of a text up to n, `blocks(n)` its whole blocks of n tokens.
+`near_first(w, n)` are the pairs of the later tokens, with those in their window w and with the first n;
+`block_pairs(n, r)` those of blocks of n tokens that read r random ones. With `source_` before it: of the source.
+`source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while they are read, then
+0.
 """
 
 from __future__ import annotations
@@ -33,19 +36,15 @@ class Span(msgspec.Struct, frozen=True):
     """The tokens of one attention, for one sequence: `queries`, and `input_tokens` that become keys and values.
 
     In a causal layer a query attends to earlier tokens, which the layer caches. Otherwise it attends to `n_keys` keys,
-    or those in its window, and the layer caches `cache_tokens` of them, if any. `pairs_symbol` is the symbol of the
-    pairs in a window, `selected_symbol` of those that queries select, `chunk_symbol` of those within a chunk,
-    `rows_symbol` that of the rows of a table of distances. `passes` is how often the stack is run, if not once.
+    or those in its window, and the layer caches `cache_tokens` of them, if any. `prefix` is that of the symbols of
+    what follows from the number of tokens. `passes` is how often the stack is run, if not once.
     """
 
     queries: Poly
     input_tokens: Poly
     is_causal: bool
     n_keys: Poly
-    pairs_symbol: str = "near"
-    rows_symbol: str = "nearest"
-    selected_symbol: str = "best"
-    chunk_symbol: str = "chunk_near"
+    prefix: str = ""
     cache_tokens: Poly | None = None
     passes: Poly | None = None
 
@@ -60,7 +59,7 @@ class Span(msgspec.Struct, frozen=True):
 
     def nearest_rows(self, n_distances: Poly) -> Poly:
         """Return the rows on either side that a table of distances needs; a causal layer needs all."""
-        return n_distances if self.is_causal else _symbol(self.rows_symbol, n_distances)
+        return n_distances if self.is_causal else self._own("nearest", n_distances)
 
     def cached(self, window: Poly | None) -> Poly | None:
         """Return the tokens in the layer's cache; None if it has no cache."""
@@ -70,15 +69,35 @@ class Span(msgspec.Struct, frozen=True):
         """Return the attended (query, key) pairs."""
         if self.is_causal:
             return _symbol("pairs", window)
-        return self.queries * self.n_keys if window is None else _symbol(self.pairs_symbol, window)
+        return self.queries * self.n_keys if window is None else self._own("near", window)
 
     def chunk_pairs(self, chunk: Poly) -> Poly:
         """Return the attended pairs if a query attends to the tokens of its own chunk."""
-        return _symbol("chunked" if self.is_causal else self.chunk_symbol, chunk)
+        return _symbol("chunked", chunk) if self.is_causal else self._own("chunk_near", chunk)
 
     def selected_pairs(self, n_selected: Poly) -> Poly:
         """Return the attended pairs if a query attends to `n_selected` of the keys that it sees, or all if fewer."""
-        return _symbol("pairs" if self.is_causal else self.selected_symbol, n_selected)
+        return _symbol("pairs", n_selected) if self.is_causal else self._own("best", n_selected)
+
+    def first(self, n: Poly) -> Poly:
+        """Return the number of tokens of a text up to n."""
+        return self._own("first", n)
+
+    def blocks(self, n_block: Poly) -> Poly:
+        """Return the whole blocks of n_block tokens."""
+        return self._own("blocks", n_block)
+
+    def later_pairs(self, window: Poly, n_first: Poly) -> Poly:
+        """Return the attended pairs of the tokens after the first ones, which all of them read."""
+        return self._own("near_first", window, n_first)
+
+    def block_pairs(self, n_block: Poly, n_random: Poly) -> Poly:
+        """Return the attended pairs of blocks that read their neighbors, the first, the last and random ones."""
+        return self._own("block_pairs", n_block, n_random)
+
+    def _own(self, kind: str, *sizes: Poly) -> Poly:
+        """Return a symbol of the texts of this stack."""
+        return _symbol(self.prefix + kind, *sizes)
 
 
 DECODER = Span(SEQ, SEQ, True, SEQ)
@@ -88,17 +107,15 @@ SOURCE_ENCODER = Span(
     SOURCE_NEW,
     False,
     SOURCE,
-    pairs_symbol="source_near",
-    rows_symbol="source_nearest",
-    selected_symbol="source_best",
-    chunk_symbol="source_chunk_near",
+    prefix="source_",
     passes=SOURCE_PASSES,
 )
 CROSS = Span(SEQ, SOURCE_NEW, False, SOURCE, cache_tokens=SOURCE)
 
 
-def _symbol(kind: str, window: Poly | None) -> Poly:
-    return Poly.symbol(kind if window is None else f"{kind}({window})")
+def _symbol(kind: str, *sizes: Poly | None) -> Poly:
+    names = ", ".join(str(size) for size in sizes if size is not None)
+    return Poly.symbol(f"{kind}({names})" if names else kind)
 
 
 def convolved(width: Poly) -> Poly:
@@ -121,9 +138,9 @@ def later_tokens(size: Poly) -> Poly:
     return _symbol("later_tokens", size)
 
 
-def block_pairs(size: Poly) -> Poly:
+def chunk_pairs(size: Poly) -> Poly:
     """Return the pairs of tokens in the same chunk, the last one shorter; one token after others has none."""
-    return _symbol("block_pairs", size)
+    return _symbol("chunk_pairs", size)
 
 
 def minimum(a: Any, b: Any) -> Any:
@@ -166,7 +183,7 @@ def _later_chunks(work: Mapping[str, Any], size: Any) -> Any:
     return n_chunks - minimum(n_chunks, 1)
 
 
-def _block_pairs(work: Mapping[str, Any], size: Any) -> Any:
+def _chunk_pairs(work: Mapping[str, Any], size: Any) -> Any:
     return _chunk_near(work["seq"], size) * minimum(1, work["seq"] - 1 + work["source_passes"])
 
 
@@ -192,7 +209,50 @@ def _chunk_near(n: Any, chunk: Any) -> Any:
     return n // chunk * (chunk * chunk) + rest * rest
 
 
-_WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
+def _near_first(n: Any, window: Any, n_first: Any) -> Any:
+    """Each token after the first ones attends to those, and to later ones in its window."""
+    first = minimum(n, n_first)
+    rest = n - first
+    return _near(rest, window) + rest * first
+
+
+def _block_pairs(n: Any, size: Any, n_random: Any) -> Any:
+    """All tokens attend to all, or the blocks of a longer text to 5 + n_random blocks, and two of them to all."""
+    most = (5 + 2 * n_random) * size
+    is_sparse = minimum(1, n - minimum(n, most))
+    n_blocks = (n + size - 1) // size
+    last = n - (n_blocks - 1) * size
+    next_to_outer, inner = (3 + n_random) * size + last, (4 + n_random) * size + last
+    sparse = (size + last) * n + 2 * size * next_to_outer + (n_blocks - 4) * size * inner
+    return n * n + is_sparse * (sparse - n * n)
+
+
+def _of_texts(count: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Return a count of the tokens of a text, for the model's own and for the source's."""
+    name = count.__name__.removeprefix("_")
+    return {
+        name: lambda work, *sizes: count(work["seq"], *sizes),
+        f"source_{name}": lambda work, *sizes: count(work["source_new"], *sizes),
+    }
+
+
+def _first(n: Any, most: Any) -> Any:
+    return minimum(n, most)
+
+
+def _blocks(n: Any, size: Any) -> Any:
+    return n // size
+
+
+def _best(n: Any, n_selected: Any) -> Any:
+    return n * minimum(n, n_selected)
+
+
+def _nearest(n: Any, n_distances: Any) -> Any:
+    return minimum(n, n_distances)
+
+
+_WORKLOAD_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "keys": _keys,
     "cached": _cached,
     "pairs": _pairs,
@@ -200,27 +260,27 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "chunks": _chunks,
     "later_chunks": _later_chunks,
     "later_tokens": lambda work, size: work["seq"] - minimum(work["seq"], size),
-    "block_pairs": _block_pairs,
-    "near": lambda work, window: _near(work["seq"], window),
-    "source_near": lambda work, window: _near(work["source_new"], window),
-    "nearest": lambda work, n_distances: minimum(work["seq"], n_distances),
-    "source_nearest": lambda work, n_distances: minimum(work["source_new"], n_distances),
+    "chunk_pairs": _chunk_pairs,
     "chunked": _chunked,
-    "chunk_near": lambda work, chunk: _chunk_near(work["seq"], chunk),
-    "source_chunk_near": lambda work, chunk: _chunk_near(work["source_new"], chunk),
-    "best": lambda work, n: work["seq"] * minimum(work["seq"], n),
-    "source_best": lambda work, n: work["source_new"] * minimum(work["source_new"], n),
+    **_of_texts(_near),
+    **_of_texts(_nearest),
+    **_of_texts(_chunk_near),
+    **_of_texts(_best),
+    **_of_texts(_first),
+    **_of_texts(_blocks),
+    **_of_texts(_near_first),
+    **_of_texts(_block_pairs),
 }
 
 
-def symbol_parts(symbol: str) -> tuple[str, str]:
-    """Return what a symbol counts, and the size that is its window, if any.
+def symbol_parts(symbol: str) -> tuple[str, tuple[str, ...]]:
+    """Return what a symbol counts, and the names of the sizes that it depends on, if any.
 
     >>> symbol_parts("keys(window)"), symbol_parts("seq")
-    (('keys', 'window'), ('seq', ''))
+    (('keys', ('window',)), ('seq', ()))
     """
-    kind, _, window = symbol.partition("(")
-    return kind, window.removesuffix(")")
+    kind, _, names = symbol.partition("(")
+    return kind, tuple(names.removesuffix(")").split(", ")) if names else ()
 
 
 def workload_sizes(sizes: Mapping[str, Any], work: Workload, symbols: Iterable[str]) -> dict[str, Any]:
@@ -235,7 +295,8 @@ def workload_sizes(sizes: Mapping[str, Any], work: Workload, symbols: Iterable[s
         "source_passes": 0 if work.past else 1,
     }
     for symbol in symbols:
-        kind, window = symbol_parts(symbol)
+        kind, names = symbol_parts(symbol)
         if kind in _WORKLOAD_FUNCTIONS:
-            values[symbol] = _WORKLOAD_FUNCTIONS[kind](values, sizes[window] if window else None)
+            arguments = [sizes[name] for name in names] or [None]
+            values[symbol] = _WORKLOAD_FUNCTIONS[kind](values, *arguments)
     return values

@@ -64,7 +64,7 @@ class Attention(nn.Module):
             is_chunked=part.is_chunked,
             softcap=part.softcap,
             bias=_BIASES[type(part.position)](part.position, scale),
-            is_bias_learned=isinstance(part.position, RelativeBias),
+            is_eager=isinstance(part.position, RelativeBias),
             has_value_width=part.d_value is not None,
         )
         if isinstance(part.position, RelativeBias) and part.position.shared == "layer":

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from archcalc.nn import padding, rope
 from archcalc.nn.arm_cache import ArmCache, IndexedCache, Pair, PairCache
-from archcalc.nn.bias import RelativeBias, alibi_bias, buckets, distance_rows
+from archcalc.nn.bias import RelativeBias, SummaryBias, alibi_bias, buckets, distance_rows
 from archcalc.nn.rope import RotaryTable
+from archcalc.nn.text_places import TextPlaces
 from archcalc.spec.attention import LogTemperature, Temperature, lends_selection, reads_selection
 from archcalc.spec.layer import Arm
 from archcalc.spec.position import Disentangled, Rope
+from archcalc.spec.sparse import MaskKey
 
 T = TypeVar("T")
 Lent = tuple[Tensor, ...]
@@ -36,12 +38,15 @@ class AttentionContext:
     cross-attention. `padding` [B, S] is True where a key is padding. In self-attention (`is_self`) the queries are the
     last of the keys. `full_context` is that of all keys, where this one has the last keys alone.
 
-    `distance_table` are the rows [R, D] of the stack's relative positions, normalized.
+    `distance_table` are the rows [R, D] of the stack's relative positions, normalized; `summary_bias` is the stack's
+    table of biases of summaries.
 
     Of one layer: `cache` holds the `past` tokens read before, `shared_pair` the keys and values of an earlier layer
     that it reads; `share_pair` receives this layer's for later ones. `unselected` [B, 1, T, S] is True where a query
-    does not attend to a key by the selection of an indexer or of an earlier layer; `share_selection` receives it.
-    `prompt` holds learned keys and values [K, P, H] that every query sees besides, before the others.
+    does not attend to a key by a sparse pattern, or by the selection of an indexer or of an earlier layer, which
+    `share_selection` receives.
+    `n_summaries` are keys after those of the tokens, which stand for blocks of them. `prompt` holds learned keys and
+    values [K, P, H] that every query sees besides, before the others.
 
     Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
     """
@@ -53,6 +58,7 @@ class AttentionContext:
     relative_bias: RelativeBias | None = None
     rotary_table: RotaryTable | None = None
     distance_table: Tensor | None = None
+    summary_bias: SummaryBias | None = None
     cache: ArmCache | None = None
     past: int = 0
     is_in_order: bool = True
@@ -64,6 +70,7 @@ class AttentionContext:
     prompt: Pair | None = None
     unselected: Tensor | None = None
     share_selection: Callable[[Lent], None] | None = None
+    n_summaries: int = 0
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def keys_values(self, compute: Callable[[], Pair]) -> Pair:
@@ -120,7 +127,9 @@ class AttentionContext:
 
     @property
     def key_token_positions(self) -> Tensor:
-        """Positions of the keys in their texts: [S], or [B, S] with −1 for padding."""
+        """Positions of the keys in their texts: [S], or [B, S] with −1 for padding; −1 for summaries."""
+        if self.n_summaries:
+            return F.pad(replace(self, n_summaries=0).key_token_positions, (0, self.n_summaries), value=-1)
         if self.full_context is not None:
             return self.full_context.key_token_positions[..., -len(self.key_positions) :]
         if self.padding is None:
@@ -170,6 +179,29 @@ class AttentionContext:
         return self._memoize(
             key, lambda: self._additive_mask(self.hidden_mask(window, is_chunked), bias, n_heads, dtype)
         )
+
+    def with_pattern(self, unread: Callable[[TextPlaces], Tensor], key: MaskKey) -> AttentionContext:
+        """Return the context of a sparse layer: the keys that a query does not read are hidden, and padding."""
+        mask = self.memo(("pattern", key), lambda: unread(self.places))
+        return replace(self, unselected=mask, n_summaries=mask.shape[-1] - len(self.key_positions))
+
+    @property
+    def places(self) -> TextPlaces:
+        """Return where the tokens of this pass, all of each text, are in their texts."""
+        return self.memo("places", lambda: TextPlaces.of(self.padding, len(self.key_positions), self.positions.device))
+
+    def stack_summary_bias(self) -> Tensor:
+        """Return the learned bias of summaries [N, T, G] of the stack's table, with padding [B, N, T, G]."""
+        table = self.summary_bias
+        assert table is not None, "a stack whose layers use the table has one"
+        bias_NTG: Tensor = self.memo(
+            "summary bias", lambda: table(self.places.block_distances(table.n_block), self.is_causal)
+        )
+        return bias_NTG
+
+    def memo(self, key: Any, compute: Callable[[], T]) -> T:
+        """Return what depends on positions alone; all layers share it."""
+        return self._memoize(key, compute)
 
     def without_memo(self) -> AttentionContext:
         """Return a copy that computes everything again."""

@@ -40,13 +40,21 @@ class RelativeBias(nn.Module):
         self.weight = nn.Parameter(torch.empty(part.n_buckets, n_heads))
 
     def forward(self, distance_TS: Tensor, is_causal: bool) -> Tensor:
-        """Return the bias [N, T, S] of distances [T, S], query minus key position."""
+        """Return the bias [N, T, S] of distances [T, S], query minus key position; with a batch before them both."""
         return self.from_buckets(buckets(distance_TS, self.part, is_causal))
 
     def from_buckets(self, buckets_TS: Tensor) -> Tensor:
         """Return the bias [N, T, S] of buckets [T, S]."""
         bias_TSN: Tensor = self.weight[buckets_TS]
-        return bias_TSN.movedim(-1, 0)
+        return bias_TSN.movedim(-1, -3)
+
+
+class SummaryBias(RelativeBias):
+    """The bias of summaries of blocks of n_block tokens, by distance in blocks (LongT5)."""
+
+    def __init__(self, part: spec.RelativeBias, n_heads: int, n_block: int) -> None:
+        super().__init__(part, n_heads)
+        self.n_block = n_block
 
 
 def buckets(distance_TS: Tensor, part: spec.RelativeBias, is_causal: bool) -> Tensor:

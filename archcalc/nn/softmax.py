@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from archcalc.nn.attention_context import AttentionContext
+from archcalc.nn.global_rows import GlobalRows
 from archcalc.nn.relative import RelativeHeads
 from archcalc.nn.taps.points import is_edited, is_read, tap, warn_eager
 from archcalc.nn.upcast import upcast_dtype
@@ -30,7 +31,7 @@ class SoftmaxConfig:
 
     Scores are multiplied by `scale`, capped to ±softcap by a tanh (Gemma 2, section 2), biased, and hidden beyond the
     `window`, or the chunk of that length. A sink is a score without a value that joins the softmax (gpt-oss).
-    `is_bias_learned`: the bias has a gradient; `has_value_width`: values have a width of their own.
+    `is_eager`: no fused kernel has it, as a bias with a gradient; `has_value_width`: values have a width of their own.
     """
 
     n_heads: int
@@ -40,7 +41,7 @@ class SoftmaxConfig:
     is_chunked: bool = False
     softcap: float | None = None
     bias: Bias | None = None
-    is_bias_learned: bool = False
+    is_eager: bool = False
     has_value_width: bool = False
 
 
@@ -58,12 +59,14 @@ def attend(
     *,
     sinks_N: Tensor | None = None,
     relative: RelativeHeads | None = None,
+    rows: GlobalRows | None = None,
     training: bool = False,
 ) -> Tensor:
     """Return each head's values [B, N, T, U], averaged by its softmaxed scores (Vaswani et al. 2017, eq. 1).
 
     The kernel is the one that `execution` names, or its fallback where it does not support this attention, or where
-    scores are edited. Scores that are only recorded are computed next to it.
+    scores are edited. Scores that are only recorded are computed next to it. `rows` replace the scores of global tokens
+    and what they read.
     """
     dropout = config.dropout if training and execution.dropout else 0.0
     kernel = "eager" if relative is not None else _kernel(config, execution, dropout, sinks_N)
@@ -78,9 +81,12 @@ def attend(
         if relative is not None:
             own = relative.with_heads(*heads_NRH)
             return _eager(config, q_BNTH, k_BNSH, v_BNSU, context, sinks_N, dropout, own)
+        if rows is not None:
+            first = rows.with_heads(*heads_NRH)
+            return _eager(config, q_BNTH, k_BNSH, v_BNSU, context, sinks_N, dropout, rows=first)
         return KERNELS[kernel](config, q_BNTH, k_BNSH, v_BNSU, context, sinks_N, dropout)
 
-    heads = relative.heads if relative is not None else ()
+    heads = relative.heads if relative is not None else rows.heads if rows is not None else ()
     if execution.recompute == "selective" and training:
         y_BNTU: Tensor = checkpoint(run_kernel, q_BNTH, k_BKSH, v_BKSU, *heads, use_reentrant=False)
         return y_BNTU
@@ -98,7 +104,7 @@ def _kernel(config: SoftmaxConfig, execution: Execution, dropout: float, sinks_N
     PyTorch's fused attention supports no softcap and no sinks, and would copy a learned bias for every layer. The CPU's
     flash kernel supports no dropout and needs values as wide as keys.
     """
-    if execution.attention == "eager" or config.softcap is not None or sinks_N is not None or config.is_bias_learned:
+    if execution.attention == "eager" or config.softcap is not None or sinks_N is not None or config.is_eager:
         return "eager"
     return "math" if execution.device == "cpu" and (config.has_value_width or dropout > 0) else execution.attention
 
@@ -112,10 +118,13 @@ def _eager(
     sinks_N: Tensor | None,
     dropout: float,
     relative: RelativeHeads | None = None,
+    rows: GlobalRows | None = None,
 ) -> Tensor:
     """Compute every product explicitly."""
-    weights_BNTS = _pattern(config, q_BNTH, k_BNSH, v_BNSU.dtype, context, sinks_N, relative)
-    return F.dropout(weights_BNTS, dropout, dropout > 0) @ v_BNSU
+    weights_BNTS = _pattern(config, q_BNTH, k_BNSH, v_BNSU.dtype, context, sinks_N, relative, rows)
+    weights_BNTS = F.dropout(weights_BNTS, dropout, dropout > 0)
+    y_BNTU = weights_BNTS @ v_BNSU
+    return y_BNTU if rows is None else rows.values(y_BNTU, weights_BNTS)
 
 
 def _pattern(
@@ -126,6 +135,7 @@ def _pattern(
     context: AttentionContext,
     sinks_N: Tensor | None,
     relative: RelativeHeads | None = None,
+    rows: GlobalRows | None = None,
 ) -> Tensor:
     """Return attention weights [B, N, T, S]; the softmax is in float32 at least."""
     scores_BNTS = q_BNTH @ k_BNSH.transpose(-1, -2) * config.scale
@@ -137,6 +147,8 @@ def _pattern(
     relative_BNTS = None if relative is None else relative.scores(q_BNTH, k_BNSH, context)
     if relative_BNTS is not None:
         scores_BNTS = scores_BNTS + relative_BNTS * config.scale
+    if rows is not None:
+        scores_BNTS = rows.scores(scores_BNTS, config.scale)
     hidden_TS = context.hidden_mask(config.window, config.is_chunked)
     if hidden_TS is not None:
         scores_BNTS = scores_BNTS.masked_fill(hidden_TS, -torch.inf)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from archcalc.nn.altup import AltUpEnds
 from archcalc.nn.arm_cache import SourceCache
 from archcalc.nn.attention_context import AttentionContext, LayerContext
-from archcalc.nn.bias import RelativeBias
+from archcalc.nn.bias import RelativeBias, SummaryBias
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
 from archcalc.nn.embedding import Embedding, summed_width
@@ -37,6 +37,7 @@ from archcalc.spec.execution import Execution
 from archcalc.spec.groups import borrowing_arms, layers_of, lender_indices, lending_arms, shared_arms, weight_indices
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
+from archcalc.spec.sparse import SparseAttention, summary_bias
 
 
 class Layers(nn.Module):
@@ -47,6 +48,7 @@ class Layers(nn.Module):
 
     embed: Embedding | None
     relative_bias: RelativeBias | None
+    summary_bias: SummaryBias | None
     rotary: RotaryTable | None
     distances: DistanceTable | None
     per_layer: PerLayerEmbedding | None
@@ -67,6 +69,7 @@ class Layers(nn.Module):
         self.embed_norm = norm(stack.embed_norm, width) if stack.embed_norm else None
         self.norms_tokens_alone = stack.embed_norm_reads == "tokens"
         self.relative_bias = _relative_bias(layers)
+        self.summary_bias = _summary_bias(layers)
         self.rotary = _rotary(layers, model)
         self.distances = _distances(layers, model)
         self.layers = nn.ModuleDict(
@@ -182,11 +185,14 @@ class Layers(nn.Module):
             relative_bias=self.relative_bias,
             rotary_table=self.rotary,
             distance_table=None if self.distances is None else self.distances.states(),
+            summary_bias=self.summary_bias,
             is_in_order=is_in_order,
             padding=padding_BT,
         )
         if self.relative_bias is not None and self.execution.recompute != "full":
             own.stack_bias()  # computed outside checkpoints, which would compute it once more
+        if self.summary_bias is not None and self.execution.recompute != "full":
+            own.stack_summary_bias()
         if source_BSD is None:
             return LayerContext(own)
         source_positions_S = torch.arange(source_BSD.shape[1], device=source_BSD.device)
@@ -238,8 +244,16 @@ class Layers(nn.Module):
 def _relative_bias(layers: list[Layer]) -> RelativeBias | None:
     """Return the stack's bias table, if a layer uses it."""
     for part in (arm.part for layer in layers for arm in arms(layer)):
-        if isinstance(part, Attention) and (position := stack_bias(part)) is not None:
+        if isinstance(part, Attention | SparseAttention) and (position := stack_bias(part)) is not None:
             return RelativeBias(position, part.n_heads)
+    return None
+
+
+def _summary_bias(layers: list[Layer]) -> SummaryBias | None:
+    """Return the stack's bias table of summaries, if a layer uses it."""
+    for part in (arm.part for layer in layers for arm in arms(layer)):
+        if isinstance(part, SparseAttention) and part.summaries is not None and (position := summary_bias(part)):
+            return SummaryBias(position, part.n_heads, part.summaries.n_block)
     return None
 
 

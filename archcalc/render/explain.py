@@ -251,8 +251,7 @@ def _symbols(ledger: Ledger, formulas: Iterable[Poly]) -> list[Block]:
     """Return the model's dimensions, and the workload's if a formula uses them."""
     used = set().union(*(formula.symbols() for formula in formulas))
     work = {symbol for symbol in used if is_of_work(symbol)}
-    windows = {window for symbol in work if (window := symbol_parts(symbol)[1])}
-    own = used - work | windows
+    own = used - work | {name for symbol in work for name in symbol_parts(symbol)[1]}
     own.update(*(row.formula.symbols() | row.active_formula.symbols() for row in ledger.rows))
     sizes = ", ".join(f"{name} = {ledger.sizes[name]}" for name in sorted(own))
     blocks: list[Block] = [Text(msg("Dimensions"), [sizes])]

@@ -12,7 +12,7 @@ from archcalc.words import Message, joined, msg
 
 
 class SymbolWords(msgspec.Struct, frozen=True):
-    """The meaning of a symbol, and its formula without and with a window."""
+    """The meaning of a symbol, and its formula without and with a window `w` (and one more size, `n`)."""
 
     meaning: Message
     formula: Message | None
@@ -47,7 +47,7 @@ SYMBOL_WORDS = {
         msg("max(⌈seq / {w}⌉ − 1, 0); 0 for one token after others"),
     ),
     "later_tokens": SymbolWords(msg("tokens after the first chunk"), None, msg("max(seq − {w}, 0)")),
-    "block_pairs": SymbolWords(
+    "chunk_pairs": SymbolWords(
         msg("pairs of a query and a key in the same chunk"),
         None,
         msg("(seq − seq mod {w})·{w} + (seq mod {w})·(seq mod {w}); 0 for one token after others"),
@@ -91,6 +91,38 @@ SYMBOL_WORDS = {
         None,
         msg("sum of min({w}, source_new − t + 1 + (t − 1) mod {w}) over t = 1 … source_new"),
     ),
+    "first": SymbolWords(msg("tokens that all others attend to"), None, msg("min(seq, {w})")),
+    "source_first": SymbolWords(
+        msg("tokens of the source that all others attend to"), None, msg("min(source_new, {w})")
+    ),
+    "blocks": SymbolWords(msg("whole blocks of tokens"), None, msg("⌊seq / {w}⌋")),
+    "source_blocks": SymbolWords(msg("whole blocks of the source's tokens"), None, msg("⌊source_new / {w}⌋")),
+    "near_first": SymbolWords(
+        msg("pairs of a token after the first ones, and of one less than a window apart or of the first"),
+        None,
+        msg("near({w}) of seq − min(seq, {n}) tokens, and min(seq, {n}) more for each"),
+    ),
+    "source_near_first": SymbolWords(
+        msg("pairs of a token of the source after the first ones, and of one less than a window apart or of the first"),
+        None,
+        msg("near({w}) of source_new − min(source_new, {n}) tokens, and min(source_new, {n}) more for each"),
+    ),
+    "block_pairs": SymbolWords(
+        msg("pairs of tokens in blocks that attend to each other"),
+        None,
+        msg(
+            "seq² up to 5 + 2·{n} blocks of {w}; else seq for tokens of the first and last block, and 5 + {n} blocks "
+            "for others"
+        ),
+    ),
+    "source_block_pairs": SymbolWords(
+        msg("pairs of the source's tokens in blocks that attend to each other"),
+        None,
+        msg(
+            "source_new² up to 5 + 2·{n} blocks of {w}; else source_new for tokens of the first and last block, and "
+            "5 + {n} blocks for others"
+        ),
+    ),
     "source_new": SymbolWords(
         msg("tokens of the source that are read now"), msg("source_seq if past = 0, else 0"), None
     ),
@@ -108,9 +140,9 @@ def symbol_lines(symbols: Iterable[str], sizes: Mapping[str, int]) -> list[str |
 
 
 def _line(symbol: str, sizes: Mapping[str, int]) -> Message:
-    kind, window = symbol_parts(symbol)
+    kind, names = symbol_parts(symbol)
     atom = SYMBOL_WORDS[kind]
-    formula = atom.windowed.fill(w=window) if window and atom.windowed else atom.formula
+    formula = atom.windowed.fill(**dict(zip("wn", names, strict=False))) if names and atom.windowed else atom.formula
     assert formula is not None, "the ledger names no other"
     equation = joined(" = ", (symbol, formula, f"{sizes[symbol]:,}"))
     return msg("{name}: {meaning}", name=equation, meaning=atom.meaning)

@@ -7,6 +7,7 @@ from typing import Literal
 from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import AttentionPosition, Disentangled, RelativeBias, Rope
+from archcalc.spec.sparse import SparseAttention, summary_bias
 
 
 class QkNorm(Part, frozen=True, kw_only=True):
@@ -166,7 +167,7 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     indexer: AnyIndexer | None = None
 
 
-AnyAttention = Attention | LatentAttention
+AnyAttention = Attention | LatentAttention | SparseAttention
 
 
 def stored_rope(part: object) -> Rope | None:
@@ -183,7 +184,7 @@ def disentangled(part: object) -> Disentangled | None:
 
 def stack_bias(part: object) -> RelativeBias | None:
     """Return the relative bias of an attention that reads the stack's table, else None."""
-    position = part.position if isinstance(part, Attention) else None
+    position = part.position if isinstance(part, Attention) else summary_bias(part)
     return position if isinstance(position, RelativeBias) and position.shared == "stack" else None
 
 

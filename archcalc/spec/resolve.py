@@ -20,6 +20,7 @@ from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.per_layer import check_per_layer, with_per_layer
 from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_shares import check_shares
+from archcalc.spec.sparse import SparseAttention, summary_bias
 from archcalc.spec.variants import implementation, variant
 from archcalc.words import msg
 
@@ -246,11 +247,21 @@ def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
     """Check that a table of the stack (T5's biases, RoFormer's angles) has one shape for all layers."""
     parts = [arm.part for run in runs for layer in run.pattern for arm in arms(layer)]
     biases = {
-        (position, part.n_heads) for part in parts if isinstance(part, Attention) and (position := stack_bias(part))
+        (position, part.n_heads)
+        for part in parts
+        if isinstance(part, Attention | SparseAttention) and (position := stack_bias(part))
     }
     if len(biases) > 1:
         raise InputError(
             msg("layers with a relative bias differ in n_heads or in its sizes"),
+            where=f"{role}.runs",
+            allowed=msg("one table for the stack"),
+        )
+    sparse = [part.summaries for part in parts if isinstance(part, SparseAttention) and summary_bias(part)]
+    blocks = {summaries.n_block for summaries in sparse if summaries}
+    if len(blocks) > 1:
+        raise InputError(
+            msg("layers with a relative bias of summaries differ in n_block"),
             where=f"{role}.runs",
             allowed=msg("one table for the stack"),
         )
@@ -355,7 +366,8 @@ def _check_inputs(branch: Branch, before: tuple[Branch, ...], where: str) -> Non
     """Raise InputError if an arm reads the input of a branch that is not computed before its own."""
     earlier = [other.arms[0].name for other in before if other.arms[0].reads != "nothing"]
     for a, arm in enumerate(branch.arms):
-        if arm.input_of is not None and (arm.input_of not in earlier or arm.reads == "nothing"):
+        is_possible = arm.input_of in earlier and arm.reads != "nothing" and branch.joins == "stream"
+        if arm.input_of is not None and not is_possible:
             raise InputError(
                 msg("found {found}", found=repr(arm.input_of)),
                 where=f"{where}.arms[{a}].input_of",
@@ -437,8 +449,16 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
         raise InputError(msg("cross-attention has no positions"), where=f"{where}.temperature", allowed="null")
 
 
+# Why a stack of a role cannot have a part, and what it may have.
+_ROLES = {
+    "encoder": (msg("reads only earlier tokens"), msg("a part of an encoder")),
+    "decoder": (msg("reads later tokens"), msg("a part of a decoder")),
+}
+
+
 def _resolved_part(part: Part, spec: Spec, role: str, where: str) -> Any:
     """Return the part resolved by the function of its variant. Raise InputError if such a stack cannot have it."""
     if role not in variant(part).roles:
-        raise InputError(msg("reads only earlier tokens"), where=where, allowed=msg("a part of an encoder"))
+        found, other = _ROLES[role]
+        raise InputError(found, where=where, allowed=other)
     return implementation(part, "resolve")(part, spec, where)

@@ -100,10 +100,10 @@ def _rope(rope: Rope, width: int, where: str) -> Rope:
             where=f"{where}.d_rotary",
             allowed=msg("an even number up to {width}", width=width),
         )
-    if isinstance(ramp := rope.scaling, Llama3Scaling) and ramp.low_freq_factor >= ramp.high_freq_factor:
+    if isinstance(ramp := rope.scaling, Llama3Scaling) and ramp.low_freq_factor > ramp.high_freq_factor:
         raise InputError(
             msg(
-                "{high_freq_factor:g} is not above low_freq_factor {low_freq_factor:g}",
+                "{high_freq_factor:g} is below low_freq_factor {low_freq_factor:g}",
                 high_freq_factor=ramp.high_freq_factor,
                 low_freq_factor=ramp.low_freq_factor,
             ),

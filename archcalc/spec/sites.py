@@ -49,7 +49,7 @@ _VALUES = {
     True: msg("the source's values: as cached"),
 }
 # Whether scores are capped and biased → their description.
-_SCORES = {
+SCORES = {
     (False, False): msg("the products of queries and keys, scaled; −∞ where masked"),
     (True, False): msg("the products of queries and keys, scaled, capped; −∞ where masked"),
     (False, True): msg("the products of queries and keys, scaled, biased; −∞ where masked"),
@@ -67,7 +67,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     `sizes` are those of axes that the model sets; a workload sets B, T and S. `layer` is the index in the stack, None
     outside the layers. `is_recomputed`: reading it needs an extra computation, unless attention is eager. `is_source`:
     it belongs to the source of an encoder-decoder, which is read once and not passed again once it is cached.
-    `has_source_keys`: its key axis is the source's. `n_prompt`: learned keys before all others on it.
+    `has_source_keys`: its key axis is the source's. `n_prompt`: learned keys before all others on it. `n_block`: tokens
+    of each block that has a key after all others on it.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     has_source_keys: bool = False
     window: int | None = None
     n_prompt: int = 0
+    n_block: int | None = None
 
     def shape(self, work: Workload) -> tuple[int, ...] | None:
         """Return the sizes of its axes for a workload; None if the pass does not reach it."""
@@ -89,7 +91,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         sizes["S"] = (
             work.source_seq if self.is_source or self.has_source_keys else self._n_earlier_keys(work.past) + work.seq
         )
-        sizes["S"] += self.n_prompt
+        sizes["S"] += self.n_prompt + (sizes["S"] // self.n_block if self.n_block else 0)
         return tuple(sizes[axis] for axis in self.axes)
 
     def _n_earlier_keys(self, past: int) -> int:
@@ -214,7 +216,7 @@ def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
             is_source=is_cross,
         )
     capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias | Disentangled)
-    yield from _softmax(part.n_heads, d_value, axis, _SCORES[capped, biased], part.window, is_cross)
+    yield from softmax(part.n_heads, d_value, axis, SCORES[capped, biased], part.window, is_cross)
     yield from _gate(part.gate, part.n_heads, axis, d_value)
     yield states_site("out", msg("the output of attention"), width)
 
@@ -256,7 +258,7 @@ def latent_attention(part: LatentAttention, width: Sizes, reads: Reads) -> Itera
     yield Site(name="q", axes="BNTH", description=queries, sizes=heads)
     if isinstance(part.indexer, Indexer):
         yield from _indexer(part.indexer)
-    yield from _softmax(part.n_heads, part.d_v, "U", _SCORES[False, False], None, reads == "source")
+    yield from softmax(part.n_heads, part.d_v, "U", SCORES[False, False], None, reads == "source")
     yield from _gate(part.gate, part.n_heads, "U", part.d_v)
     yield states_site("out", msg("the output of attention"), width)
 
@@ -271,7 +273,7 @@ def _indexer(part: Indexer) -> Iterator[Site]:
     yield Site(name="index_scores", axes="BTS", description=scores, sizes={})
 
 
-def _softmax(
+def softmax(
     n_heads: int, d_value: int, axis: str, scores: Message, window: int | None, is_cross: bool
 ) -> Iterator[Site]:
     """Yield the sites that every softmax attention has. `scores` is the description of its scores."""

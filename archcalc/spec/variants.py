@@ -21,6 +21,7 @@ from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Layer
 from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
+from archcalc.spec.sparse import SparseAttention
 from archcalc.words import msg
 
 
@@ -36,7 +37,9 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """The implementations of one variant.
 
     `component`: the component of its dropout masks. `mixes_tokens`: its module takes an attention context. `roles` are
-    those of the stacks that may have it: a mixer that reads only earlier tokens has no place in an encoder.
+    those of the stacks that may have it: a mixer that reads only earlier tokens has no place in an encoder, an
+    attention that keeps no cache none in a decoder.
+
     `resolve(part, spec, where)` fills in sizes. `ledger(part, symbols, x, ctx)` yields its leaves. `module(part, spec)`
     builds its module, `query_module` one that shares keys and values. `cache(part, room)` is the cache of its own
     tokens, `source_cache` that of a source. `sites(part, width, reads)` are its named points, `steps(part, where)`
@@ -102,6 +105,24 @@ VARIANTS: dict[type[Part], Variant] = {
         rank="archcalc.run.distributed.split_plan:latent_of_rank",
         split={"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "out.weight": 1}
         | {"gate.weight": 0, "gate.bias": 0, "gate_bias": 0},
+        fast=None,
+    ),
+    SparseAttention: Variant(
+        component="attention",
+        mixes_tokens=True,
+        roles=("encoder",),
+        resolve="archcalc.spec.resolve_sparse:sparse",
+        ledger="archcalc.ledger.sparse_attention:leaves",
+        module="archcalc.nn.sparse_attention:SparseAttention",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.sparse_sites:sparse",
+        steps="archcalc.interp.trace.sparse_steps:sparse",
+        label="archcalc.render.diagram.sparse_texts:sparse",
+        heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
+        rank=None,
+        split={},
         fast=None,
     ),
     ShortConv: Variant(

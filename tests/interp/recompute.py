@@ -13,6 +13,7 @@ from torch import Tensor
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value
 from archcalc.spec import Spec
+from archcalc.spec.sparse import RandomBlocks
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -35,12 +36,15 @@ class Interpreter:
     def __init__(self, spec: Spec, weights: Mapping[str, Tensor], theta: float = 10_000.0) -> None:
         self.spec, self.weights, self.theta = spec, weights, theta
         first = spec.stacks[0].stack
+        self.pattern = getattr(first.runs[0].pattern[0].attention, "pattern", None)
         self.unit_offset = getattr(first.runs[0].pattern[0].norm, "unit_offset", False)
 
     def value(self, expression: Expression, known: Mapping[str, Tensor]) -> Tensor:
         """Return the value of an expression."""
         text = next(reversed([value for name, value in known.items() if name.endswith("ids")]), torch.zeros(0))
-        found: Tensor = self._of(expression, {**known, "token_positions": torch.arange(len(text))})
+        found: Tensor = self._of(
+            expression, {**known, "token_positions": torch.arange(len(text)), **self.repeats(text)}
+        )
         return found
 
     def _of(self, node: Expression | float, known: Mapping[str, Tensor]) -> Any:
@@ -344,7 +348,48 @@ class Interpreter:
         s = torch.arange(rows.shape[1])
         return x[:, rows, s]
 
+    def with_first(self, x: Tensor, y: Tensor, n: int) -> Tensor:
+        return torch.stack([(y if t < n else x)[:, t] for t in range(x.shape[1])], 1)
+
+    def followed(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat((x, y), -2)
+
+    def block_sums(self, x: Tensor, n: int) -> Tensor:
+        """One token after another."""
+        sums = x.new_zeros(len(x) // n, x.shape[-1])
+        for t in range(len(x)):
+            if len(sums):
+                sums[min(t // n, len(sums) - 1)] += x[t]
+        return sums
+
+    def repeats(self, text: Tensor) -> dict[str, Tensor]:
+        """Return the logarithm of how often each token of a text reads each key, where blocks are read again."""
+        pattern = self.pattern
+        if not isinstance(pattern, RandomBlocks):
+            return {}
+        last, log = (len(text) - 1) // pattern.n_block, math.log(1 + pattern.n_random)
+        is_long = len(text) > (5 + 2 * pattern.n_random) * pattern.n_block
+        rows = [
+            [log if is_long and s < pattern.n_block <= t < last * pattern.n_block else 0.0 for s in range(len(text))]
+            for t in range(len(text))
+        ]
+        return {"log_reads": torch.tensor(rows)}
+
+    def reads(self, t: int, s: int, n: int) -> bool:
+        """Return whether token t of n reads key s; what is after the tokens is a summary."""
+        pattern = self.pattern
+        if not isinstance(pattern, RandomBlocks):
+            first = getattr(pattern, "n_global", 0)
+            return s >= n or abs(t - s) < pattern.window or min(t, s) < first
+        blocks, last = (t // pattern.n_block, s // pattern.n_block), (n - 1) // pattern.n_block
+        is_long = n > (5 + 2 * pattern.n_random) * pattern.n_block
+        return not is_long or abs(blocks[0] - blocks[1]) < 2 or bool({0, last} & set(blocks))
+
     def masked(self, x: Tensor) -> Tensor:
+        if self.pattern is not None:
+            n, m = x.shape[-2:]
+            kept = [[self.reads(t, s, n) for s in range(m)] for t in range(n)]
+            return x.masked_fill(~torch.tensor(kept), -torch.inf)
         return x.masked_fill(torch.ones(x.shape[-2:]).triu(1).bool(), -torch.inf)
 
     def selected(self, x: Tensor, places: Tensor) -> Tensor:

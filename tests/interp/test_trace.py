@@ -46,6 +46,12 @@ def spec_of(norm: dict[str, Any], attention: dict[str, Any], ffn: dict[str, Any]
     return load({"name": "x", "vocab_size": 19, "n_ctx": 12, "d_model": 16, "decoder": stack, "head": {}} | more)
 
 
+def sparse_of(pattern: dict[str, Any]) -> Spec:
+    layer = {"norm": RMS, "attention": {"kind": "sparse", "n_heads": 2, "pattern": pattern, "k_bias": True}}
+    stack = {"n_layers": 2, "runs": [{"pattern": [layer | {"ffn": plain("relu")}]}]}
+    return load({"name": "x", "vocab_size": 19, "n_ctx": 12, "d_model": 16, "encoder": stack, "head": {}})
+
+
 BIASED = GQA | {"q_bias": True, "out_bias": True}
 INDEXER = {"kind": "tokens", "n_index_heads": 5, "d_index": 7, "n_selected": 2, "norm": RMS}
 LATENT = {"kind": "mla", "n_heads": 2, "kv_rank": 6, "d_nope": 4, "d_rope": 2, "d_v": 5, "q_rank": 7}
@@ -133,6 +139,9 @@ SPECS = {
     "sines first": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "halves"}}),
     "fairseq": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "fairseq", "n_extra": 2}}),
     "opt": spec_of(LN, GQA, GATED, stack={"position": {"kind": "learned", "n_extra": 2}}),
+    "global tokens": sparse_of({"kind": "global_window", "window": 2, "n_global": 1}),
+    "summaries": sparse_of({"kind": "summaries", "window": 1, "n_block": 2, "norm": RMS}),
+    "blocks": sparse_of({"kind": "random_blocks", "n_block": 1, "n_random": 1}),
     "part of a head turned": spec_of(RMS, GQA | {"position": {"kind": "rope", "d_rotary": 2}}, GATED),
 }
 
@@ -148,7 +157,8 @@ def test_every_value_follows_from_those_before_it(name: str) -> None:
         for name, buffer in model.named_buffers():
             if name.endswith("correction_bias"):
                 buffer.normal_(std=0.5)
-    texts = [[1, 3, 2, 4]] if spec.family != "encoder-decoder" else [[1, 3, 2, 4], [0, 2, 5]]
+    more = {"encoder": [[1, 3, 2, 4, 7, 6, 5, 8]], "encoder-decoder": [[1, 3, 2, 4], [0, 2, 5]]}
+    texts = more.get(spec.family, [[1, 3, 2, 4]])
     found = trace(model, *texts)
     interpreter, known = Interpreter(spec, model.state_dict()), {}
     for one in found.steps:

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from archcalc.errors import InputError
 from archcalc.nn import build, taps
 from archcalc.nn.execution import set_execution
+from archcalc.nn.sparse_attention import SparseAttention
 from archcalc.nn.taps.points import OBSERVER_FACTORY
 from archcalc.run.pack import pack
 from archcalc.sources import load
@@ -174,7 +175,12 @@ def test_patterns_are_the_softmax_of_scores_and_weigh_the_values(spec: Spec, ker
         assert (pattern - expected[..., : pattern.shape[-1]]).abs().max() <= 1e-6
         v, values = found[_values_of(spec, name)], found[name.replace("scores", "values")]
         v = v.repeat_interleave(values.shape[1] // v.shape[1], 1)
-        assert (values - pattern @ v).abs().max() <= 1e-5 * v.abs().max()
+        if isinstance(part, SparseAttention):  # whose first tokens, and summaries, have values that are no sites
+            first = part.part.n_global
+            values, pattern = values[:, :, first:], pattern[:, :, first:]
+            if part.part.summaries is not None:
+                continue
+        assert ((values - pattern @ v).abs() <= 1e-5 * v.abs().max()).all()
 
 
 def _owner(spec: Spec, name: str) -> str:

@@ -11,8 +11,8 @@ from archcalc.hf.lens import Cases, Constraint, Conversion, DuplicateKey, Key, T
 from archcalc.hf.templates.bart_like import (
     BartDefaults,
     BartSwitches,
+    OwnSize,
     PartNames,
-    SourceVocabulary,
     bart_like,
     decoder_alone,
 )
@@ -98,7 +98,7 @@ FSMT = BartSwitches(
     has_logits_bias=False,
     names=PartNames(outside="model.", head="model.decoder.output_projection"),
     vocabulary=size("tgt_vocab_size", 42024, aliases=("vocab_size",)),
-    source_vocabulary=SourceVocabulary(size("src_vocab_size", 42024), "tgt_vocab_size"),
+    source_vocabulary=OwnSize(size("src_vocab_size", 42024), "tgt_vocab_size"),
     is_tied=False,
 )
 # The class hands `use_prompt` to its encoder as another argument, so that only the decoder has prompts.
@@ -139,7 +139,7 @@ def marian() -> Family:
     two = replace(
         shared,
         vocabulary=of_decoder,
-        source_vocabulary=SourceVocabulary(vocabulary, "decoder_vocab_size"),
+        source_vocabulary=OwnSize(vocabulary, "decoder_vocab_size"),
         has_own_tables=True,
     )
     separate = bart_like(

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import msgspec
 
-from archcalc.hf.config import LAYERS_OR_NONE, MAPPING, SIZE, Config
+from archcalc.hf.config import LAYERS_OR_NONE, MAPPING, SIZE, Config, ValueType
 from archcalc.hf.families.llama_like import GEMMA_NORMS, TANH, root_of_width
 from archcalc.hf.family import FamilyRow, derive
 from archcalc.hf.lens import (
@@ -45,7 +45,15 @@ from archcalc.hf.vocabulary import (
 
 N_LAYERS, N_SHARED = layers(30), Key("num_kv_shared_layers", LAYERS_OR_NONE, 0)
 KEY_IS_VALUE = flag("attention_k_eq_v", False)
-OVERRIDES = Key("per_layer_config", MAPPING, None, null=None)
+OVERRIDES = Key(
+    "per_layer_config",
+    ValueType(
+        lambda value: MAPPING.allows(value) and all(str(index).isdecimal() for index in value),
+        "a mapping of layers' indices",
+    ),
+    None,
+    null=None,
+)
 OVERRIDDEN = ("head_dim", "num_key_value_heads")
 
 

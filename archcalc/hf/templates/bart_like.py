@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, final
 
 import msgspec
@@ -32,7 +32,7 @@ ENCODER_KEYS = keys(
 
 
 class BartDefaults(msgspec.Struct, frozen=True):
-    """Defaults of a BART-like class."""
+    """Defaults of a BART-like class; without a `scale_embedding`, it has no such key."""
 
     vocab_size: int
     n_ctx: int
@@ -41,13 +41,13 @@ class BartDefaults(msgspec.Struct, frozen=True):
     n_heads: int
     d_ff: int
     activation: str = "gelu"
-    scale_embedding: bool = False
+    scale_embedding: bool | None = False
     attention_dropout: float = 0.0
 
 
 @final
-class SourceVocabulary(ConfigLens, msgspec.Struct, frozen=True):
-    """The key of the encoder's vocabulary; null means the model's vocabulary, whose key is `shared_key`."""
+class OwnSize(ConfigLens, msgspec.Struct, frozen=True):
+    """The key of a size of the encoder's own; null means that of the model, whose key is `shared_key`."""
 
     key: Key
     shared_key: str
@@ -61,7 +61,7 @@ class SourceVocabulary(ConfigLens, msgspec.Struct, frozen=True):
         return self.key.read(config)
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """Put the key, with the model's vocabulary if the encoder has none of its own."""
+        """Put the key, with the model's size if the encoder has none of its own."""
         self.key.write(draft[self.shared_key] if value is None else value, draft)
 
 
@@ -77,6 +77,8 @@ class PartNames(msgspec.Struct, frozen=True):
     - `main`: the stack whose numbers of layers and heads also have keys without the stack's name
     - `head`: the head's matrix
     - `prompts`: the prompts of each attention
+    - `final_norm`: the norm after the last layer
+    - `encoder`: parts of an encoder's layer that have other names than in a decoder's
     """
 
     outside: str = "model."
@@ -88,6 +90,8 @@ class PartNames(msgspec.Struct, frozen=True):
     main: str = "encoder"
     head: str = "lm_head"
     prompts: Mapping[str, str] = {}
+    final_norm: str = "layer_norm"
+    encoder: Mapping[str, str] = {}
 
     def prompt_parts(self) -> dict[str, str]:
         """Return the names of the parts of prompts."""
@@ -122,6 +126,11 @@ class BartSwitches(msgspec.Struct, frozen=True):
       the stacks share no table
     - `has_own_tables`: the stacks have separate tables even if the head is tied
     - `prompts`: learned keys and values of the decoder, which a decoder alone does not have
+    - `attention`: further fields of every attention
+    - `encoder_attention`: the attention of the encoder, given that of the decoder
+    - `lists`: keys with an item for each layer of the encoder, as in `StackLens`
+    - `context`, `source_context`: the keys of the decoder's and the encoder's context, if there are two
+    - `is_tied_alone`: whether the head of a decoder alone may be tied
     """
 
     defaults: BartDefaults
@@ -133,10 +142,16 @@ class BartSwitches(msgspec.Struct, frozen=True):
     has_logits_bias: bool = True
     names: PartNames = PartNames()
     vocabulary: ConfigLens | None = None
-    source_vocabulary: SourceVocabulary | None = None
+    source_vocabulary: OwnSize | None = None
     has_own_tables: bool = False
     is_tied: bool = True
     prompts: Template = None
+    attention: Mapping[str, Any] = msgspec.field(default_factory=lambda: biases(True))
+    encoder_attention: Callable[[Mapping[str, Any]], Template] = dict
+    lists: Mapping[str, str] = {}
+    context: Key | None = None
+    source_context: OwnSize | None = None
+    is_tied_alone: bool = True
 
     @property
     def tie_key(self) -> Key:
@@ -162,11 +177,11 @@ class BartSwitches(msgspec.Struct, frozen=True):
         """Return a layer of a stack. A decoder that `is_alone` keeps its cross-attention."""
         aliases = ("num_attention_heads",) if stack_name == self.names.main else ()
         n_heads = size(f"{stack_name}_attention_heads", self.defaults.n_heads, aliases=aliases)
-        attention = {"kind": "gqa", "n_heads": n_heads, **biases(True)}
+        attention = {"kind": "gqa", "n_heads": n_heads, **self.attention}
         return {
             "norm": NORM,
             "placement": self.placement,
-            "attention": attention,
+            "attention": self.encoder_attention(attention) if stack_name == "encoder" else attention,
             "cross": attention if stack_name == "decoder" else None,
             "cross_reads": "nothing" if is_alone else "source",
             "ffn": {
@@ -188,13 +203,17 @@ class BartSwitches(msgspec.Struct, frozen=True):
         stack_fields = {"position": self.position, **embed_norm, "final_norm": _optional_norm(self.final_norm)}
         if stack_name == "decoder" and not is_alone and self.prompts is not None:
             stack_fields["prompts"] = self.prompts
+        if stack_name == "encoder" and self.source_context is not None:
+            stack_fields["n_ctx"] = self.source_context
         kinds = {"layer": self.layer(stack_name, is_alone=is_alone)}
-        return StackLens(layers(n_layers, f"{stack_name}_layers", aliases=aliases), kinds, stack_fields=stack_fields)
+        lists = self.lists if stack_name == "encoder" else {}
+        depth = layers(n_layers, f"{stack_name}_layers", aliases=aliases)
+        return StackLens(depth, kinds, stack_fields=stack_fields, lists=lists)
 
     @property
     def scale_key(self) -> Key:
         """Return the key that scales the embedding by √d_model."""
-        return flag("scale_embedding", self.defaults.scale_embedding)
+        return flag("scale_embedding", bool(self.defaults.scale_embedding))
 
     def norm_of_tokens(self) -> dict[str, Template]:
         """Return the embedding norm of a class that norms unscaled tokens.
@@ -226,6 +245,8 @@ class BartSwitches(msgspec.Struct, frozen=True):
     @property
     def embedding(self) -> dict[str, Template]:
         """Return the fields of the token embedding."""
+        if self.defaults.scale_embedding is None:
+            return {"scale": None}
         return {"scale": Cases(self.scale_key, {False: None, True: ImpliedValue(self.embedding_scale)})}
 
     def causal(self) -> dict[str, Template]:
@@ -233,11 +254,11 @@ class BartSwitches(msgspec.Struct, frozen=True):
         rate = dropout("dropout", 0.1)
         return {
             "vocab_size": self.vocabulary or size("vocab_size", self.defaults.vocab_size),
-            "n_ctx": size("max_position_embeddings", self.defaults.n_ctx),
+            "n_ctx": self.context or size("max_position_embeddings", self.defaults.n_ctx),
             "d_model": self.width,
             "embedding": self.embedding,
             "decoder": self.stack("decoder", is_alone=True),
-            "head": {"tied": self.tie_key},
+            "head": {"tied": self.tie_key if self.is_tied_alone else False},
             "dropout": {
                 "embedding": rate,
                 "attention": dropout("attention_dropout", self.defaults.attention_dropout),
@@ -248,12 +269,17 @@ class BartSwitches(msgspec.Struct, frozen=True):
 
     def stack_tensors(self, stack_name: str, prefix: str) -> tuple[TensorEntry, ...]:
         """Return the tensors of the encoder or the decoder, whose canonical names have this prefix."""
-        outer = {"positions": "embed_positions", "embed_norm": "layernorm_embedding", "final_norm": "layer_norm"}
+        outer = {
+            "positions": "embed_positions",
+            "embed_norm": "layernorm_embedding",
+            "final_norm": self.names.final_norm,
+        }
         base = f"{self.names.base}{stack_name}."
+        layer = self.names.layer() | (dict(self.names.encoder) if stack_name == "encoder" else {})
         return (
             *modules(outer, prefix, base),
             *modules(self.names.prompt_parts(), f"{prefix}prompts.", base),
-            *modules(self.names.layer(), f"{prefix}layers.{{i}}.", f"{base}layers.{{i}}."),
+            *modules(layer, f"{prefix}layers.{{i}}.", f"{base}layers.{{i}}."),
         )
 
     @property

@@ -27,6 +27,7 @@ from archcalc.hf.spellings import GAMMA, Spelling
 from archcalc.hf.stack import FirstLayerSchedule, SharedStackLens, StackLens, UniformSchedule
 from archcalc.hf.tensors import TensorEntry, TensorMap, modules, table
 from archcalc.hf.vocabulary import flag, keys
+from archcalc.words import Message
 
 TIED = flag("tie_word_embeddings", True)
 # With an untied head, the class keeps both the head's bias and the decoder's own.
@@ -75,18 +76,23 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `groups`: ALBERT's keys for the number of groups and of layers in each
     - `attention`, `ffn`: further fields of a layer's parts
     - `conv`: the key of the width of a convolution that joins the first layer, 0 for none, and its activation
+    - `encoder_attention`: the attention of an encoder, given that of a decoder
+    - `class_attention`: the same for some classes, by what their names end with
+    - `lists`: keys with an item for each layer, as in `StackLens`
     - `head_activation`: the activation of the head's transform; None: the layers'
     - `head_width`: the input width of an untied head
     - `is_stored_as_head`: transformers names a tied table after the head
-    - `tables`, `join`, `token_dropout`: fields of the embedding, if the class has keys for them
+    - `tables`, `join`, `token_dropout`, `scale`: fields of the embedding, if the class has keys for them
     - `extras`: tensors that the logits do not depend on
     - `pooler`: the activation of the bare model's pooler; None: it has no pooler
     - `keeps_pooler`: classes that do not use the pooler have it too, and run it
     - `classifier`: the activation of the dense layer before the labels of a text
     - `class_heads`, `class_tensors`: heads of further classes, and their tensors, as in `Family`
     - `n_relations`: how many relations of two sentences the class of pre-training scores
+    - `other_products`: as in `Family`
     - `entries`: tensors of the class that `names` does not name one by one
     - `stored_names`, `fused_entries`: modules that files name differently, or fuse
+    - `decoder_keys`: keys that are written for a decoder besides `fixed_keys`
     - `computed`: canonical tensors that follow from the config
     """
 
@@ -106,11 +112,15 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     tables: Template = None
     join: Template = None
     token_dropout: Template = None
+    scale: Template = None
     positions: Template
     embed_norm: bool | ConfigLens = True
     placement: Template = "post"
     final_norm: bool = False
     attention: Mapping[str, Any]
+    encoder_attention: Callable[[Mapping[str, Any]], Template] = dict
+    class_attention: Mapping[str, Callable[[Mapping[str, Any]], Template]] = {}
+    lists: Mapping[str, str] = {}
     ffn: Mapping[str, Any]
     conv: tuple[Key, Template] | None = None
     causal_key: Key | None
@@ -135,11 +145,13 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     run_constraints: tuple[Constraint, ...] = ()
     irrelevant: str = ""
     fixed_keys: Mapping[str, Any] = {}
+    decoder_keys: Mapping[str, Any] = {}
     unused: Mapping[str, str] = {}
     stored_names: Mapping[str, str] = {}
     fused_entries: tuple[TensorEntry, ...] = ()
     entries: tuple[TensorEntry, ...] = ()
     computed: tuple[str, ...] = ()
+    other_products: Message | None = None
 
 
 @row_builder
@@ -160,6 +172,7 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
         class_heads=_heads(row),
         class_tensors=row.class_tensors,
         runs_pooler=row.keeps_pooler,
+        other_products=row.other_products,
     )
     if row.causal_key is None:
         return encoder
@@ -176,7 +189,7 @@ def _decoder(row: BertSwitches, causal_key: str, encoder: Family) -> Family:
         classes=row.classes[::-1],
         template=_template(row, "decoder"),
         constraints=(*row.constraints, Constraint(causal_key, (True,))),
-        fixed_keys={**row.fixed_keys, causal_key: True},
+        fixed_keys={**row.fixed_keys, causal_key: True, **row.decoder_keys},
         when=lambda data: data.get(causal_key) is True,
     )
 
@@ -186,7 +199,7 @@ def _template(row: BertSwitches, stack: str) -> Template:
         "vocab_size": row.vocab_size,
         "d_model": row.d_model,
         "embedding": _embedding(row),
-        stack: _stack(row),
+        stack: _stack(row, is_encoder=stack == "encoder"),
         "head": _head(row),
         **_extras(row),
         "dropout": {"embedding": row.dropout, "attention": row.attention_dropout, "residual": row.dropout},
@@ -201,6 +214,7 @@ def _embedding(row: BertSwitches) -> Template:
         "tables": row.tables,
         "join": row.join,
         "token_dropout": row.token_dropout,
+        "scale": row.scale,
     }
     return {"n_token_types": row.n_types or 0} | {name: part for name, part in optional.items() if part is not None}
 
@@ -232,7 +246,14 @@ def _heads(row: BertSwitches) -> dict[str, Template]:
     if row.pooler:
         heads["ForPreTraining"] = {"extras": _with_decoder_bias(row, (*row.extras, *_sentence_pair(row)))}
     all_heads = heads | dict(row.class_heads)
-    return {kind: head and _unread(row, has_pooler="pooler" in head) | head for kind, head in all_heads.items()}
+    stacks = {
+        kind: {"encoder": _stack(msgspec.structs.replace(row, encoder_attention=attention))}
+        for kind, attention in row.class_attention.items()
+    }
+    return {
+        kind: head and _unread(row, has_pooler="pooler" in head) | stacks.get(kind, {}) | head
+        for kind, head in all_heads.items()
+    }
 
 
 def _unread(row: BertSwitches, *, has_pooler: bool) -> dict[str, Template]:
@@ -265,11 +286,12 @@ def _with_decoder_bias(row: BertSwitches, extras: tuple[Mapping[str, Any], ...])
     return Cases(TIED, {True: plain, False: (*plain, DECODER_BIAS)}) if row.head_names.has_decoder_bias else plain
 
 
-def _stack(row: BertSwitches) -> StackLens | SharedStackLens | NullCases:
+def _stack(row: BertSwitches, *, is_encoder: bool = True) -> StackLens | SharedStackLens | NullCases:
+    attention = {"kind": "gqa", "n_heads": row.n_heads, **row.attention}
     layer = {
         "norm": row.norm,
         "placement": row.placement,
-        "attention": {"kind": "gqa", "n_heads": row.n_heads, **row.attention},
+        "attention": row.encoder_attention(attention) if is_encoder else attention,
         "ffn": {"d_ff": row.d_ff, "activation": row.activation, **row.ffn},
     }
     stack_fields = {
@@ -279,7 +301,7 @@ def _stack(row: BertSwitches) -> StackLens | SharedStackLens | NullCases:
     }
     if row.groups:
         return SharedStackLens(row.n_layers, *row.groups, layer, stack_fields)
-    plain = StackLens(count=row.n_layers, kinds={"layer": layer}, stack_fields=stack_fields)
+    plain = StackLens(count=row.n_layers, kinds={"layer": layer}, stack_fields=stack_fields, lists=row.lists)
     if row.conv is None:
         return plain
     kinds = {"layer": layer, "first_layer": _with_conv(layer, *row.conv)}

@@ -103,11 +103,11 @@ def template(defaults: T5Defaults, head: Template, shared: str) -> dict[str, Tem
     }
 
 
-def tensors() -> TensorMap:
-    """Return the tensors."""
+def tensors(encoder: str = "SelfAttention") -> TensorMap:
+    """Return the tensors; `encoder` is the name of the encoder's attention."""
     return table(
         module("embed.tokens", "shared"),
-        _stack("encoder", {"attn": "0.SelfAttention"}, ffn=1),
+        _stack("encoder", {"attn": f"0.{encoder}"}, ffn=1),
         _stack("decoder", {"attn": "0.SelfAttention", "cross": "1.EncDecAttention"}, ffn=2),
         module("head", "lm_head"),
     )
@@ -121,7 +121,7 @@ def _stack(stack: str, parts: dict[str, str], ffn: int) -> tuple[TensorEntry, ..
     }
     norms = {f"{part}_norm": theirs.split(".")[0] + ".layer_norm" for part, theirs in parts.items()}
     dense = f"{ffn}.DenseReluDense."
-    bias = "layer.0.SelfAttention.relative_attention_bias"
+    bias = f"layer.{parts['attn']}.relative_attention_bias"
     return (
         *modules(attention | norms | {"ffn_norm": f"{ffn}.layer_norm"}, layer, block),
         *modules({"ffn.gate": f"{dense}wi_0"}, layer, block),

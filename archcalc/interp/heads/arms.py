@@ -42,8 +42,8 @@ class AttentionArm(msgspec.Struct, frozen=True):
 
     @property
     def n_kv_heads(self) -> int:
-        """Return the number of key-value heads; latent attention has keys of its own for every head."""
-        found = self.part.n_heads if isinstance(self.part, LatentAttention) else self.part.n_kv_heads
+        """Return the number of key-value heads; only grouped attention may have fewer than heads."""
+        found = self.part.n_kv_heads if isinstance(self.part, Attention) else self.part.n_heads
         assert found is not None, "the spec is resolved"
         return found
 

@@ -152,6 +152,11 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("by_distance", "of_distance"),
         msg("for each query and key, x of the row r of their distance: rows are columns of x, or its rows"),
     ),
+    "with_first(x, y, n)": FunctionMeaning(("with_first",), msg("y for the first n tokens as queries, x for others")),
+    "followed(x, y)": FunctionMeaning(("followed",), msg("x, then y as further keys")),
+    "block_sums(x, n)": FunctionMeaning(
+        ("block_sums",), msg("Σ x over each block of n tokens; what is left over is in the last whole one")
+    ),
     "softmax(x)": FunctionMeaning(("softmax",), msg("eˣ / Σ eˣ, which sum to 1")),
     "masked(x)": FunctionMeaning(("masked",), msg("x, and −∞ where a query does not see a key")),
     "selected(x, i)": FunctionMeaning(("selected",), msg("x at the keys i of each query, and −∞ at others")),

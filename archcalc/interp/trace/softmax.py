@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError, shown
+from archcalc.interp.trace.expression import Value, nodes
+from archcalc.interp.trace.model_steps import Step
 from archcalc.interp.trace.run import Trace
 from archcalc.nn.attention_context import AttentionContext
 from archcalc.nn.softmax import SoftmaxConfig, softcap
+from archcalc.nn.sparse_attention import SparseAttention
 from archcalc.nn.stack import Layers
 from archcalc.words import msg
 
@@ -82,7 +85,12 @@ def _score_stages(
     """Yield the stages from dot products to scores before the mask, in the model's order."""
     config: SoftmaxConfig = module.softmax
     q_NTH, k_KSH = trace[f"{part}.q"], trace[keys]
-    x_S = k_KSH[head * k_KSH.shape[0] // config.n_heads] @ q_NTH[head, query]
+    if isinstance(module, SparseAttention):
+        states = next(node.name for node in nodes(_step(trace, f"{part}.q").expression) if isinstance(node, Value))
+        x_BTD = trace[states].unsqueeze(0).to(module.out.weight.device)
+        x_S = module.dots(x_BTD, context)[0, head, query].cpu()
+    else:
+        x_S = k_KSH[head * k_KSH.shape[0] // config.n_heads] @ q_NTH[head, query]
     yield _stage("dots", "dot(q, k)", x_S)
     x_S = x_S * config.scale
     yield _stage("scaled", f"x · {config.scale:.7g}", x_S)
@@ -153,12 +161,16 @@ def _key_owner(stack: Layers, part: str) -> str:
     return f"{prefix}layers.{owner}.{arm}"
 
 
+def _step(trace: Trace, name: str) -> Step:
+    return next(traced.step for traced in trace.steps if traced.step.name == name)
+
+
 def _attention_context(stack: Layers, trace: Trace, part: str) -> AttentionContext:
     """Return the attention context of the part, the one that the model builds for a whole text."""
     _, n_queries, n_keys = trace[f"{part}.scores"].shape
     device = next(stack.parameters()).device
     positions_T = torch.arange(n_queries, device=device)
-    pattern = next(traced.step for traced in trace.steps if traced.step.name == f"{part}.pattern")
+    pattern = _step(trace, f"{part}.pattern")
     is_cross = pattern.key_ids != f"{part.rpartition('layers.')[0]}ids"
     view = stack.layer_context(positions_T, torch.empty(1, n_keys, 0, device=device) if is_cross else None)
     return view.own if view.source is None else view.source

@@ -10,7 +10,7 @@ from archcalc.ledger.leaves import Elementwise, Forward, Matmul, Save, State
 from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
-from archcalc.ledger.tokens import BATCH, block_pairs, chunks, later_chunks, later_tokens
+from archcalc.ledger.tokens import BATCH, chunk_pairs, chunks, later_chunks, later_tokens
 from archcalc.spec.mixer import Lightning
 
 
@@ -36,7 +36,7 @@ def _chunked(x: Tensor, d: Symbols) -> Forward[None]:
     The first state has no gradient, and the last one is not part of the output. Decays have no gradient: products with
     them save the decays alone.
     """
-    tokens, later, pairs = x.axes[1], later_tokens(d.chunk), block_pairs(d.chunk)
+    tokens, later, pairs = x.axes[1], later_tokens(d.chunk), chunk_pairs(d.chunk)
     earlier, heads = later_chunks(d.chunk) * d.chunk, (BATCH, d.n_heads)
     first, last = tokens - later, tokens - earlier
 

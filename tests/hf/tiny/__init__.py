@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.hf.tiny import bart_like, bert_like, gpt_like, llama_like, mixer_like, mla_like, moe_like, t5_like
+from tests.hf.tiny import (
+    bart_like,
+    bert_like,
+    gpt_like,
+    llama_like,
+    mixer_like,
+    mla_like,
+    moe_like,
+    sparse_like,
+    t5_like,
+)
 
 TINY: dict[str, dict[str, Any]] = {
     **llama_like.CONFIGS,
@@ -15,6 +25,7 @@ TINY: dict[str, dict[str, Any]] = {
     **gpt_like.CONFIGS,
     **bart_like.CONFIGS,
     **t5_like.CONFIGS,
+    **sparse_like.CONFIGS,
 }
 # What classes need that cannot be built from their defaults.
 NEEDS: dict[str, dict[str, Any]] = {**bert_like.NEEDS, **mla_like.NEEDS, **moe_like.NEEDS}
