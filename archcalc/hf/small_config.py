@@ -62,6 +62,8 @@ _OTHER_VALUES = {
     "mamba_chunk_size": 4,
     "moe_shared_expert_intermediate_size": 24,
     "shared_intermediate_size": 24,
+    # Keys and values of earlier layers: three layers are too few to share them.
+    "num_kv_shared_layers": 0,
     # Indexers and chunks.
     "index_n_heads": 12,
     "index_head_dim": 10,

@@ -252,7 +252,7 @@ BAILING_HYBRID = derive(
             r"\.mlp\.gate\.expert_bias$": ".mlp.gate.e_score_correction_bias",
         },
         fused=CONVOLUTIONS,
-        mtp=replace(MTP_LAYERS, has_tables=False),
+        mtp=MTP_LAYERS,
     ),
     **hybrid(LING_DELTA, {"dense": None, "moe": mixture(512, 768, 8, 4, 2.5)}),
 )
