@@ -62,7 +62,7 @@ class AltUp(nn.Module):
     def predicted(self, x_BTJD: Tensor) -> Tensor:
         """Return the predicted streams [B, T, J, D]: each with a mix of all added."""
         mix_BTZ = self.predict(self._routed(self.active(x_BTJD)))
-        mixed_BTJD: Tensor = mix_BTZ.view(*x_BTJD.shape[:3], -1) @ x_BTJD
+        mixed_BTJD: Tensor = mix_BTZ.view(*x_BTJD.shape[:3], x_BTJD.shape[2]) @ x_BTJD
         return x_BTJD + mixed_BTJD
 
     def corrected(self, predicted_BTJD: Tensor, y_BTD: Tensor) -> Tensor:

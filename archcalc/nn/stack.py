@@ -125,7 +125,8 @@ class Layers(nn.Module):
         return replace(context, per_layer=tap(f"{self.prefix}per_layer", self.per_layer(ids_BT, x_BTD)))
 
     def _split_per_layer(self, numbers_BTZ: Tensor) -> tuple[Tensor, ...]:
-        return numbers_BTZ.view(*numbers_BTZ.shape[:2], len(self.lenders), -1).unbind(2)
+        n_layers = len(self.lenders)
+        return numbers_BTZ.view(*numbers_BTZ.shape[:2], n_layers, numbers_BTZ.shape[2] // n_layers).unbind(2)
 
     def cache_source(self, source_BSD: Tensor, cache: Cache, padding_BS: Tensor | None = None) -> None:
         """Fill the cache with the source's keys and values of every cross-attention, and reset its target."""
