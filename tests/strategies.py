@@ -583,7 +583,6 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
         norm_out=draw(optional(NORMS)),
         norm_after=draw(optional(NORMS)),
         skip_reads=skip_reads,
-        arms_read="stream" if skip_reads == "normed" else draw(st.sampled_from(("stream", "stream", "layer_input"))),
         **draw(RESIDUALS),
     )
 
@@ -781,7 +780,14 @@ def with_per_layer(draw: st.DrawFn, stack: Stack) -> Stack:
         return structs.replace(layer, branches=(*layer.branches, branch)) if layer.branches else layer
 
     runs = tuple(structs.replace(run, pattern=tuple(map(changed, run.pattern))) for run in stack.runs)
-    return stack if runs == stack.runs else structs.replace(stack, runs=runs, per_layer=part, n_mtp=0)
+    n_counted = sum(run.count or 0 for run in stack.runs)
+    counts = [run.count or stack.n_layers - n_counted for run in stack.runs]
+    used = [layer for run, count in zip(stack.runs, counts, strict=True) for layer in run.pattern[:count]]
+    return (
+        stack
+        if not any(layer.branches for layer in used)
+        else structs.replace(stack, runs=runs, per_layer=part, n_mtp=0)
+    )
 
 
 def _named(found: list[Run]) -> tuple[Run, ...]:
@@ -1032,6 +1038,16 @@ def selecting_specs(draw: st.DrawFn) -> Spec:
     layer = Layer(norm=RMSNorm(), attention=attention, ffn=Gated(d_ff=draw(SIZES), activation="silu"))
     runs = Run(count=2, pattern=(layer,)), Run(count=1, pattern=(selection_reader(layer, 0),))
     return resolve(Spec(name="selecting", vocab_size=17, n_ctx=19, d_model=12, decoder=Stack(runs=runs)))
+
+
+@st.composite
+def sparse_specs(draw: st.DrawFn, patterns: st.SearchStrategy | None = None) -> Spec:
+    """A resolved encoder whose attention has one of these patterns."""
+    found = GLOBAL_WINDOWS | RANDOM_BLOCKS | block_summaries(Place(), 3) if patterns is None else patterns
+    attention = SparseAttention(n_heads=3, d_head=draw(SIZES), pattern=draw(found))
+    layer = Layer(norm=RMSNorm(), attention=attention, ffn=Plain(d_ff=draw(SIZES), activation="gelu"))
+    encoder = Stack(runs=(Run(count=2, pattern=(layer,)),))
+    return resolve(Spec(name="sparse", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
 
 
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))

@@ -73,13 +73,11 @@ def leaves(layer: Layer, symbols: dict[str, Symbols], x: Tensor, ctx: ForwardCon
 
 def _branches(builder: LayerBuilder, parts: Iterable[Branch], x: Tensor) -> Forward[Tensor]:
     """Yield the leaves of branches one after another; return the residual stream after them."""
-    layer_input = x
     for branch in parts:
-        arms_read = layer_input if branch.arms_read == "layer_input" else x
         if is_idle(branch):
-            yield from _unused_weights(builder, branch, arms_read)
+            yield from _unused_weights(builder, branch, x)
         else:
-            x = yield from _branch(builder, branch, arms_read)
+            x = yield from _branch(builder, branch, x)
     return x
 
 
@@ -106,7 +104,7 @@ def _unused_weights(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward
 
 
 def _branch(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward[Tensor]:
-    """Yield the leaves of a branch whose arms read `x`; return the residual stream after it. The sum saves nothing."""
+    """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
     norms = names(branch)
     branch_input = yield from builder.norm(branch.norm_in, norms.norm_in, x)
     builder.inputs[branch.arms[0].name] = branch_input

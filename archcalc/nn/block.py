@@ -93,11 +93,10 @@ class Block(nn.Module):
 
     def run_branches(self, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the residual stream [B, T, D] after the branches that join it."""
-        x_BTD = input_BTD = tap("resid_pre", x_BTD)
+        x_BTD = tap("resid_pre", x_BTD)
         inputs: dict[str, Tensor] = {}
         for branch, branch_names, stream_name in zip(self.branches, self.branch_names, self.stream_names, strict=True):
-            read_BTD = input_BTD if branch.arms_read == "layer_input" else x_BTD
-            x_BTD = self.run_branch(branch, branch_names, x_BTD, read_BTD, context, inputs)
+            x_BTD = self.run_branch(branch, branch_names, x_BTD, context, inputs)
             if self.out_scalar is not None and stream_name == "resid_post":
                 x_BTD = x_BTD * self.out_scalar
             x_BTD = tap(stream_name, x_BTD)
@@ -108,16 +107,14 @@ class Block(nn.Module):
         branch: Branch,
         branch_names: BranchNames,
         x_BTD: Tensor,
-        read_BTD: Tensor,
         context: LayerContext,
         inputs: dict[str, Tensor],
     ) -> Tensor:
         """Return the residual stream [B, T, D] after a branch whose norms have these names.
 
-        `read_BTD` is what its arms read before their norm. `inputs` are those of the branches so far, by their first
-        arms; the branch adds its own.
+        `inputs` are those of the branches so far, by their first arms; the branch adds its own.
         """
-        read_BTD = self.apply_norm(branch_names.norm_in, read_BTD)
+        read_BTD = self.apply_norm(branch_names.norm_in, x_BTD)
         inputs[branch.arms[0].name] = read_BTD
         skip_BTD = read_BTD if branch.skip_reads == "normed" else x_BTD
         sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, inputs, context)])

@@ -30,7 +30,7 @@ class SparseAttention(nn.Module):
     def __init__(self, part: spec.SparseAttention, model: Spec) -> None:
         super().__init__()
         assert part.d_head is not None, "the spec is resolved"
-        self.part, self.execution = part, Execution()
+        self.part, self.execution, self.d_head = part, Execution(), part.d_head
         self.softmax = SoftmaxConfig(
             n_heads=part.n_heads,
             scale=part.score_scale,
@@ -75,7 +75,7 @@ class SparseAttention(nn.Module):
     def heads(self, name: str, x_BTD: Tensor) -> Tensor:
         """Return queries, keys or values [B, N, T, H] of states."""
         y_BTZ: Tensor = self.get_submodule(name)(x_BTD)
-        return y_BTZ.view(*y_BTZ.shape[:-1], self.part.n_heads, -1).transpose(1, 2)
+        return y_BTZ.view(*y_BTZ.shape[:-1], self.part.n_heads, self.d_head).transpose(1, 2)
 
     def summaries(self, x_BTD: Tensor, part: spec.BlockSummaries, context: AttentionContext) -> Tensor:
         """Return the normalized sum of the states of each block [B, G, D]."""

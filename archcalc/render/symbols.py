@@ -100,27 +100,33 @@ SYMBOL_WORDS = {
     "near_first": SymbolWords(
         msg("pairs of a token after the first ones, and of one less than a window apart or of the first"),
         None,
-        msg("near({w}) of seq − min(seq, {n}) tokens, and min(seq, {n}) more for each"),
+        msg(
+            "sum of min(1, max(t − {n}, 0))·({n} + min(t − {n}, {w}) + min(seq − t + 1, {w}) − 1) over t = 1 … seq",
+        ),
     ),
     "source_near_first": SymbolWords(
         msg("pairs of a token of the source after the first ones, and of one less than a window apart or of the first"),
         None,
-        msg("near({w}) of source_new − min(source_new, {n}) tokens, and min(source_new, {n}) more for each"),
+        msg(
+            "sum of min(1, max(t − {n}, 0))·({n} + min(t − {n}, {w}) + min(source_new − t + 1, {w}) − 1) over t = 1 … "
+            "source_new",
+        ),
     ),
     "block_pairs": SymbolWords(
         msg("pairs of tokens in blocks that attend to each other"),
         None,
         msg(
-            "seq² up to 5 + 2·{n} blocks of {w}; else seq for tokens of the first and last block, and 5 + {n} blocks "
-            "for others"
+            "seq·seq if seq ≤ (5 + 2·{n})·{w}, else ({w} + l)·seq + 2·{w}·((3 + {n})·{w} + l) + "
+            "(m − 4)·{w}·((4 + {n})·{w} + l); m = ⌈seq / {w}⌉, l = seq − (m − 1)·{w}"
         ),
     ),
     "source_block_pairs": SymbolWords(
         msg("pairs of the source's tokens in blocks that attend to each other"),
         None,
         msg(
-            "source_new² up to 5 + 2·{n} blocks of {w}; else source_new for tokens of the first and last block, and "
-            "5 + {n} blocks for others"
+            "source_new·source_new if source_new ≤ (5 + 2·{n})·{w}, else ({w} + l)·source_new + "
+            "2·{w}·((3 + {n})·{w} + l) + (m − 4)·{w}·((4 + {n})·{w} + l); m = ⌈source_new / {w}⌉, "
+            "l = source_new − (m − 1)·{w}"
         ),
     ),
     "source_new": SymbolWords(

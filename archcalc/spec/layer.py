@@ -48,10 +48,9 @@ class Arm(Part, frozen=True, kw_only=True):
 class Branch(Part, frozen=True, kw_only=True):
     """One residual branch: norm_after(skip·x + scale·norm_out(Σ arms(norm_in(x)))). All norms are optional.
 
-    With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM). With
-    `arms_read: layer_input` the arms, or norm_in, read the stream before the layer (DeBERTa-v2's convolution). Where
-    the stack has several streams (`AltUp`), a branch that joins `later_streams` comes after the others, reads the
-    corrected active stream, and is added to all streams but the first.
+    With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM). Where the stack has
+    several streams (`AltUp`), a branch that joins `later_streams` comes after the others, reads the corrected active
+    stream, and is added to all streams but the first.
     """
 
     arms: Annotated[tuple[Arm, ...], msgspec.Meta(min_length=1, max_length=10)]
@@ -61,7 +60,6 @@ class Branch(Part, frozen=True, kw_only=True):
     scale: Positive = 1.0
     skip: Positive = 1.0
     skip_reads: Skip = "stream"
-    arms_read: Literal["stream", "layer_input"] = "stream"
     joins: Joins = "stream"
 
 

@@ -382,12 +382,6 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
             where=f"{where}.norm_in",
             allowed=msg("norm_in, or a norm of each arm"),
         )
-    if branch.skip_reads == "normed" and branch.arms_read == "layer_input":
-        problem = msg("norm_in reads the layer's input")
-        raise InputError(problem, where=f"{where}.skip_reads", allowed="stream")
-    if branch.joins == "later_streams" and branch.arms_read == "layer_input":
-        problem = msg("a branch that joins later streams reads the corrected one")
-        raise InputError(problem, where=f"{where}.arms_read", allowed="stream")
     if branch.skip_reads == "normed" and not branch.norm_in:
         raise InputError(msg("there is no norm_in to read"), where=f"{where}.skip_reads", allowed="stream")
     if len({arm.reads == "nothing" for arm in branch.arms}) > 1:

@@ -234,7 +234,7 @@ VARIANTS: dict[type[Part], Variant] = {
         fast=None,
     ),
     ChannelMix: Variant(
-        component="ffn",
+        component="mixer",
         mixes_tokens=True,
         roles=("decoder",),
         resolve="archcalc.spec.resolve_mixers:unchanged",

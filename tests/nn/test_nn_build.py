@@ -21,6 +21,7 @@ from archcalc.spec.attention import disentangled
 from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.document import decode, encode
+from archcalc.spec.ffn import PerLayerGate
 from archcalc.spec.groups import groups, layers_of
 from tests.strategies import PARTS, specs
 
@@ -77,6 +78,8 @@ def test_every_parameter_takes_part(spec: Spec) -> None:
     positions = [found for layer in layers_of(spec.decoder) for arm in arms(layer) if (found := disentangled(arm.part))]
     if not any(position.content_to_position or position.position_to_content for position in positions):
         unread.append("distances.")  # DeBERTa's class builds the table for `pos_att_type: []` too
+    if not any(isinstance(arm.part, PerLayerGate) for layer in layers_of(spec.decoder) for arm in arms(layer)):
+        unread.append("per_layer.")  # a run may end before the layer of its pattern that reads the table
     idle = (arm.name for layer in layers_of(spec.decoder) for arm in arms(layer) if arm.reads == "nothing")
     never = re.compile("|".join(rf"(layers|mtp)\.\d+\.(layer\.)?{name}[._]" for name in {*idle, "no such arm"}))
     left = [name for name in unused if not name.startswith((*too_far, *unread, "extras."))]

@@ -15,7 +15,7 @@ from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
 from archcalc.hf.family import derive
 from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Constraint, Conversion, ImpliedValue, Key
 from archcalc.hf.nested_keys import NestedTemplate
-from archcalc.hf.spellings import TIED_EXPERTS
+from archcalc.hf.spellings import MTP_LAYERS, TIED_EXPERTS
 from archcalc.hf.stack import CombinedSchedule, ListSchedule
 from archcalc.hf.templates.decoder import LAYER, decoder
 from archcalc.hf.tensors import TensorEntry, modules
@@ -252,7 +252,7 @@ BAILING_HYBRID = derive(
             r"\.mlp\.gate\.expert_bias$": ".mlp.gate.e_score_correction_bias",
         },
         fused=CONVOLUTIONS,
-        mtp_key="num_nextn_predict_layers",
+        mtp=MTP_LAYERS,
     ),
     **hybrid(LING_DELTA, {"dense": None, "moe": mixture(512, 768, 8, 4, 2.5)}),
 )

@@ -18,6 +18,7 @@ from archcalc.hf.vocabulary import layernorm, layers, positive, size
 INTEGER = ValueType(lambda value: type(value) is int, "an integer")
 WIDTH, DEPTH = size("hidden_size", 4096), layers(32)
 DEFAULT = 1e-5
+MOST = 500  # halvings beyond which no float holds the epsilon
 EVERY = Key("rescale_every", INTEGER, 6)
 
 
@@ -44,7 +45,7 @@ class HalvedEpsilon(ConfigLens, msgspec.Struct, frozen=True):
     def read(self, config: Config) -> float:
         """Return the epsilon for states that are not halved."""
         every = EVERY.read(config)
-        n_halvings = self._index(config) // every if every > 0 else 0
+        n_halvings = min(self._index(config) // every, MOST) if every > 0 else 0
         return float((DEFAULT if self.is_last else self.key.read(config)) * 4**n_halvings)
 
     def write(self, value: Any, draft: ConfigDraft) -> None:

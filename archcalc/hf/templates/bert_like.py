@@ -320,10 +320,10 @@ def _with_conv(layer: Mapping[str, Any], width: Key, act: Template) -> Template:
         "ffn": {"kind": "plain", **layer["ffn"]},
         "mixer": {"kind": "span_conv", "d_conv": width, "activation": act},
     }
-    reads = {"mixer": {"arms_read": "layer_input"}}
+    reads = {"mixer": {"input_of": "attn"}}
     return {
         "branches": tuple(
-            {"arms": ({"name": name, "part": part},), "norm_after": layer["norm"], **reads.get(name, {})}
+            {"arms": ({"name": name, "part": part, **reads.get(name, {})},), "norm_after": layer["norm"]}
             for name, part in arms.items()
         )
     }

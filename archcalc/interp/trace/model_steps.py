@@ -205,10 +205,9 @@ class _LayerSteps:
 
     def steps(self, last: Value) -> Iterator[Step]:
         """Yield the steps of the layer, whose input is `last`."""
-        residual = layer_input = yield from self._step("resid_pre", "residual", last)
+        residual = yield from self._step("resid_pre", "residual", last)
         for branch, stream_name in zip(stream_branches(self.layer), stream_names(self.layer), strict=True):
-            arms_read = layer_input if branch.arms_read == "layer_input" else residual
-            residual = yield from self._branch(branch, residual, arms_read, stream_name)
+            residual = yield from self._branch(branch, residual, stream_name)
 
     def _stream(self, name: str, x: Expression) -> Steps:
         """Yield the residual stream after a branch; the last of the layer is multiplied by its number, if any."""
@@ -216,9 +215,9 @@ class _LayerSteps:
             x = x * Parameter(f"{self.weight_prefix}out_scalar")
         return (yield from self._step(name, "residual", x))
 
-    def _branch(self, branch: Branch, residual: Value, arms_read: Value, stream_name: str) -> Steps:
+    def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
         own = names(branch)
-        branch_input = yield from self._normed(branch.norm_in, own.norm_in, arms_read)
+        branch_input = yield from self._normed(branch.norm_in, own.norm_in, residual)
         self.inputs[branch.arms[0].name] = branch_input
         outputs = yield from self._outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual

@@ -70,8 +70,8 @@ class TimeMix(ShiftedProjections):
 
 
 def _no_sums(like_BI: Tensor) -> Sums:
-    """Return the sums before the first token."""
-    return torch.zeros_like(like_BI), torch.zeros_like(like_BI), torch.full_like(like_BI, LEAST)
+    """Return the sums before the first token; of one token too, autograd then saves what it saves of several."""
+    return like_BI * 0.0, like_BI * 0.0, torch.full_like(like_BI, LEAST)
 
 
 def _maxima(k_BTI: Tensor, decay_I: Tensor, bonus_I: Tensor, max_BI: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -70,7 +70,6 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     def scale(value: float) -> tuple[BoxText, ...]:
         return () if value == 1 else (BoxText(say(msg("× {value}", value=f"{value:.4g}")), (), "other"),)
 
-    source = () if branch.arms_read == "stream" else (BoxText(say(msg("the layer's input")), (), "other"),)
     chains = [
         (
             *norms(arm.norm, arm_norm(arm)),
@@ -82,7 +81,7 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
         )
         for arm in branch.arms
     ]
-    before, out = (*source, *norms(branch.norm_in, own.norm_in)), norms(branch.norm_out, own.norm_out)
+    before, out = norms(branch.norm_in, own.norm_in), norms(branch.norm_out, own.norm_out)
     after = norms(branch.norm_after, own.norm_after)
     scales = scale(branch.scale)
     if branch.joins == "later_streams":

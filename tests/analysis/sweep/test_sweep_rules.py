@@ -21,9 +21,23 @@ from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import PerLayerGate
 from archcalc.spec.layer import AltUp, PerLayerEmbedding, Prompts, Shares
+from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
-from tests.strategies import PARTS, SIZES, altup_specs, per_layer_specs, prompted_specs, selecting_specs, specs
+from tests.strategies import (
+    GLOBAL_WINDOWS,
+    PARTS,
+    RANDOM_BLOCKS,
+    SIZES,
+    Place,
+    altup_specs,
+    block_summaries,
+    per_layer_specs,
+    prompted_specs,
+    selecting_specs,
+    sparse_specs,
+    specs,
+)
 
 PACKAGE = Path(archcalc.__file__).parent
 
@@ -250,11 +264,15 @@ def test_the_rest_is_free(line: str) -> None:
 # Where a field is rare among all specs.
 DRAWN = {
     AltUp: altup_specs(),
+    BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
+    GlobalWindow: sparse_specs(GLOBAL_WINDOWS),
     PerLayerEmbedding: per_layer_specs(),
     PerLayerGate: per_layer_specs(),
     Prompts: prompted_specs(),
+    RandomBlocks: sparse_specs(RANDOM_BLOCKS),
     SharedSelection: selecting_specs(),
     Shares: specs() | selecting_specs(),
+    SparseAttention: sparse_specs(),
 }
 WITH_SIZES = [kind for kind in PARTS if integer_fields(kind) and kind is not Claim]
 
