@@ -6,7 +6,7 @@ from typing import Any, final
 import msgspec
 
 from archcalc.hf.config import MAX_NUMBER, SIZE, TEXT, WORDS, Config, ValueType
-from archcalc.hf.families.delta_like import MTP
+from archcalc.hf.families.delta_like import MTP_TENSORS
 from archcalc.hf.families.mamba_like import MAMBA, MAMBA_IRRELEVANT, SILU, UNBOUNDED, mixer_tensors
 from archcalc.hf.families.moe_like import CORRECTED, DOWN, GROUPED, UP, experts
 from archcalc.hf.family import derive
@@ -267,7 +267,7 @@ NEMOTRON_H = decoder(
             f"{_NEMOTRON_EXPERTS}{name}_proj": (f"{_NEMOTRON_EXPERTS}{{e}}.{name}_proj.weight",)
             for name in ("up", "down")
         },
-        unused=MTP,
+        unused=MTP_TENSORS,
     ),
 )
 

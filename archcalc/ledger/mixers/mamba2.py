@@ -86,7 +86,7 @@ def _chunked(d: Symbols, v: Tensor) -> Forward[None]:
     yield Matmul("v · b", (*heads, n, values, c, width), "mixer")
     yield from save("scan", "mixer", *_masks("chunks", v, n_states), tensor("decays of chunks", n_states, n_states))
     yield Save("scan", tensor("written states", n_states, values, width), "mixer")
-    yield Matmul("states", (*heads, n_states, n_states, values, width), "mixer")
+    yield Matmul("decays · states", (*heads, n_states, n_states, values, width), "mixer")
     yield from save("scan", "mixer", tensor("sum of decays", n, c), tensor("decayed c", n, c, width))
     yield Save("scan", tensor("states", n, values, width), "mixer")
     yield Matmul("c · states", (*heads, n, c, values, width), "mixer")
