@@ -78,10 +78,9 @@ def _unwritten(spec: Spec) -> Message:
 
 
 def _distance(misfit: Misfit) -> int:
-    """Return how many fields do not fit; a stack or a head of another kind is worse than any other."""
-    return len(misfit.fields) + 1000 * sum(
-        field in ("encoder", "decoder", "head", "head.labels") for field in misfit.fields
-    )
+    """Return how many fields do not fit; a whole part of another kind is worse than any other."""
+    parts = ("encoder", "decoder", "attention", "cross", "mixer", "ffn", "head", "labels")
+    return len(misfit.fields) + 1000 * sum(field.rpartition(".")[2] in parts for field in misfit.fields)
 
 
 def _misfit(config: dict[str, Any], spec: Spec) -> Misfit | None:
