@@ -11,6 +11,7 @@ from archcalc.analysis.flops import Flops
 from archcalc.analysis.memory import Dtype, Memory, check_dtype
 from archcalc.analysis.params import Summary
 from archcalc.analysis.report import KINDS, figures
+from archcalc.analysis.stored_mtp import MtpTotals, with_stored_mtp
 from archcalc.analysis.transformers_report import COUNTED, LABEL, Counted, TransformersReport, transformers_report
 from archcalc.errors import InputError, shown
 from archcalc.ledger.build import build
@@ -91,7 +92,11 @@ class CountedReport(TypedDict):
 
 
 class Report(TypedDict):
-    """The figures of a model and a workload; `kinds` says of each whether it is exact, measured or modeled."""
+    """The figures of a model and a workload; `kinds` says of each whether it is exact, measured or modeled.
+
+    `with_mtp`: totals with the modules for multi-token prediction in the model's files, if these hold any.
+    `whole`: all parts of a model whose text model this is, as `archcalc report` lets transformers count them.
+    """
 
     schema: int
     name: str
@@ -102,6 +107,8 @@ class Report(TypedDict):
     memory: Memory
     kinds: dict[str, Sureness]
     provenance: ReportProvenance
+    with_mtp: NotRequired[MtpTotals]
+    whole: NotRequired[CountedReport]
 
 
 Reports = list[Report]
@@ -158,7 +165,7 @@ def report(
         workload_data["source_seq"] = work.source_seq
     values = figures(ledger, work, dtype)
     about, provenance = spec.about, spec.about.provenance
-    return {
+    found: Report = {
         "schema": SCHEMA,
         "name": spec.name,
         "family": spec.family,
@@ -174,6 +181,9 @@ def report(
             "assumed": list(provenance.assumed),
         },
     }
+    if with_mtp := with_stored_mtp(spec, ledger):
+        found["with_mtp"] = with_mtp
+    return found
 
 
 def check_engine(engine: str, sizes: Mapping[str, Any]) -> None:

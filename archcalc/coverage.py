@@ -145,6 +145,7 @@ def _run(family: Family) -> dict[str, State]:
         expected, flops = _logits_and_flops(theirs, ids, source)
         spec = all_experts(checkpoint.spec) if family.runs_all_experts else checkpoint.spec
         our_flops = summary(build(spec), workload(spec, batch=2, seq=N_TOKENS))["forward"]
+        our_flops += 2 * pooler_flops(family, spec)
         logits = ours(ids) if source is None else ours(source, ids)
         states: dict[str, State] = {
             "flops": "exact" if our_flops == flops else "differs",
@@ -171,6 +172,11 @@ def all_experts(spec: Spec) -> Spec:
         structs.replace(run, pattern=tuple(with_parts(layer, change) for layer in run.pattern)) for run in stack.runs
     ]
     return structs.replace(spec, decoder=structs.replace(stack, runs=tuple(runs)))
+
+
+def pooler_flops(family: Family, spec: Spec) -> int:
+    """Return the FLOPs of the pooler that a class runs in vain, for one text."""
+    return 2 * spec.d_model * spec.d_model if family.runs_pooler else 0
 
 
 def _random_reference(family: Family) -> Any:

@@ -77,6 +77,15 @@ def config_of(source: str | os.PathLike[str] | Document) -> dict[str, Any]:
         raise error.within("" if location is None else location.text) from None
 
 
+def stated_config(source: str) -> dict[str, Any] | None:
+    """Return the Hugging Face config that the file of a source states; None for others, and for standard input."""
+    location = locate(source)
+    if isinstance(location, Gguf | Preset | Stdin):
+        return None
+    data = parse(_read(location))
+    return data if isinstance(data, dict) and "model_type" in data else None
+
+
 def _with_title(document: Document, changes: Document) -> Document:
     """Return the document with the changes in its title, so that it is not mistaken for the published model."""
     architecture_changes = {

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from archcalc.spec import Spec
-from archcalc.spec.about import About, Provenance
+from archcalc.spec.about import About, Provenance, StoredMtp
 from archcalc.spec.activation import ClampedSwish
 from archcalc.spec.attention import (
     AnyAttention,
@@ -31,7 +31,7 @@ from archcalc.spec.attention import (
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import parts
 from archcalc.spec.claim import Claim
-from archcalc.spec.embedding import Embedding, ExtraTable, Factor, TokenDropout
+from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import lender_indices, weight_indices
 from archcalc.spec.layer import (
@@ -47,7 +47,19 @@ from archcalc.spec.layer import (
     Shares,
     Stack,
 )
-from archcalc.spec.mixer import AnyMixer, GatedDelta, Mamba1, Mamba2, Multipliers, ShortConv
+from archcalc.spec.mixer import (
+    AnyMixer,
+    ChannelMix,
+    GatedDelta,
+    Lightning,
+    Mamba1,
+    Mamba2,
+    Multipliers,
+    RgLru,
+    ShortConv,
+    SpanConv,
+    TimeMix,
+)
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
@@ -317,7 +329,7 @@ def indexers(d_rope: int) -> st.SearchStrategy[Indexer]:
 @st.composite
 def latent_attentions(draw: st.DrawFn) -> LatentAttention:
     d_rope = draw(EVEN)
-    q_rank = draw(optional(SIZES))
+    q_rank, position = draw(optional(SIZES)), draw(optional(ropes(d_rope, partial=False)))
     return LatentAttention(
         n_heads=draw(SIZES),
         kv_rank=draw(SIZES),
@@ -327,9 +339,11 @@ def latent_attentions(draw: st.DrawFn) -> LatentAttention:
         q_rank=q_rank,
         norm=draw(NORMS),
         **draw(flags("down_bias", "out_bias")),
-        position=draw(ropes(d_rope, partial=False)),
+        position=position,
         scale=draw(OPTIONAL_SCALES),
-        indexer=draw(optional(indexers(d_rope))) if q_rank else None,
+        gate=draw(optional(GATES)),
+        indexer=draw(optional(indexers(d_rope))) if q_rank and position else None,
+        scale_latents=draw(st.booleans()),
     )
 
 
@@ -391,6 +405,9 @@ SHARED_EXPERTS = st.fixed_dictionaries(
 def mixtures(draw: st.DrawFn) -> MoE:
     n_groups, n_each, n_active_groups, n_active = draw(EXPERTS)
     n_shared, router = draw(st.sampled_from((0, 1, 2))), draw(ROUTERS)
+    weight_on = draw(st.sampled_from(("output", "input")))
+    may_return_input = n_groups == 1 and weight_on == "output"
+    n_zero = draw(st.sampled_from((0, 0, 2, 3))) if may_return_input else 0
     return MoE(
         n_experts=n_groups * n_each,
         n_active=n_active,
@@ -398,7 +415,9 @@ def mixtures(draw: st.DrawFn) -> MoE:
         activation=draw(FIXED_ACTIVATIONS),
         router_softcap=draw(SOFTCAPS),
         scale=draw(SCALES),
-        weight_on=(weight_on := draw(st.sampled_from(("output", "input")))),
+        weight_on=weight_on,
+        n_zero=n_zero,
+        zero_stored=n_zero > 0 and draw(st.booleans()),
         # More than any text has tokens: what fits depends on the pass.
         capacity=draw(st.sampled_from((None, None, 99))) if weight_on == "output" else None,
         n_groups=n_groups,
@@ -466,10 +485,23 @@ def gated_deltas(draw: st.DrawFn) -> GatedDelta:
         d_conv=draw(st.sampled_from((3, 2, 4, 1))),
         chunk=draw(st.sampled_from((2, 4, 3, 64))),
         negative=draw(st.booleans()),
+        decay_over=draw(st.sampled_from(("head", "channel"))),
+        decay_rank=draw(st.sampled_from((None, 3))),
+        decay_bound=draw(st.sampled_from((None, 0.7, 5.0))),
+        gate_rank=draw(st.sampled_from((None, 4))),
+        gate_activation=draw(st.sampled_from(("silu", "sigmoid"))),
         norm=draw(st.builds(RMSNorm, eps=st.sampled_from((1e-6, 1e-5)))),
     )
 
 
+LIGHTNING = st.builds(
+    Lightning,
+    n_heads=st.sampled_from((2, 1, 3)),
+    d_head=st.sampled_from((4, 3)),
+    chunk=st.sampled_from((2, 3, 64, 1)),
+    rate=st.sampled_from((1.0, 0.3, 5.0)),
+    norm=st.builds(RMSNorm, eps=st.sampled_from((1e-6, 1e-5))),
+)
 D_CONVS = st.sampled_from((3, 2, 4, 1))
 MAMBA1 = st.builds(
     Mamba1,
@@ -481,6 +513,8 @@ MAMBA1 = st.builds(
     conv_bias=st.booleans(),
     norm=st.sampled_from((None, *_NORMS)),
 )
+RG_LRU = st.builds(RgLru, n_blocks=st.sampled_from((2, 1, 3)), d_block=SIZES, d_conv=D_CONVS, activation=ACTIVATIONS)
+TIME_MIX, CHANNEL_MIX = st.builds(TimeMix, d_inner=optional(SIZES)), st.builds(ChannelMix, d_ff=SIZES)
 
 MULTIPLIERS = st.builds(Multipliers, **dict.fromkeys(("z", "v", "b", "c", "delta"), st.sampled_from((0.5, 1.0, 2.5))))
 
@@ -508,13 +542,16 @@ def mamba2s(draw: st.DrawFn) -> Mamba2:
     )
 
 
-MIXERS: st.SearchStrategy[AnyMixer] = SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s()
+MIXERS: st.SearchStrategy[AnyMixer] = (
+    SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s() | LIGHTNING | RG_LRU | TIME_MIX | CHANNEL_MIX
+)
+SPAN_CONVS = st.builds(SpanConv, d_conv=st.sampled_from((3, 1, 5)), activation=FIXED_ACTIVATIONS)
 
 
 @cache
 def token_mixers(place: Place) -> st.SearchStrategy[AnyAttention | AnyMixer]:
-    """Draw an attention; in a decoder, often a mixer."""
-    return any_attentions(place) | MIXERS if place.is_decoder else any_attentions(place)
+    """Draw an attention, or a mixer, often in a decoder."""
+    return any_attentions(place) | (MIXERS if place.is_decoder else SPAN_CONVS)
 
 
 RESIDUALS = st.sampled_from(
@@ -539,12 +576,13 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
     """Draw a branch with an arm for each name; the one named `source` reads a source."""
     norm_in = draw(optional(NORMS))
     own = [False if norm_in else draw(st.booleans()) for _ in names]
+    skip_reads = draw(st.sampled_from(("stream", "normed"))) if norm_in else "stream"
     return Branch(
         arms=tuple(draw(arms(name, place, name == source, norm)) for name, norm in zip(names, own, strict=True)),
         norm_in=norm_in,
         norm_out=draw(optional(NORMS)),
         norm_after=draw(optional(NORMS)),
-        skip_reads=draw(st.sampled_from(("stream", "normed"))) if norm_in else "stream",
+        skip_reads=skip_reads,
         **draw(RESIDUALS),
     )
 
@@ -556,10 +594,22 @@ IDLING = st.sampled_from(((("attn",), ("cross",), ("ffn",)), (("attn", "mixer"),
 
 
 @st.composite
+def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) -> Branch:
+    """Draw the branch with its last arm reading the input of an earlier one, if any is computed."""
+    names = [other.arms[0].name for other in earlier if other.arms[0].reads != "nothing"]
+    *others, last = branch.arms
+    if not names or last.reads == "nothing":
+        return branch
+    return structs.replace(branch, arms=(*others, structs.replace(last, input_of=draw(st.sampled_from(names)))))
+
+
+@st.composite
 def explicit_layers(draw: st.DrawFn, place: Place, has_source: bool) -> Layer:
     """Draw a layer in the explicit form."""
     groups = draw(IDLING if has_source and place.is_idle else CROSSING if has_source else EXPLICIT)
     drawn = tuple(draw(branches(group, place, "cross" if has_source else "")) for group in groups)
+    if len(drawn) > 1 and draw(st.booleans()):
+        drawn = (*drawn[:-1], draw(with_shortcut(drawn[-1], drawn[:-1])))
     return Layer(branches=drawn, out_scalar=draw(st.booleans()))
 
 
@@ -730,7 +780,14 @@ def with_per_layer(draw: st.DrawFn, stack: Stack) -> Stack:
         return structs.replace(layer, branches=(*layer.branches, branch)) if layer.branches else layer
 
     runs = tuple(structs.replace(run, pattern=tuple(map(changed, run.pattern))) for run in stack.runs)
-    return stack if runs == stack.runs else structs.replace(stack, runs=runs, per_layer=part, n_mtp=0)
+    n_counted = sum(run.count or 0 for run in stack.runs)
+    counts = [run.count or stack.n_layers - n_counted for run in stack.runs]
+    used = [layer for run, count in zip(stack.runs, counts, strict=True) for layer in run.pattern[:count]]
+    return (
+        stack
+        if not any(layer.branches for layer in used)
+        else structs.replace(stack, runs=runs, per_layer=part, n_mtp=0)
+    )
 
 
 def _named(found: list[Run]) -> tuple[Run, ...]:
@@ -753,19 +810,35 @@ TABLES = st.builds(
     name=st.sampled_from(("task", "language")),
     n_rows=st.sampled_from((3, 5)),
     default_row=st.none() | st.just(2),
+    n_reads=st.sampled_from((1, 2)),
 )
+JOINED_TABLES = st.builds(
+    ExtraTable,
+    name=st.sampled_from(("shape", "sound")),
+    n_rows=st.just(3),
+    default_row=st.just(2),
+    use=st.sampled_from(("joined", "stored")),
+    d_table=st.sampled_from((3, 6)),
+)
+JOINS = st.builds(Join, bias=st.booleans())
 TOKEN_DROPOUTS = st.builds(TokenDropout, mask_id=st.sampled_from((0, 3)), share=st.sampled_from((0.12, 0.3)))
 
 
 @st.composite
 def embeddings(draw: st.DrawFn, reads_whole_text: bool = False) -> Embedding:
+    factor = draw(optional(EMBEDDING_FACTORS))
+    join = draw(st.sampled_from((False, False, False, True))) if factor is None else False
     return Embedding(
-        factor=draw(optional(EMBEDDING_FACTORS)),
+        factor=factor,
         n_token_types=draw(st.sampled_from((0, 2, 3))),
-        tables=draw(st.sampled_from((0, 0, 0, 1, 2)).flatmap(_tables)),
+        tables=draw(st.sampled_from((0, 0, 0, 1, 2)).flatmap(_tables)) + (draw(JOINED_LISTS) if join else ()),
+        join=draw(JOINS) if join else None,
         scale=draw(OPTIONAL_SCALES),
         token_dropout=draw(optional(TOKEN_DROPOUTS)) if reads_whole_text else None,
     )
+
+
+JOINED_LISTS = st.lists(JOINED_TABLES, max_size=2, unique_by=lambda table: table.name).map(tuple)
 
 
 @cache
@@ -838,6 +911,7 @@ CLAIMS = st.builds(
     verdict=st.sampled_from(("holds", "truncates", "differs")),
 )
 PROVENANCES = st.sampled_from((Provenance(), Provenance(ignored=("use_mrope",)), Provenance(assumed=("the head",))))
+STORED_MTP = st.sampled_from((StoredMtp(n_modules=1), StoredMtp(n_modules=2, has_tables=True)))
 ABOUTS = st.builds(
     About,
     title=st.sampled_from(("", "A model")),
@@ -845,6 +919,7 @@ ABOUTS = st.builds(
     note=st.sampled_from(("", "a note")),
     claims=optional(CLAIMS).map(lambda claim: () if claim is None else (claim,)),
     provenance=PROVENANCES,
+    stored_mtp=optional(STORED_MTP),
 )
 FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 
@@ -980,6 +1055,7 @@ ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
 
 PARTS: dict[type[Part], st.SearchStrategy] = {
+    StoredMtp: STORED_MTP,
     LayerNorm: LAYER_NORMS,
     RMSNorm: RMS_NORMS,
     QkNorm: QK_NORMS,
@@ -1005,8 +1081,13 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     BlockSummaries: block_summaries(Place(), 3),
     RandomBlocks: RANDOM_BLOCKS,
     ShortConv: SHORT_CONVS,
+    SpanConv: SPAN_CONVS,
     GatedDelta: gated_deltas(),
+    Lightning: LIGHTNING,
     Mamba1: MAMBA1,
+    RgLru: RG_LRU,
+    TimeMix: TIME_MIX,
+    ChannelMix: CHANNEL_MIX,
     Mamba2: mamba2s(),
     Multipliers: MULTIPLIERS,
     ClampedSwish: CLAMPED,
@@ -1026,7 +1107,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Prompts: st.builds(Prompts, n_prompt=SIZES, d_prompt=SIZES),
     Stack: stacks(),
     Factor: EMBEDDING_FACTORS,
-    ExtraTable: TABLES,
+    ExtraTable: TABLES | JOINED_TABLES,
+    Join: JOINS,
     TokenDropout: TOKEN_DROPOUTS,
     Embedding: embeddings(),
     Transform: TRANSFORMS,

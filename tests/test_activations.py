@@ -21,7 +21,7 @@ from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.ffn import MoE
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import Workload
-from tests.nn.flop_truth import DEPTHWISE
+from tests.nn.flop_truth import CONVOLUTION
 from tests.nn.saved_truth import kept
 from tests.strategies import specs
 from tests.test_workloads import fitting, shallow
@@ -126,7 +126,7 @@ def counted_step(spec: Spec, work: Workload, how: Execution, *, early_stop: bool
     ids = [torch.zeros(work.batch, work.seq, dtype=torch.long, device="meta")]
     if spec.family == "encoder-decoder":
         ids.insert(0, torch.zeros(work.batch, work.source_seq, dtype=torch.long, device="meta"))
-    with set_checkpoint_early_stop(early_stop), FlopCounterMode(display=False, custom_mapping=DEPTHWISE) as mode:
+    with set_checkpoint_early_stop(early_stop), FlopCounterMode(display=False, custom_mapping=CONVOLUTION) as mode:
         model(*ids).float().sum().backward()
     return mode.get_total_flops()
 

@@ -16,6 +16,8 @@ ATOMS = (
     "source_best",
     "chunks",
     "later_chunks",
+    "later_tokens",
+    "chunk_pairs",
     "chunked",
     "chunk_near",
     "source_chunk_near",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import structs
 
+from archcalc.analysis.cache_lines import CacheLine, EngineCache, cache_lines, engine_caches
 from archcalc.analysis.caches import CacheBytes, by_layer, caches, next_token
 from archcalc.analysis.closed_form import Rewriter
 from archcalc.analysis.memory import DTYPES, Dtype, state_bytes
@@ -95,6 +96,8 @@ class InferenceMemory(Result, frozen=True, kw_only=True):
     caches: Annotated[tuple[TensorMemory, ...], data(msg("caches"))]
     states: Annotated[tuple[StateMemory, ...], data(msg("states of a fixed size"))]
     cache_layers: Annotated[tuple[LayerCache, ...], data(msg("caches by layer"))]
+    cache_lines: Annotated[tuple[CacheLine, ...], data(msg("what a sequence keeps, by kind of layer"))]
+    engines: Annotated[tuple[EngineCache, ...], data(msg("caches as engines keep them, where they differ"))]
 
 
 def inference_memory(spec: Spec, ledger: Ledger, work: Workload, dtype: str, cache_dtype: str) -> InferenceMemory:
@@ -119,6 +122,8 @@ def inference_memory(spec: Spec, ledger: Ledger, work: Workload, dtype: str, cac
         caches=cached,
         states=tuple(_states(ledger, work, state_dtype(dtype))),
         cache_layers=tuple(_layers(ledger, work, cache_dtype)),
+        cache_lines=cache_lines(ledger, work, cache_dtype, state_dtype(dtype)),
+        engines=tuple(engine_caches(ledger, work, cache_dtype, state_dtype(dtype))),
     )
 
 

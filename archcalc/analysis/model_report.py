@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from archcalc.analysis.closed_form import ClosedForm, closed_form
 from archcalc.analysis.model_workload import ModelWorkload
@@ -18,6 +18,7 @@ from archcalc.analysis.params import (
     weight_params,
 )
 from archcalc.analysis.report import Figures, figures
+from archcalc.analysis.stored_mtp import MtpTotals, with_stored_mtp
 from archcalc.ledger.rows import Ledger
 from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.spec.groups import groups
@@ -28,6 +29,8 @@ from archcalc.words import Message, msg
 
 _TOTAL_NAMES: Final = {
     "total": msg("total"),
+    "with_mtp": msg("with multi-token prediction"),
+    "with_mtp_as_stored": msg("… as the files store it"),
     "untied": msg("head counted apart"),
     "without_per_layer_embedding": msg("without per-layer embedding"),
     "non_embedding": msg("non-embedding"),
@@ -40,6 +43,8 @@ _TOTAL_NAMES: Final = {
 }
 _TOTAL_MEANINGS: Final = {
     "total": msg("every stored tensor once"),
+    "with_mtp": msg("and the modules in the files that the class leaves out"),
+    "with_mtp_as_stored": msg("every tensor of the files: copies of tables, and buffers"),
     "untied": msg("the tied head as a matrix of its own"),
     "without_per_layer_embedding": msg("what Gemma 4 calls its effective size"),
     "non_embedding": msg("without embedding, positions, head"),
@@ -132,7 +137,7 @@ def model_report(subject: ModelWorkload) -> ModelReport:
         workload=subject.work,
         is_tied=bool(ledger.tied),
         components=component_params(ledger),
-        totals=tuple(_totals(values["params"], is_tied=bool(ledger.tied))),
+        totals=tuple(_totals(_params(values["params"], with_stored_mtp(spec, ledger)), is_tied=bool(ledger.tied))),
         costs=tuple(_costs(values, subject)),
         closed_form=closed_form(ledger),
         notes=tuple(spec.about.provenance.notes),
@@ -153,17 +158,25 @@ def _stack(each: ModelStack) -> StackLayers:
     )
 
 
-def _totals(params: Summary, *, is_tied: bool) -> Iterator[TotalParams]:
+def _params(params: Summary, with_mtp: MtpTotals | None) -> dict[str, Any]:
+    """Return the totals by name, those of the files too."""
+    extra = {"with_mtp": with_mtp["total"], "with_mtp_as_stored": with_mtp["as_stored"]} if with_mtp else {}
+    return {**params, **extra}
+
+
+def _totals(params: Mapping[str, Any], *, is_tied: bool) -> Iterator[TotalParams]:
     """Yield the totals that this model has and that differ from the total."""
-    names = ["total", *(["untied"] if is_tied else [])]
+    names = ["total"]
+    names += ["with_mtp"] if "with_mtp" in params else []
+    names += ["with_mtp_as_stored"] if params.get("with_mtp_as_stored") != params.get("with_mtp") else []
+    names += ["untied"] if is_tied else []
     names += [name for name in ("without_per_layer_embedding", "non_embedding") if name in params]
     if params["active"] != params["total"]:
         names += ["active", "active_without_input_embedding", "active_without_embedding_and_head"]
     names += ["trainable", "frozen"] if params["frozen"] else []
     names += ["buffers"] if params["buffers"] else []
     for name in names:
-        parameters: int = params[name]  # type: ignore[literal-required]
-        yield TotalParams(figure=name, parameters=parameters, description=_TOTAL_MEANINGS.get(name, ""))
+        yield TotalParams(figure=name, parameters=params[name], description=_TOTAL_MEANINGS.get(name, ""))
 
 
 def _costs(values: Figures, subject: ModelWorkload) -> Iterator[Cost]:

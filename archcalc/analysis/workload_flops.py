@@ -10,6 +10,7 @@ from msgspec import structs
 from archcalc.analysis.closed_form import Rewriter
 from archcalc.analysis.elementwise import ElementwiseFlops, elementwise_flops
 from archcalc.analysis.flops import OpFlops, by_component, by_op, recomputation, totals
+from archcalc.analysis.latent_forms import LatentFlops, latent_forms
 from archcalc.analysis.layers import LayerFlops, by_layer
 from archcalc.analysis.papers.conventions import ConventionFlops, convention_flops
 from archcalc.analysis.row_names import path_pattern
@@ -103,6 +104,7 @@ class WorkloadFlops(Result, frozen=True, kw_only=True):
     layers: Annotated[tuple[LayerFlops, ...], data(msg("by layer"))]
     elementwise: Annotated[tuple[ElementwiseFlops, ...], data(msg("elementwise operations"))]
     training_steps: Annotated[tuple[StepFlops, ...], data(msg("training step"))]
+    latent_forms: Annotated[tuple[LatentFlops, ...], data(msg("latent attention, expanded and absorbed"))]
     conventions: Annotated[tuple[ConventionFlops, ...], data(msg("a training step, as papers count it"))]
 
 
@@ -127,6 +129,7 @@ def workload_flops(spec: Spec, work: Workload, how: Execution, *, conventions: b
         layers=tuple(by_layer(spec, ops)),
         elementwise=tuple(elementwise_flops(ledger, work)),
         training_steps=() if work.past else tuple(_steps(ops, how)),
+        latent_forms=latent_forms(spec, ops, work),
         conventions=tuple(convention_flops(spec, ledger, work)) if conventions else (),
     )
 

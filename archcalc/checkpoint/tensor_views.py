@@ -19,7 +19,8 @@ WITHIN_HEADS = ("turned", "swapped")
 
 def view_pairs(mapping: TensorEntry, stored: Tensor, ours: Sequence[Tensor], n_groups: int = 1) -> list[Pair]:
     """Return (canonical, stored) views; `n_groups` is the number of heads by which rows are ordered."""
-    whole = stored.transpose(-1, -2) if mapping.transposed else stored.squeeze(0) if mapping.as_row else stored
+    whole = stored.squeeze(mapping.unit_axes) if mapping.unit_axes else stored
+    whole = whole.transpose(-1, -2) if mapping.transposed else whole
     whole = whole.unsqueeze(0) if mapping.is_flat else whole
     if len(ours) == 1 and mapping.order not in WITHIN_HEADS:
         return [(ours[0], whole)]

@@ -46,6 +46,7 @@ COMMANDS = {
     "app": ("app", "Start the dashboard."),
     "coverage": ("coverage", "Compare every model type with transformers."),
     "presets": ("presets", "List the presets."),
+    "export": ("export", "Write a model as a config.json or a YAML spec."),
     "new": ("new", "Create a spec from a commented template."),
     "schema": ("schema", "Print the JSON Schema of a spec."),
     "completion": ("completion", "Print a shell completion script."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -9,18 +10,21 @@ import click
 from archcalc.analysis.memory import DTYPES, Dtype
 from archcalc.analysis.model_report import model_report
 from archcalc.analysis.model_workload import ModelWorkload
-from archcalc.analysis.transformers_report import transformers_report
-from archcalc.cli.language import emit
+from archcalc.analysis.transformers_report import TransformersReport, transformers_report
+from archcalc.cli.language import emit, note
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.contract import ENGINES, Engine, check_engine, counted_report
+from archcalc.errors import InputError
+from archcalc.hf import composites
 from archcalc.ledger.build import build
 from archcalc.render import report as pages
 from archcalc.render import transformers_report as counted_page
 from archcalc.render.output import Format
 from archcalc.render.page import Page
 from archcalc.render.report import VIEWS, View
-from archcalc.sources import config_of
+from archcalc.sources import config_of, stated_config
 from archcalc.spec.workload import workload
+from archcalc.words import msg
 
 
 @click.command("report")
@@ -37,6 +41,11 @@ from archcalc.spec.workload import workload
     show_default=True,
     help="Who counts: transformers counts the parameters of any model that it knows.",
 )
+@click.option(
+    "--whole/--no-whole",
+    default=True,
+    help="Count a model of several parts as a whole too, if transformers is installed (default).",
+)
 @settings
 @output
 def command(
@@ -48,6 +57,7 @@ def command(
     source_seq: int | None,
     dtype: Dtype,
     engine: Engine,
+    whole: bool,
     settings: tuple[str, ...],
     form: Format,
     output: str | None,
@@ -59,7 +69,8 @@ def command(
     tensor. CSV contains that table with exact numbers. The JSON object does not depend on --view.
 
     --engine transformers counts the parameters of a model that archcalc does not read, such as a vision or speech
-    model: no formulas, FLOPs or caches. It runs no code of the repository.
+    model: no formulas, FLOPs or caches. It runs no code of the repository. Of a model with a vision or audio tower, the
+    text model is read; transformers, if it is installed, counts the whole beside it.
     """
     workload_sizes: dict[str, Any] = {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}
     if engine != "archcalc":
@@ -75,16 +86,34 @@ def command(
         )
         return
     spec = load_source(source, settings)
+    all_parts = _whole(source, dtype) if whole and not settings else None
 
     def page() -> Page:
         result = model_report(ModelWorkload(spec, build(spec), workload(spec, **workload_sizes), dtype))
         if form == "html" and view is None:
-            return pages.full_page(result, spec)
-        return pages.view(result, pages.ReportOptions(view or "summary"))
+            shown = pages.full_page(result, spec)
+        else:
+            shown = pages.view(result, pages.ReportOptions(view or "summary"))
+        is_summary = view in (None, "summary") and form != "csv"
+        return counted_page.beside(shown, all_parts) if all_parts and is_summary else shown
 
     def data() -> Any:
         from archcalc.contract import report
 
-        return report(spec, dtype=dtype, **workload_sizes)
+        figures = report(spec, dtype=dtype, **workload_sizes)
+        return figures | ({"whole": counted_report(all_parts)} if all_parts else {})
 
     emit(page, data, form, output=output, color=not no_color)
+
+
+def _whole(source: str, dtype: Dtype) -> TransformersReport | None:
+    """Return what transformers counts of all parts of a model whose text model is read; None if it does not."""
+    config = stated_config(source)
+    is_installed = find_spec("transformers") and find_spec("torch")
+    if config is None or composites.text_model(config) is None or not is_installed:
+        return None
+    try:
+        return transformers_report(config, dtype=dtype)
+    except InputError as error:
+        note(msg("transformers does not count the whole model: {error}", error=error))
+        return None

@@ -14,7 +14,7 @@ from archcalc.hf import registry
 from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
-    from archcalc.hf.family import Family
+    from archcalc.hf.family import Family, Misfit
     from archcalc.hf.tensors import TensorMap
     from archcalc.spec.document import Document
     from archcalc.spec.model import Spec
@@ -35,9 +35,8 @@ def from_config(config: dict[str, Any]) -> Document:
 
     data, assumptions = classes.resolve(config)
     document = classes.with_assumptions(family_of(data.get("model_type")).form(data).document(data), assumptions)
-    if composites.text_model(config):
-        return document | {"about": document["about"] | {"title": composites.title(config)}}
-    return document
+    about = composites.about(config)
+    return document | ({"about": document.get("about", {}) | about} if about else {})
 
 
 def to_config(spec: Spec) -> dict[str, Any]:
@@ -51,12 +50,52 @@ def to_config(spec: Spec) -> dict[str, Any]:
     for config in _candidates(spec):
         try:
             if is_same_architecture(decode(from_config(config)), spec):
-                return config
+                return config | _stored_mtp(config["model_type"], spec)
         except InputError:
             continue
-    raise InputError(
-        msg("no Hugging Face model has the architecture of {name}", name=repr(spec.name)), allowed=_COVERAGE
+    raise InputError(_unwritten(spec), allowed=_COVERAGE)
+
+
+def _stored_mtp(model_type: str, spec: Spec) -> dict[str, Any]:
+    """Return the key that counts the modules for multi-token prediction in the spec's files, if the type has one."""
+    mtp, stored = family_of(model_type).spelling.mtp, spec.about.stored_mtp
+    return {mtp.keys[0]: stored.n_modules} if mtp and stored else {}
+
+
+def _unwritten(spec: Spec) -> Message:
+    """Return why no config has a spec's architecture: the fields that the nearest model type cannot express."""
+    misfits: list[Misfit] = []
+    read_back = [misfit for config in _candidates(spec, misfits) if (misfit := _misfit(config, spec))]
+    nearest_type = min([*read_back, *misfits], key=_distance, default=None)
+    if nearest_type is None:
+        return msg("no Hugging Face model has the architecture of {name}", name=repr(spec.name))
+    return msg(
+        "no Hugging Face model has the architecture of {name}: the nearest, {model_type}, cannot express {fields}",
+        name=repr(spec.name),
+        model_type=nearest_type.model_type,
+        fields=", ".join(nearest_type.fields[:3]),
     )
+
+
+def _distance(misfit: Misfit) -> int:
+    """Return how many fields do not fit; a stack or a head of another kind is worse than any other."""
+    return len(misfit.fields) + 1000 * sum(
+        field in ("encoder", "decoder", "head", "head.labels") for field in misfit.fields
+    )
+
+
+def _misfit(config: dict[str, Any], spec: Spec) -> Misfit | None:
+    """Return the fields in which a spec differs from the model of a config that was written of it."""
+    from archcalc.hf.family import Misfit
+    from archcalc.spec.differences import differences
+    from archcalc.spec.document import decode, encode
+
+    about = {"name": "", "about": {}}
+    try:
+        changes = differences(encode(decode(from_config(config))) | about, encode(spec) | about)
+    except InputError:
+        return None
+    return Misfit(config["model_type"], tuple(changes) or ("runs",))
 
 
 def tensor_map(source: str | dict[str, Any]) -> TensorMap:
@@ -93,13 +132,13 @@ def _unread(model_type: str) -> Message:
     return msg("found {found}{hint}", found=shown(model_type), hint=nearest(model_type, digits, cutoff=0.85))
 
 
-def _candidates(spec: Spec) -> Iterator[dict[str, Any]]:
+def _candidates(spec: Spec, misfits: list[Misfit] | None = None) -> Iterator[dict[str, Any]]:
     """Yield a config of each class that can express the spec."""
     for model_type in registry.model_types(spec.family):
         family = family_of(model_type)
         for form in (family, *family.forms):
-            yield from form.configs(spec)
+            yield from form.configs(spec, misfits)
     if spec.family == "encoder" and not spec.predicts_tokens:
         # Some encoders are a class of an encoder-decoder's model type.
         for model_type in registry.model_types("encoder-decoder"):
-            yield from family_of(model_type).configs(spec)
+            yield from family_of(model_type).configs(spec, misfits)

@@ -18,3 +18,5 @@ if find_spec("transformers") and "--index" not in sys.argv:
         file.write(all_model_types())
     with open(composites.FILE, "w", encoding="utf-8") as file:
         file.write(extract.composites())
+    with open(composites.TWINS_FILE, "w", encoding="utf-8") as file:
+        file.write(extract.twins())

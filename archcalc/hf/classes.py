@@ -59,6 +59,8 @@ def resolve(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         return data, assumptions
     _check_parts(config)
     types = [each for each in upstream.types_of(name or "") if each in registry.model_types()]
+    if not types and (twin := composites.twin(data)) is not data:
+        return twin, [f"model_type {twin['model_type']}, which has the layers of {model_type}"]
     if not types:
         return data, []
     # Several types may share a class: prefer the one that it is named after.
@@ -84,21 +86,29 @@ def _decision(config: dict[str, Any]) -> dict[str, Any]:
 
 def with_assumptions(document: Document, assumptions: list[str]) -> Document:
     """Return a document with these assumptions added to its provenance."""
-    provenance = document.get("about", {}).get("provenance", {})
+    about = document.get("about", {})
+    provenance = about.get("provenance", {})
     both = [*assumptions, *provenance.get("assumed", ())]
-    return document | ({"about": {"provenance": provenance | {"assumed": both}}} if both else {})
+    return document | ({"about": about | {"provenance": provenance | {"assumed": both}}} if both else {})
 
 
 def _check_parts(config: Mapping[str, Any]) -> None:
     """Raise InputError, with advice, for a model of several parts."""
-    parts = [name for name in config if name.endswith("_config") and isinstance(config[name], dict)]
-    if "text_config" in parts and len(parts) > 1:
-        raise InputError(
-            msg(
+    from archcalc.hf import upstream
+    from archcalc.hf.composites import NO_PARTS
+
+    has_text = isinstance(config.get("text_config"), dict)
+    parts = [name for name in config if name.endswith("_config") and name not in NO_PARTS and config[name]]
+    if has_text and parts:
+        found = {"config": shown(config["model_type"]), "parts": ", ".join(("text_config", *parts))}
+        if config["model_type"] not in upstream.all_model_types():
+            problem = msg(
+                "{config} is a model of several parts ({parts}), whose language model is not read yet", **found
+            )
+        else:
+            problem = msg(
                 "{config} is a model of several parts ({parts}), whose language model is not read yet. `report` counts "
                 "its parameters with `engine` transformers",
-                config=shown(config["model_type"]),
-                parts=", ".join(parts),
-            ),
-            where="model_type",
-        )
+                **found,
+            )
+        raise InputError(problem, where="model_type")

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from archcalc.hf import registry
 from archcalc.hf.classes import DECISION
-from archcalc.hf.composites import TIE
+from archcalc.hf.composites import TIE, TWINS
 from archcalc.hf.irrelevant_keys import IRRELEVANT
 
 # The mappings of model types that read and predict text.
@@ -50,9 +52,50 @@ def composites() -> str:
             whole = CONFIG_MAPPING[name]()
             text = whole.text_config.model_type
             tied = {"text_config": {"model_type": text, TIE: True}, TIE: False}
-            is_inner = CONFIG_MAPPING[name].from_dict(tied).to_dict().get(TIE) is True
-            found[name] = {"text": text, "tied": bool(getattr(whole, TIE, False)), "is_inner": is_inner}
+            found[name] = {
+                "text": text,
+                "tied": bool(getattr(whole, TIE, False)),
+                "is_inner": CONFIG_MAPPING[name].from_dict(tied).to_dict().get(TIE) is True,
+                "has_head": "AutoModelForCausalLM.from_config(config.text_config" in _model_source(whole),
+                "is_flat": _reads_flat(CONFIG_MAPPING[name]),
+            }
     return to_json_lines(found)
+
+
+def twins() -> str:
+    """Return the defaults of the text classes of `TWINS` that their twins' classes do not have, as JSON."""
+    from transformers import CONFIG_MAPPING
+
+    found = {}
+    for name, twin in sorted(TWINS.items()):
+        family = registry.find(twin)
+        assert family is not None, "a twin is read"
+        if name in CONFIG_MAPPING:
+            known, theirs = family.keys - IRRELEVANT - _CLASS_KEYS - {TIE}, _plain_defaults(CONFIG_MAPPING[twin])
+            own = _plain_defaults(CONFIG_MAPPING[name])
+            found[name] = {key: own[key] for key in sorted(known & own.keys()) if own[key] != theirs.get(key)}
+    return to_json_lines(found)
+
+
+def _plain_defaults(config: Any) -> dict[str, Any]:
+    """Return the declared numbers, flags and words of a class, and its default theta."""
+    declared = {field.name: field.default for field in dataclasses.fields(config)}
+    rope = getattr(config(), "rope_parameters", None) or {}
+    theta = {"rope_theta": rope["rope_theta"]} if "rope_theta" in rope else {}
+    return {name: value for name, value in declared.items() if isinstance(value, int | float | str)} | theta
+
+
+def _model_source(config: Any) -> str:
+    """Return the source of the module with the models of a config, which is not imported; empty if there is none."""
+    file = Path(inspect.getfile(type(config)).replace("configuration_", "modeling_"))
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def _reads_flat(config: Any) -> bool:
+    """Return whether a class without a `text_config` reads the keys of its text model at the top of the file."""
+    with suppress(Exception):  # some classes refuse a width without the rest
+        return bool(config.from_dict({"hidden_size": 96, "num_attention_heads": 3}).text_config.hidden_size == 96)
+    return False
 
 
 def all_model_types() -> str:

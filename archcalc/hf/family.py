@@ -40,6 +40,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     - `tensors_of`: the map of a config's tensors, if their names depend on the config.
     - `class_heads`: fields that replace the template's in the type's other classes, by kind (`upstream.classes`).
     - `runs_all_experts`: the class runs every expert for every token, with a weight of 0 for those not chosen.
+    - `runs_pooler`: the class runs a pooler that its logits do not depend on.
     - `other_products`: why the class computes other matrix products than ours, though the same logits.
     - `class_tensors`: the tensors that only classes of a kind have, or that have another name in them.
     """
@@ -61,6 +62,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
     runs_all_experts: bool = False
+    runs_pooler: bool = False
     other_products: Message | None = None
 
     def form(self, data: Mapping[str, Any]) -> Family:
@@ -128,7 +130,8 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         template = self._template(config)
         raise_all([*self._constraint_errors(config), *self._unsupported_keys(config)])
         document: Document = {"name": self._name(data)} | read(template, config)
-        return document | self._provenance(config)
+        about = self._provenance(config) | (self.spelling.mtp.about(data) if self.spelling.mtp else {})
+        return document | ({"about": about} if about else {})
 
     def config(self, spec: Spec) -> dict[str, Any]:
         """Return the first config of `configs`. Raises MismatchError if there is none."""
@@ -137,15 +140,21 @@ class Family(msgspec.Struct, frozen=True, dict=True):
             raise MismatchError
         return config
 
-    def configs(self, spec: Spec) -> Iterator[dict[str, Any]]:
-        """Yield a config of each class that may express a resolved spec. Reading it back shows whether it does."""
+    def configs(self, spec: Spec, misfits: list[Misfit] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield a config of each class that may express a resolved spec. Reading it back shows whether it does.
+
+        `misfits` collects, for each class that cannot express it, the fields that it cannot.
+        """
         document = msgspec.to_builtins(spec)
         own = {self.classes[0]: self.template} if spec.predicts_tokens else {}
         for name, template in (own | self.other_classes).items():
             draft = ConfigDraft()
+            draft.finds_all = misfits is not None
             try:
                 write(template, document, draft)
-            except MismatchError:
+            except MismatchError as error:
+                if misfits is not None:
+                    misfits.append(Misfit(self.model_type, tuple(map(".".join, error.paths))))
                 continue
             head = {"model_type": self.model_type, "architectures": [name]}
             yield (
@@ -158,7 +167,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
             constraint.check(Config(data))
 
     def _provenance(self, config: Config) -> Document:
-        """Return the document's provenance: ignored keys, and assumptions about the class and absent keys."""
+        """Return the provenance of a document: ignored keys, and assumptions about the class and absent keys."""
         assumed = []
         if not config.data.get("architectures"):
             assumed.append(f"the class {self.classes[0]}")
@@ -166,7 +175,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
             assumed += self._misspelling_notes(config)
         if not config.ignored and not assumed:
             return {}
-        return {"about": {"provenance": {"ignored": list(config.ignored), "assumed": assumed}}}
+        return {"provenance": {"ignored": list(config.ignored), "assumed": assumed}}
 
     def _misspelling_notes(self, config: Config) -> Iterator[str]:
         """Yield an assumption for each ignored key that is nearly equal to an absent one."""
@@ -220,6 +229,13 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         """Return the spec's name: the config's `_name_or_path` if it has one, else the model type."""
         name = data.get("_name_or_path")
         return name if isinstance(name, str) and 0 < len(name) <= 200 else self.model_type
+
+
+class Misfit(msgspec.Struct, frozen=True):
+    """A model type that cannot express a spec, and the fields that it cannot."""
+
+    model_type: str
+    fields: tuple[str, ...]
 
 
 class FamilyRow(msgspec.Struct, frozen=True, dict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, final
 
 import msgspec
@@ -21,11 +21,22 @@ Template = Any
 
 
 class MismatchError(Exception):
-    """A template cannot express this document."""
+    """A template cannot express this document; `paths` are the fields in it, as far as they are known."""
+
+    paths: tuple[tuple[str, ...], ...] = ((),)
+
+    @classmethod
+    def of(cls, paths: Iterable[tuple[str, ...]]) -> MismatchError:
+        """Return the error for these fields."""
+        error = cls()
+        error.paths = tuple(paths)
+        return error
 
 
 class ConfigDraft(dict[str, Any]):
-    """A config that is being written."""
+    """A config that is being written. `finds_all`: go on after a field that does not fit, to find the others."""
+
+    finds_all: bool = False
 
     def put(self, name: str, value: Any) -> None:
         """Set a key. Raises MismatchError if it already has another value."""
@@ -80,6 +91,8 @@ def write(template: Template, value: Any, draft: ConfigDraft) -> None:
     elif isinstance(template, Mapping):
         if not isinstance(value, Mapping):
             raise MismatchError
+        if draft.finds_all:
+            _write_all(template, value, draft)
         for name, item in template.items():
             write(item, value.get(name), draft)
     elif isinstance(template, tuple):
@@ -89,6 +102,20 @@ def write(template: Template, value: Any, draft: ConfigDraft) -> None:
             write(item, part, draft)
     elif template != value:
         raise MismatchError
+
+
+def _write_all(template: Mapping[str, Any], value: Mapping[str, Any], draft: ConfigDraft) -> None:
+    """Raise MismatchError with every field that does not fit, if there are any."""
+    misfits: list[tuple[str, ...]] = []
+    for name, item in template.items():
+        try:
+            write(item, value.get(name), draft)
+        except MismatchError as error:
+            misfits += [(name, *path) for path in error.paths]
+        except (KeyError, TypeError):  # it needs a key that another field did not write
+            misfits.append((name,))
+    if misfits:
+        raise MismatchError.of(misfits)
 
 
 class _Sentinel:

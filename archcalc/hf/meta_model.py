@@ -74,7 +74,18 @@ def _settings(config: Mapping[str, Any]) -> Any:
         )
     settings: Any = transformers.CONFIG_MAPPING[model_type].from_dict(_without_unused(copy.deepcopy(dict(config))))
     settings._attn_implementation = "eager"
+    _check_flat(config, settings)
     return settings
+
+
+def _check_flat(config: Mapping[str, Any], settings: Any) -> None:
+    """Raise InputError for a text model's sizes at the top of a file whose class reads them in `text_config` alone."""
+    text = getattr(settings, "text_config", None)
+    if text is None or config.get("text_config") is not None:
+        return
+    for key in ("hidden_size", "num_hidden_layers", "vocab_size"):
+        if key in config and getattr(text, key, None) != config[key]:
+            raise InputError(msg("found {found}", found=shown(config[key])), where=key, allowed=f"text_config.{key}")
 
 
 def _without_unused(value: Any) -> Any:

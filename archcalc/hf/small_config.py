@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError
 from archcalc.hf import upstream
+from archcalc.hf.lens import names
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
@@ -38,6 +39,8 @@ _OTHER_VALUES = {
     "n_group": 4,
     "topk_group": 2,
     "first_k_dense_replace": 1,
+    # None without weights, since FLOPs depend on the tokens that choose these.
+    "zero_expert_num": 0,
     # Latent attention.
     "q_lora_rank": 20,
     "kv_lora_rank": 28,
@@ -47,6 +50,20 @@ _OTHER_VALUES = {
     # Linear attention: of equal widths, since transformers saves OLMo Hybrid's joined convolution in equal parts.
     "linear_key_head_dim": 10,
     "linear_value_head_dim": 10,
+    # State spaces: heads together as wide as `expand` says.
+    "expand": 1,
+    "mamba_n_heads": 4,
+    "mamba_num_heads": 4,
+    "mamba_head_dim": 8,
+    "mamba_d_ssm": 32,
+    "n_groups": 2,
+    "ssm_state_size": 8,
+    "mamba_d_state": 8,
+    "mamba_chunk_size": 4,
+    "moe_shared_expert_intermediate_size": 24,
+    "shared_intermediate_size": 24,
+    # Keys and values of earlier layers: three layers are too few to share them.
+    "num_kv_shared_layers": 0,
     # Indexers and chunks.
     "index_n_heads": 12,
     "index_head_dim": 10,
@@ -88,6 +105,7 @@ def small_config(family: Family) -> dict[str, Any]:
     if "kv_lora_rank" in sizes:  # Latent attention has a key for each head, and other names for widths.
         sizes = {name: value for name, value in sizes.items() if name not in ("num_key_value_heads", "head_dim")}
         sizes |= {name: HEADS for name in ("num_key_value_heads",) if name in defaults}
+        sizes |= {name: SMALL["qk_rope_head_dim"] for name in ("head_dim",) if name in names(family.template)}
     if "attention_types" in defaults:  # By default this key lists every layer.
         sizes = {name: value for name, value in sizes.items() if value != LAYERS}
     config = complete_config(family) | sizes | _nested_sizes(defaults)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,29 @@ from archcalc.hf.tensors import TensorEntry, TensorMap
 
 Names = Mapping[str, str]
 MAX_MTP_MODULES = 64
+
+
+class MtpFiles(msgspec.Struct, frozen=True):
+    """Modules for multi-token prediction in files.
+
+    - `keys`: the config's key that counts them, the first that is present
+    - `are_layers`: they are stored as if they were further layers
+    - `has_tables`: each is stored with copies of the token table and of the head's matrix
+    """
+
+    keys: tuple[str, ...]
+    are_layers: bool = False
+    has_tables: bool = False
+
+    def n_modules(self, config: Mapping[str, Any]) -> int:
+        """Return how many a config counts; 0 for anything that is not a number of modules."""
+        n_modules = next((config[key] for key in self.keys if key in config), 0)
+        return n_modules if type(n_modules) is int and 0 < n_modules <= MAX_MTP_MODULES else 0
+
+    def about(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a spec says about the modules; empty if the config counts none."""
+        n_modules = self.n_modules(config)
+        return {"stored_mtp": {"n_modules": n_modules, "has_tables": self.has_tables}} if n_modules else {}
 
 
 class Spelling(msgspec.Struct, frozen=True):
@@ -24,7 +47,7 @@ class Spelling(msgspec.Struct, frozen=True):
     - `computed`: canonical tensors that follow from the config
     - `unused`: patterns of tensors that no forward pass reads, each with the reason
     - `fused`: entries of files that join tensors which the class stores separately
-    - `mtp_key`: the config's key that counts modules for multi-token prediction, stored as if they were further layers
+    - `mtp`: the modules for multi-token prediction that files hold and the class does not build
     """
 
     renames: Names = {}
@@ -34,7 +57,7 @@ class Spelling(msgspec.Struct, frozen=True):
     computed: tuple[str, ...] = ()
     unused: Names = {}
     fused: tuple[TensorEntry, ...] = ()
-    mtp_key: str | None = None
+    mtp: MtpFiles | None = None
 
     def name(self, stored: str) -> str:
         """Return the class's name of a stored tensor."""
@@ -42,9 +65,11 @@ class Spelling(msgspec.Struct, frozen=True):
             stored = re.sub(pattern, name, stored)
         return stored
 
-    def rows(self, tensors: TensorMap, stored: Container[str]) -> TensorMap:
-        """Return the map for these `stored` names (the class's): with fused entries if the file has fused tensors."""
-        fused = tuple(row for row in self.fused if row.name.replace("{i}", "0") in stored)
+    def rows(self, tensors: TensorMap, stored: Collection[str]) -> TensorMap:
+        """Return the map for these `stored` names (the class's): with the fused entries that some layer has."""
+        patterns = [re.compile(re.escape(row.name).replace(r"\{i\}", r"\d+")) for row in self.fused]
+        matches = zip(self.fused, patterns, strict=True)
+        fused = tuple(row for row, pattern in matches if any(map(pattern.fullmatch, stored)))
         return msgspec.structs.replace(tensors, entries=(*fused, *tensors.entries)) if fused else tensors
 
     def unused_reason(self, name: str) -> str | None:
@@ -56,8 +81,8 @@ class Spelling(msgspec.Struct, frozen=True):
 
     def of(self, config: Mapping[str, Any]) -> Spelling:
         """Return this spelling with the names of the prediction modules that the config counts."""
-        n_modules = config.get(self.mtp_key) if self.mtp_key else 0
-        if type(n_modules) is not int or n_modules > MAX_MTP_MODULES:
+        n_modules = self.mtp.n_modules(config) if self.mtp and self.mtp.are_layers else 0
+        if not n_modules:
             return self
         first = config.get("num_hidden_layers", 0)
         mtp = {rf"model\.layers\.{i}\..*": "predicts further tokens" for i in range(first, first + n_modules)}
@@ -71,6 +96,8 @@ _ALWAYS_UNUSED = {
 MASKS = {
     r"(.*\.)?(attn|attention)\.(bias|masked_bias)": "the causal mask",
 }
+# The modules of DeepSeek-V3 and of those that follow it.
+MTP_LAYERS = MtpFiles(("num_nextn_predict_layers",), are_layers=True, has_tables=True)
 GAMMA = {r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"}
 _EXPERTS = "model.layers.{i}.mlp.experts."
 PER_EXPERT = {

@@ -386,17 +386,20 @@ class StackLens(ConfigLens, msgspec.Struct, frozen=True):
 
     def _kind(self, layer: Document, index: int, draft: ConfigDraft) -> tuple[str, ConfigDraft]:
         """Return the first kind that can express a layer, and the layer's own keys; put the others into the draft."""
+        errors = []
         for kind, template in self.kinds.items():
             attempt = ConfigDraft(draft, **({INDEX: index} if self.by_index else {}))
+            attempt.finds_all = draft.finds_all
             try:
                 write(template, layer, attempt)
-            except MismatchError:
+            except MismatchError as error:
+                errors.append(error)
                 continue
             attempt.pop(INDEX, None)
             layer_keys = ConfigDraft({name: attempt.pop(name) for name in self.lists.values() if name in attempt})
             draft.update(attempt)
             return kind, layer_keys
-        raise MismatchError
+        raise min(errors, key=lambda error: len(error.paths))
 
 
 def _labels(kinds: Sequence[str], layer_keys: Sequence[Mapping[str, Any]]) -> list[str]:

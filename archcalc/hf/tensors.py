@@ -40,10 +40,10 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     - `swapped`: the halves of each head exchanged (NanoChat, which rotates in the opposite direction)
 
     `transposed` swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `requires`: another canonical
-    tensor without which this entry does not apply. `plus`: the constant by which stored values exceed ours. `as_row`:
-    stored with a leading axis of length 1 (ERNIE's corrections). `is_flat`: stored without ours (TAPAS's scores). `{e}`
-    in the name: each row of ours is a tensor of its
-    own (StableLM's norms of heads).
+    tensor without which this entry does not apply. `plus`: the constant by which stored values exceed ours.
+    `unit_axes`: axes of length 1 that the stored tensor has besides ours (ERNIE's corrections). `is_flat`: stored
+    without ours (TAPAS's scores). `{e}` in the name: each row of ours is a tensor of its own (StableLM's norms of
+    heads).
     """
 
     name: str
@@ -53,7 +53,7 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     transposed: bool = False
     requires: str = ""
     plus: float = 0.0
-    as_row: bool = False
+    unit_axes: tuple[int, ...] = ()
     is_flat: bool = False
 
     @cached_property
@@ -95,7 +95,9 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
             joined[-1], joined[-2] = joined[-2], joined[-1]
         if self.is_flat:
             return tuple(joined[1:])
-        return (1, *joined) if self.as_row else tuple(joined)
+        for axis in self.unit_axes:
+            joined.insert(axis, 1)
+        return tuple(joined)
 
     def rows(self, shape: Shape) -> list[str]:
         """Return the name of each row's tensor for this shape; none if the tensor is stored whole."""

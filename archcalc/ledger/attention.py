@@ -5,14 +5,15 @@ from __future__ import annotations
 from archcalc.ledger import norm
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.attention_core import CoreOptions, RelativeTensors, core
-from archcalc.ledger.forward_context import ForwardContext, Lent, save
+from archcalc.ledger.forward_context import ForwardContext, Lent
 from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
+from archcalc.ledger.output_gate import output_gate
 from archcalc.ledger.rope import rotary
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH
-from archcalc.spec.attention import Attention, Gate, QkNorm
+from archcalc.spec.attention import Attention, QkNorm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
 _ROLES = {"k": "keys", "q": "queries"}
@@ -54,7 +55,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
     )
     y = yield from core(options, q, k, v, ctx)
     if part.gate:
-        y = yield from _output_gate(part.gate, d, d_value, x, y, ctx)
+        y = yield from output_gate(part.gate, d, d_value, x, y)
     if part.out_norm:
         y = yield from norm.leaves(part.out_norm, "out_norm", y, ctx)
     return (yield from linear("out", y, d.d_model, "attention", bias=part.out_bias))
@@ -173,22 +174,3 @@ def _clamp(part: Attention, name: str, x: Tensor) -> Forward[Tensor]:
     yield Elementwise(name, x.axes, "attention", "clamp")
     yield Save(name, x, "attention")
     return x.new(name)
-
-
-def _output_gate(part: Gate, d: Symbols, d_value: Poly, x: Tensor, y: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
-    """Yield the leaves of the output gate: the product saves both factors, a softplus its input in float32."""
-    width = {"head": d.n_heads, "channel": d.n_heads * d_value}[part.over]
-    gate = yield from linear("gate", x, width, "attention", bias=part.projection_bias)
-    if part.bias:
-        yield Weight("gate_bias", (d.n_heads,), "attention")
-        gate = gate.new("gate")
-    yield Elementwise("gate", gate.axes, "attention", part.activation)
-    if part.activation == "softplus":
-        gate_fp32 = gate.as_dtype("fp32")
-        yield Save("gate", gate_fp32, "attention")
-        gate = gate_fp32.new("softplus").as_dtype(gate.dtype)
-    else:
-        gate = gate.new("sigmoid")
-    yield from save("gate", "attention", y, gate)
-    yield Elementwise("gate", y.axes, "attention", "gate")
-    return y.new("gated")

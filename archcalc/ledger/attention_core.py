@@ -151,7 +151,8 @@ def _relative_scores(
     )
     for name, content, tokens, heads in (
         ("pos_key", q, queries, relative.keys),
-        ("pos_query", k, keys, relative.queries),
+        # An encoder that is done reading has keys, and computes no products of them.
+        ("pos_query", k, keys if ctx.span.is_causal else ctx.span.input_tokens, relative.queries),
     ):
         if heads is not None:
             each = heads.new(f"{heads.label} of each text", BATCH, options.n_heads, relative.rows, options.width)

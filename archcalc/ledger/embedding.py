@@ -18,7 +18,9 @@ from archcalc.spec.position import Learned, Sinusoidal
 def add_sizes(sizes: SizeTable, owner: str, part: Embedding | None) -> None:
     """Record the sizes of an embedding."""
     sizes.add_part(owner, part)
-    sizes.add(owner, {f"n_rows[{table.name}]": table.n_rows for table in part.tables} if part else {})
+    for table in part.tables if part else ():
+        named = {"n_rows": table.n_rows, "n_reads": table.n_reads, "d_table": table.d_table}
+        sizes.add(owner, {f"{size}[{table.name}]": n for size, n in named.items() if n is not None})
 
 
 def leaves(part: Embedding, d: Symbols, tokens: Poly) -> Forward[None]:
@@ -27,8 +29,13 @@ def leaves(part: Embedding, d: Symbols, tokens: Poly) -> Forward[None]:
     if part.n_token_types:
         yield Weight("types.weight", (d.n_token_types, summed_width(part, d)), "embedding")
     for table in part.tables:
-        rows = d[f"n_rows[{table.name}]"]
-        yield Weight(f"tables.{table.name}.weight", (rows, summed_width(part, d)), "embedding")
+        width = d[f"d_table[{table.name}]"] if table.d_table is not None else summed_width(part, d)
+        yield Weight(f"tables.{table.name}.weight", (d[f"n_rows[{table.name}]"], width), "embedding")
+    if part.join:
+        yield Weight("join.weight", (d.d_model, joined_width(part, d)), "embedding")
+        if part.join.bias:
+            yield Weight("join.bias", (d.d_model,), "embedding")
+        yield Matmul("join", (BATCH, tokens, joined_width(part, d), d.d_model), "embedding")
     if part.factor:
         yield Weight("project.weight", (d.d_model, d.d_embed), "embedding")
         if part.factor.bias:
@@ -47,9 +54,13 @@ def token_input(part: Embedding, d: Symbols, tokens: Poly, execution: Execution)
         x = yield from _project(x, d)
     if part.n_token_types:
         yield Save("embed.types", ids.new("token types"), "embedding")
+    if part.join:
+        yield Save("embed.join", x.new("joined", BATCH, tokens, joined_width(part, d)), "embedding")
+        x = x.new("projected", BATCH, tokens, d.d_model)
     for table in part.tables:
-        if table.default_row is not None:
-            yield Save(f"embed.tables.{table.name}", ids.new(f"rows of {table.name}"), "embedding")
+        if table.is_read:
+            n_reads = d[f"n_reads[{table.name}]"]
+            yield Save(f"embed.tables.{table.name}", ids.new(f"rows of {table.name}", *ids.axes, n_reads), "embedding")
     return x
 
 
@@ -69,6 +80,14 @@ def summed_width(part: Embedding, d: Symbols) -> Poly:
     """Return the width of the tokens when positions, token types and the embedding norm join them."""
     is_late = part.factor is not None and part.factor.widen == "after_positions"
     return d.d_embed if is_late else d.d_model
+
+
+def joined_width(part: Embedding, d: Symbols) -> Poly:
+    """Return the width of a token's row and the rows beside it."""
+    width = d.d_model
+    for table in part.tables:
+        width = width + d[f"d_table[{table.name}]"] if table.use == "joined" else width
+    return width
 
 
 def learned_positions(part: Learned, d: Symbols, x: Tensor) -> Forward[None]:

@@ -40,6 +40,7 @@ def _scores(
     """Yield the leaves of the scores: each query with every key, by head, and their weighted sum."""
     queries, keys, pairs = ctx.span.queries, ctx.span.keys(None), ctx.span.pairs(None)
     q = yield from linear("q", latent, d.n_index_heads * d.d_index, "attention", bias=False)
+    assert part.position is not None, "the spec is resolved"
     yield from rotary(part.position, "q", q.view(BATCH, d.n_index_heads, queries, d.d_rope), d, ctx)
     k = yield from linear("k", x, d.d_index, "attention", bias=False)
     k = yield from norm.leaves(indexer.norm, "k_norm", k, ctx)

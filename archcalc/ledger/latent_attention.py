@@ -6,8 +6,9 @@ from archcalc.ledger import norm
 from archcalc.ledger.attention_core import CoreOptions, core
 from archcalc.ledger.forward_context import ForwardContext
 from archcalc.ledger.indexer import selection
-from archcalc.ledger.leaves import CachedTensor, Forward
+from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward
 from archcalc.ledger.linear import linear
+from archcalc.ledger.output_gate import output_gate
 from archcalc.ledger.rope import rotary
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
@@ -24,10 +25,12 @@ def leaves(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardContext) ->
     q_input = yield from _query_input(part, d, x, ctx)
     name = "q" if part.q_rank is None else "q_up"
     q = yield from linear(name, q_input, d.n_heads * width, "attention", bias=False)
-    rotated = yield from rotary(part.position, "q", q.view(BATCH, d.n_heads, new, d.d_rope), d, ctx)
+    if part.position:
+        yield from rotary(part.position, "q", q.view(BATCH, d.n_heads, new, d.d_rope), d, ctx)
     down = yield from linear("kv_down", x, d.kv_rank + d.d_rope, "attention", bias=part.down_bias)
-    yield from rotary(part.position, "k", down.view(BATCH, new, d.d_rope), d, ctx)
-    latent = yield from norm.leaves(part.norm, "kv_down_norm", down.view(BATCH, new, d.kv_rank), ctx)
+    if part.position:
+        yield from rotary(part.position, "k", down.view(BATCH, new, d.d_rope), d, ctx)
+    latent = yield from _latent(part, "kv_down_norm", down.view(BATCH, new, d.kv_rank), ctx)
     if cache_tokens := ctx.span.cached(None):
         yield CachedTensor("latent", (cache_tokens, d.kv_rank))
         yield CachedTensor("rotary_key", (cache_tokens, d.d_rope))
@@ -43,11 +46,13 @@ def leaves(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardContext) ->
             n_selected=d.n_selected if part.indexer else None,
             selection=selected,
         ),
-        rotated.new("queries", BATCH, d.n_heads, new, width),
+        q.new("queries", BATCH, d.n_heads, new, width),
         up.new("keys", BATCH, d.n_heads, key_tokens, width),
         up.new("values", BATCH, d.n_heads, key_tokens, d.d_v),
         ctx,
     )
+    if part.gate:
+        y = yield from output_gate(part.gate, d, d.d_v, x, y)
     return (yield from linear("out", y, d.d_model, "attention", bias=part.out_bias))
 
 
@@ -56,4 +61,13 @@ def _query_input(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardConte
     if part.q_rank is None:
         return x
     down = yield from linear("q_down", x, d.q_rank, "attention", bias=part.down_bias)
-    return (yield from norm.leaves(part.norm, "q_down_norm", down, ctx))
+    return (yield from _latent(part, "q_down_norm", down, ctx))
+
+
+def _latent(part: LatentAttention, name: str, down: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of a latent's norm and scale."""
+    latent = yield from norm.leaves(part.norm, name, down, ctx)
+    if not part.scale_latents:
+        return latent
+    yield Elementwise(name, latent.axes, "attention", "product")
+    return latent.new("scaled latent")

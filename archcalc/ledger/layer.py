@@ -21,10 +21,14 @@ from archcalc.spec.variants import implementation, variant
 
 
 class LayerBuilder(msgspec.Struct, frozen=True):
-    """A layer with the dimensions of each arm, in a forward pass through its stack."""
+    """A layer with the dimensions of each arm, in a forward pass through its stack.
+
+    `inputs` are those of the branches so far, by their first arms.
+    """
 
     symbols: dict[str, Symbols]
     ctx: ForwardContext
+    inputs: dict[str, Tensor]
 
     def part(self, arm: Arm, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of an arm's part; return its output, before the residual."""
@@ -55,7 +59,7 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 
 def leaves(layer: Layer, symbols: dict[str, Symbols], x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of a layer; return its output states. `symbols` are the dimensions of each arm."""
-    builder = LayerBuilder(symbols, ctx)
+    builder = LayerBuilder(symbols, ctx, {})
     if ctx.altup is not None:
         return (yield from _streams(builder, ctx.altup, layer, x))
     x = yield from _branches(builder, branches(layer), x)
@@ -103,6 +107,7 @@ def _branch(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward[Tensor]
     """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
     norms = names(branch)
     branch_input = yield from builder.norm(branch.norm_in, norms.norm_in, x)
+    builder.inputs[branch.arms[0].name] = branch_input
     yield from _residual_input(builder, branch, norms, branch_input)
     return (yield from builder.norm(branch.norm_after, norms.norm_after, x.new("states")))
 
@@ -110,7 +115,8 @@ def _branch(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward[Tensor]
 def _residual_input(builder: LayerBuilder, branch: Branch, norms: BranchNames, branch_input: Tensor) -> Forward[None]:
     """Yield the leaves of the arms, whose outputs join the residual stream one by one or as a normalized sum."""
     for arm in branch.arms:
-        arm_input = yield from builder.norm(arm.norm, arm_norm(arm), branch_input)
+        read = branch_input if arm.input_of is None else builder.inputs[arm.input_of]
+        arm_input = yield from builder.norm(arm.norm, arm_norm(arm), read)
         y = yield from builder.part(arm, arm_input)
         y = yield from builder.norm(arm.norm_out, arm_norm_out(arm), y)
         y = y.new("sum with the input") if arm.skip else y

@@ -23,14 +23,15 @@ ExpertLinear = Callable[[MoE, str, Tensor, Poly, Tensor, Symbols], Forward[Tenso
 def leaves(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of router and experts, of which each token uses n_active."""
     router_input = yield from norm.leaves(part.router_norm, "router_norm", x, ctx)
-    logits = yield from linear("router", router_input, d.n_experts, "ffn", bias=part.router_bias)
+    n_choices = d.n_experts + d.n_zero if part.n_zero else d.n_experts
+    logits = yield from linear("router", router_input, n_choices, "ffn", bias=part.router_bias)
     if part.correction != "none":
-        yield Weight("correction_bias", (d.n_experts,), "ffn", kind=_CORRECTIONS[part.correction])
+        yield Weight("correction_bias", (n_choices,), "ffn", kind=_CORRECTIONS[part.correction])
     *before, _ = x.axes
     chosen = Tensor("chosen experts", (*before, d.n_active), "int64")
     routing_weights = yield from _routing_weights(part, logits, chosen)
     if part.expert_scales:
-        yield Weight("expert_scales", (d.n_experts,), "ffn")
+        yield Weight("expert_scales", (n_choices,), "ffn")
         scales = routing_weights.new("scales of the chosen experts")
         yield from save("expert_scales", "ffn", chosen, routing_weights, scales)
         routing_weights = routing_weights.new("shares")
@@ -59,8 +60,15 @@ def _to_latent(part: MoE, d: Symbols, x: Tensor) -> Forward[Tensor]:
 def _weigh_outputs(
     part: MoE, d: Symbols, x: Tensor, chosen: Tensor, routing_weights: Tensor, ctx: ForwardContext
 ) -> Forward[None]:
-    """Multiply the outputs of the chosen experts with their routing weights, then sum."""
-    y = yield from with_prefix("experts.", FORMULATIONS[ctx.execution.experts](part, d, x, chosen, ctx))
+    """Multiply the outputs of the chosen experts with their routing weights, then sum.
+
+    A choice of an expert without weights is computed with another expert, whose output its input replaces.
+    """
+    expert = chosen.new("expert of each choice") if part.n_zero else chosen
+    y = yield from with_prefix("experts.", FORMULATIONS[ctx.execution.experts](part, d, x, expert, ctx))
+    if part.n_zero:
+        yield Save("zero", Tensor("returns its input", (*chosen.axes, ONE), "bool"), "ffn")
+        y = y.new("outputs")
     yield from save("weighted", "ffn", y, routing_weights)
 
 
@@ -193,7 +201,8 @@ FORMULATIONS: dict[Experts, Callable[[MoE, Symbols, Tensor, Tensor, ForwardConte
 def _weights(part: MoE, name: str, out: Poly, into: Poly, d: Symbols) -> list[Weight]:
     """Return one matrix of all experts and its biases, stacked along n_experts."""
     axes = {f"{name}.weight": (out, into)} | ({f"{name}.bias": (out,)} if part.expert_bias else {})
-    return [Weight(tensor, (d.n_experts, *own), "ffn", active_axes=(d.n_active, *own)) for tensor, own in axes.items()]
+    n_stored = d.n_experts + d.n_zero if part.zero_stored and name != "down" else d.n_experts
+    return [Weight(tensor, (n_stored, *own), "ffn", active_axes=(d.n_active, *own)) for tensor, own in axes.items()]
 
 
 def _shared_experts(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:

@@ -6,13 +6,15 @@ window; `near(window)` and `source_near(window)` are the pairs of a bidirectiona
 those of one whose queries select n keys each. `chunked(n)`, `chunk_near(n)` and `source_chunk_near(n)` are the pairs of
 layers, causal or bidirectional, whose queries attend to their own chunk of n tokens. `chunks(n)` are the chunks of n
 tokens that a linear attention computes, the last one padded: none in a step of one token after others.
-`later_chunks(n)` leaves out the first. `convolved(width)` are the positions that a causal convolution of this width
-computes: its padding too, which only the pass that begins a text has. `nearest(n)` and `source_nearest(n)` are the rows
-of a table of n distances that a bidirectional layer needs. `first(n)` are the tokens of a text up to n, `blocks(n)` its
-whole blocks of n tokens. `near_first(w, n)` are the pairs of the later tokens, with those in their window w and with
-the first n; `block_pairs(n, r)` those of blocks of n tokens that read r random ones. The same with `source_` are those
-of the source. `source_new` is the number of source tokens while they are
-read, then 0; `source_passes` is 1 while they are read, then 0.
+`later_chunks(n)` leaves out the first, `later_tokens(n)` are the tokens that are not in the first one, and
+`chunk_pairs(n)` the pairs of a query and a key within each chunk, where the last one is shorter instead of padded.
+`convolved(width)` are the positions that a causal convolution of this width computes: its padding too, which only the
+pass that begins a text has. `nearest(n)` and `source_nearest(n)` are the rows of a table of n distances that a
+bidirectional layer needs. `first(n)` are the tokens of a text up to n, `blocks(n)` its whole blocks of n tokens.
+`near_first(w, n)` are the pairs of the later tokens, with those in their window w and with the first n;
+`block_pairs(n, r)` those of blocks of n tokens that read r random ones. With `source_` before it: of the source.
+`source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while they are read, then
+0.
 """
 
 from __future__ import annotations
@@ -131,6 +133,16 @@ def later_chunks(size: Poly) -> Poly:
     return _symbol("later_chunks", size)
 
 
+def later_tokens(size: Poly) -> Poly:
+    """Return the number of tokens that are not in the first chunk."""
+    return _symbol("later_tokens", size)
+
+
+def chunk_pairs(size: Poly) -> Poly:
+    """Return the pairs of tokens in the same chunk, the last one shorter; one token after others has none."""
+    return _symbol("chunk_pairs", size)
+
+
 def minimum(a: Any, b: Any) -> Any:
     """Return the smaller of two numbers, or of two arrays elementwise."""
     return (a + b - abs(a - b)) // 2
@@ -169,6 +181,10 @@ def _chunks(work: Mapping[str, Any], size: Any) -> Any:
 def _later_chunks(work: Mapping[str, Any], size: Any) -> Any:
     n_chunks = _chunks(work, size)
     return n_chunks - minimum(n_chunks, 1)
+
+
+def _chunk_pairs(work: Mapping[str, Any], size: Any) -> Any:
+    return _chunk_near(work["seq"], size) * minimum(1, work["seq"] - 1 + work["source_passes"])
 
 
 def _near(n: Any, window: Any) -> Any:
@@ -243,6 +259,8 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "convolved": _convolved,
     "chunks": _chunks,
     "later_chunks": _later_chunks,
+    "later_tokens": lambda work, size: work["seq"] - minimum(work["seq"], size),
+    "chunk_pairs": _chunk_pairs,
     "chunked": _chunked,
     **_of_texts(_near),
     **_of_texts(_nearest),

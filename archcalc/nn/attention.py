@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archcalc.nn.arm_cache import CacheConfig, SourceCache, TokenCache
@@ -19,11 +18,11 @@ from archcalc.nn.bias import RelativeBias as BiasTable
 from archcalc.nn.cache_store import Store
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import HeadNorm, norm
+from archcalc.nn.output_gate import gate_weights, gates
 from archcalc.nn.relative import Relative
 from archcalc.nn.rope import rotate
 from archcalc.nn.softmax import Attend, Bias, SoftmaxConfig, attend
 from archcalc.nn.taps.points import tap
-from archcalc.nn.upcast import upcast
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
 from archcalc.spec.execution import Execution
@@ -38,19 +37,12 @@ _BIASES: dict[type, Callable[[Any, float], Bias | None]] = {
     Disentangled: lambda position, scale: None,
 }
 
-_GATES: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": torch.sigmoid,
-    "softplus": lambda x: F.softplus(upcast(x)).to(x.dtype),
-}
-
 
 class Attention(nn.Module):
     """Multi-head, grouped-query or multi-query attention (Vaswani et al. 2017; Ainslie et al. 2023)."""
 
     v: Linear | None
     sinks: nn.Parameter | None
-    gate: Linear | None
-    gate_bias: nn.Parameter | None
     relative_bias: BiasTable | None
     attend: Attend
     has_keys: ClassVar[bool] = True
@@ -90,11 +82,7 @@ class Attention(nn.Module):
         self.k_norm = self._qk_norm(self.n_kv_heads) if self.has_keys else None
         self.v_norm = norm(part.v_norm, self.d_value) if part.v_norm and self.has_keys else None
         self.sinks = nn.Parameter(torch.empty(self.n_heads)) if part.sinks else None
-        self.gate = self.gate_bias = None
-        if part.gate is not None:
-            width = 1 if part.gate.over == "head" else self.d_value
-            self.gate = Linear(model.d_model, self.n_heads * width, bias=part.gate.projection_bias)
-            self.gate_bias = nn.Parameter(torch.empty(self.n_heads)) if part.gate.bias else None
+        self.gate, self.gate_bias = gate_weights(part.gate, model.d_model, self.n_heads, self.d_value)
         self.out_norm = norm(part.out_norm, self.n_heads * self.d_value) if part.out_norm else None
 
     def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
@@ -144,8 +132,8 @@ class Attention(nn.Module):
     def output(self, y_BNTU: Tensor, x_BTD: Tensor) -> Tensor:
         """Return the output [B, T, D] of the heads' values: gated, normed, projected."""
         y_BNTU = tap("values", y_BNTU)
-        if self.gate is not None:
-            y_BNTU = y_BNTU * tap("gate", self._gate(self.gate(x_BTD)))
+        if self.part.gate is not None and self.gate is not None:
+            y_BNTU = y_BNTU * tap("gate", gates(self.part.gate, self.gate(x_BTD), self.n_heads, self.gate_bias))
         y_BTZ = y_BNTU.transpose(1, 2).flatten(2)
         y_BTD: Tensor = self.out(y_BTZ if self.out_norm is None else self.out_norm(y_BTZ))
         return y_BTD
@@ -190,14 +178,6 @@ class Attention(nn.Module):
 
     def _clip(self, x: Tensor) -> Tensor:
         return x if self.part.clip is None else x.clamp(-self.part.clip, self.part.clip)
-
-    def _gate(self, x_BTZ: Tensor) -> Tensor:
-        """Return gates [B, N, T, U], or [B, N, T, 1] of whole heads."""
-        assert self.part.gate is not None, "called only where there is one"
-        x_BNTU = self._split(x_BTZ, x_BTZ.shape[-1] // self.n_heads)
-        if self.gate_bias is not None:
-            x_BNTU = x_BNTU + self.gate_bias.view(-1, 1, 1)
-        return _GATES[self.part.gate.activation](x_BNTU)
 
     def _layer_bias(self, context: AttentionContext, n_heads: int) -> Tensor:
         assert self.relative_bias is not None, "called only where there is one"

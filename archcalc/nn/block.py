@@ -87,25 +87,37 @@ class Block(nn.Module):
         for branch in self.later_branches:
             branch_names = names(branch)
             normed_BTD = self.apply_norm(branch_names.norm_in, read_BTD)
-            for out_BTD in self.arm_outputs(branch, branch_names, normed_BTD, context):
+            for out_BTD in self.arm_outputs(branch, branch_names, {branch.arms[0].name: normed_BTD}, context):
                 x_BTJD = add_to_later(x_BTJD, out_BTD)
         return tap("streams", x_BTJD)
 
     def run_branches(self, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the residual stream [B, T, D] after the branches that join it."""
         x_BTD = tap("resid_pre", x_BTD)
+        inputs: dict[str, Tensor] = {}
         for branch, branch_names, stream_name in zip(self.branches, self.branch_names, self.stream_names, strict=True):
-            x_BTD = self.run_branch(branch, branch_names, x_BTD, context)
+            x_BTD = self.run_branch(branch, branch_names, x_BTD, context, inputs)
             if self.out_scalar is not None and stream_name == "resid_post":
                 x_BTD = x_BTD * self.out_scalar
             x_BTD = tap(stream_name, x_BTD)
         return x_BTD
 
-    def run_branch(self, branch: Branch, branch_names: BranchNames, x_BTD: Tensor, context: LayerContext) -> Tensor:
-        """Return the residual stream [B, T, D] after a branch whose norms have these names."""
+    def run_branch(
+        self,
+        branch: Branch,
+        branch_names: BranchNames,
+        x_BTD: Tensor,
+        context: LayerContext,
+        inputs: dict[str, Tensor],
+    ) -> Tensor:
+        """Return the residual stream [B, T, D] after a branch whose norms have these names.
+
+        `inputs` are those of the branches so far, by their first arms; the branch adds its own.
+        """
         read_BTD = self.apply_norm(branch_names.norm_in, x_BTD)
+        inputs[branch.arms[0].name] = read_BTD
         skip_BTD = read_BTD if branch.skip_reads == "normed" else x_BTD
-        sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, read_BTD, context)])
+        sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, inputs, context)])
         return (
             sum_BTD
             if branch_names.sum is None
@@ -113,10 +125,14 @@ class Block(nn.Module):
         )
 
     def arm_outputs(
-        self, branch: Branch, branch_names: BranchNames, read_BTD: Tensor, context: LayerContext
+        self, branch: Branch, branch_names: BranchNames, inputs: dict[str, Tensor], context: LayerContext
     ) -> list[Tensor]:
         """Return what the arms add to the residual stream, [B, T, D] each: the norm of their sum, or each by itself."""
-        outputs = [self.arm_output(arm, self.apply_norm(arm_norm(arm), read_BTD), context) for arm in branch.arms]
+        own = branch.arms[0].name
+        outputs = [
+            self.arm_output(arm, self.apply_norm(arm_norm(arm), inputs[arm.input_of or own]), context)
+            for arm in branch.arms
+        ]
         if branch_names.norm_out is not None:
             sum_BTD = _sum(outputs)
             sum_BTD = sum_BTD if branch_names.arms_sum is None else tap(branch_names.arms_sum, sum_BTD)

@@ -5,7 +5,7 @@ Axes: B batch, T tokens, W the width at which tokens, types and positions are su
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ class Embedding(nn.Module):
     types: EmbeddingTable | None
     tables: nn.ModuleDict
     project: Linear | None
+    join: Linear | None
 
     def __init__(self, model: Spec) -> None:
         super().__init__()
@@ -29,8 +30,12 @@ class Embedding(nn.Module):
         self.tokens = EmbeddingTable(model.vocab_size, factor.d_embed if factor else model.d_model)
         self.types = EmbeddingTable(part.n_token_types, summed_width(model)) if part.n_token_types else None
         self.tables = nn.ModuleDict(
-            {table.name: EmbeddingTable(table.n_rows, summed_width(model)) for table in part.tables}
+            {table.name: EmbeddingTable(table.n_rows, table.d_table or summed_width(model)) for table in part.tables}
         )
+        self.join = None
+        if part.join:
+            widths = (table.d_table for table in part.tables if table.use == "joined" and table.d_table)
+            self.join = Linear(model.d_model + sum(widths), model.d_model, bias=part.join.bias)
         self.project = Linear(factor.d_embed, model.d_model, bias=factor.bias) if factor else None
 
     def forward(
@@ -42,18 +47,33 @@ class Embedding(nn.Module):
     ) -> Tensor:
         """Return tokens plus their types [B, T, W]; the type defaults to 0 (BERT; Devlin et al. 2018, section 3).
 
-        `rows` are row indices [B, T] of further tables, by name.
+        `rows` are row indices of further tables, by name: [B, T], or [B, T, n] where tokens read n rows each.
         """
         x_BTW = self._project_at(self.token_rows(ids_BT, padding_BT), "before_positions")
+        x_BTW = self._joined(x_BTW, ids_BT, rows or {})
         if self.types is not None:
             x_BTW = x_BTW + self.types(ids_BT * 0 if token_types_BT is None else token_types_BT)
+        for y_BTW in self._table_rows("added", ids_BT, rows or {}):
+            x_BTW = x_BTW + y_BTW
+        return x_BTW
+
+    def _joined(self, x_BTD: Tensor, ids_BT: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
+        """Project tokens [B, T, D] and the rows beside them to [B, T, D] (RoCBERT; Su et al. 2022)."""
+        if self.join is None:
+            return x_BTD
+        y_BTD: Tensor = self.join(torch.cat((x_BTD, *self._table_rows("joined", ids_BT, rows)), -1))
+        return y_BTD
+
+    def _table_rows(self, use: str, ids_BT: Tensor, rows: Mapping[str, Tensor]) -> Iterator[Tensor]:
+        """Yield what tokens read from each extra table with this use [B, T, the table's width]."""
         for table in self.part.tables:
-            rows_BT = (rows or {}).get(table.name)
+            rows_BT = rows.get(table.name)
             if rows_BT is None and table.default_row is not None:
                 rows_BT = torch.full_like(ids_BT, table.default_row)
-            if rows_BT is not None:
-                x_BTW = x_BTW + self.tables[table.name](rows_BT)
-        return x_BTW
+                rows_BT = rows_BT.unsqueeze(-1).repeat(1, 1, table.n_reads) if table.n_reads > 1 else rows_BT
+            if rows_BT is not None and table.use == use:
+                y: Tensor = self.tables[table.name](rows_BT)
+                yield y.sum(-2) if table.n_reads > 1 else y
 
     def to_model_width(self, x_BTW: Tensor) -> Tensor:
         """Project the sum of tokens, types and positions to [B, T, D] (ALBERT; Lan et al. 2019, section 3.1)."""
@@ -61,7 +81,8 @@ class Embedding(nn.Module):
 
     def token_states(self, ids_BT: Tensor) -> Tensor:
         """Return the states [B, T, D] of tokens without types or positions."""
-        return self.to_model_width(self._project_at(self.token_rows(ids_BT), "before_positions"))
+        x_BTW = self._project_at(self.token_rows(ids_BT), "before_positions")
+        return self.to_model_width(self._joined(x_BTW, ids_BT, {}))
 
     def token_rows(self, ids_BT: Tensor, padding_BT: Tensor | None = None) -> Tensor:
         """Return the scaled rows of the token table."""

@@ -60,6 +60,7 @@ class Indexer(nn.Module):
 
     def _rotate(self, x_BNTH: Tensor, context: AttentionContext) -> Tensor:
         """Rotate d_rope dimensions by the angles of the attention."""
+        assert self.part.position is not None, "the spec is resolved"
         tables = context.rotary_tables(self.part.position, x_BNTH.dtype)
         if self.own.rotated == "first":
             return rotate(x_BNTH, tables, self.own.interleaved)

@@ -16,6 +16,7 @@ from archcalc.nn.attention_context import AttentionContext
 from archcalc.nn.indexer import Indexer
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
+from archcalc.nn.output_gate import gate_weights, gates
 from archcalc.nn.rope import rotate, softmax_scale
 from archcalc.nn.softmax import SoftmaxConfig, attend
 from archcalc.nn.taps.points import tap
@@ -29,7 +30,7 @@ class LatentAttention(nn.Module):
 
     def __init__(self, part: spec.LatentAttention, model: Spec) -> None:
         super().__init__()
-        self.part, self.execution = part, Execution()
+        self.part, self.execution, self.d_model = part, Execution(), model.d_model
         self.softmax = SoftmaxConfig(
             n_heads=part.n_heads, scale=latent_scale(part), dropout=model.dropout.attention, has_value_width=True
         )
@@ -43,6 +44,7 @@ class LatentAttention(nn.Module):
         self.kv_down = Linear(model.d_model, part.kv_rank + part.d_rope, bias=part.down_bias)
         self.kv_down_norm = norm(part.norm, part.kv_rank)
         self.kv_up = Linear(part.kv_rank, part.n_heads * (part.d_nope + part.d_v), bias=False)
+        self.gate, self.gate_bias = gate_weights(part.gate, model.d_model, part.n_heads, part.d_v)
         self.out = Linear(part.n_heads * part.d_v, model.d_model, bias=part.out_bias)
         self.indexer = Indexer(part, part.indexer, model) if isinstance(part.indexer, spec.Indexer) else None
 
@@ -56,13 +58,17 @@ class LatentAttention(nn.Module):
         if self.indexer is not None:
             context = context.with_selection(self.indexer(x_BTD, q_input, context))
         y_BNTU = attend(self.softmax, q_BNTQ, k_BNSQ, v_BNSU, context, self.execution, training=self.training)
-        y_BTD: Tensor = self.out(tap("values", y_BNTU).transpose(1, 2).flatten(2))
+        y_BNTU = tap("values", y_BNTU)
+        if self.part.gate is not None and self.gate is not None:
+            y_BNTU = y_BNTU * tap("gate", gates(self.part.gate, self.gate(x_BTD), self.part.n_heads, self.gate_bias))
+        y_BTD: Tensor = self.out(y_BNTU.transpose(1, 2).flatten(2))
         return y_BTD
 
     def query_input(self, x_BTD: Tensor) -> Tensor:
         """Return what queries are projected from: their normed latent, or the states themselves."""
-        y: Tensor = x_BTD if self.part.q_rank is None else self.q_down_norm(self.q_down(x_BTD))
-        return y
+        if self.part.q_rank is None:
+            return x_BTD
+        return self._scaled(self.q_down_norm(self.q_down(x_BTD)))
 
     def queries(self, q_input: Tensor, context: AttentionContext) -> Tensor:
         """Return queries [B, N, T, H + R] of their input, their last R rotated."""
@@ -70,17 +76,23 @@ class LatentAttention(nn.Module):
         q = self.q(q_input) if part.q_rank is None else self.q_up(q_input)
         q_BNTQ = q.unflatten(-1, (part.n_heads, -1)).transpose(1, 2)
         q_BNTH, q_BNTR = q_BNTQ.split((part.d_nope, part.d_rope), dim=-1)
-        rotated_BNTR = rotate(q_BNTR, context.rotary_tables(part.position, q_BNTR.dtype), part.position.interleaved)
-        return tap("q", torch.cat((q_BNTH, rotated_BNTR), -1))
+        return tap("q", torch.cat((q_BNTH, self._rotate(q_BNTR, context)), -1))
 
     def latent(self, x_BSD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
         """Return the latent [B, S, C] and the rotated key of all heads [B, 1, S, R], as a cache stores them."""
         part = self.part
         latent_BSC, k_BSR = self.kv_down(x_BSD).split((part.kv_rank, part.d_rope), dim=-1)
-        rotated_B1SR = rotate(
-            k_BSR.unsqueeze(1), context.rotary_tables(part.position, k_BSR.dtype), part.position.interleaved
-        )
-        return tap("latent", self.kv_down_norm(latent_BSC)), tap("k_shared", rotated_B1SR)
+        rotated_B1SR = self._rotate(k_BSR.unsqueeze(1), context)
+        return tap("latent", self._scaled(self.kv_down_norm(latent_BSC))), tap("k_shared", rotated_B1SR)
+
+    def _scaled(self, latent: Tensor) -> Tensor:
+        """Return a latent [..., rank], times √(D / rank) if the part says so."""
+        return latent * math.sqrt(self.d_model / latent.shape[-1]) if self.part.scale_latents else latent
+
+    def _rotate(self, x: Tensor, context: AttentionContext) -> Tensor:
+        """Return the part with position, rotated if there is one."""
+        rope = self.part.position
+        return x if rope is None else rotate(x, context.rotary_tables(rope, x.dtype), rope.interleaved)
 
     def keys_values(self, latent_BSC: Tensor, k_B1SR: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys [B, N, S, H + R] and values [B, N, S, U] of the latent."""
@@ -107,4 +119,5 @@ def latent_scale(part: spec.LatentAttention) -> float:
     """Return the factor of the scores: the stated scale, or 1/√(H + R) times YaRN's factor."""
     if part.scale is not None:
         return part.scale
-    return softmax_scale(part.position) / math.sqrt(part.d_nope + part.d_rope)
+    factor = 1.0 if part.position is None else softmax_scale(part.position)
+    return factor / math.sqrt(part.d_nope + part.d_rope)

@@ -104,9 +104,9 @@ class MoE(nn.Module):
         self.execution: Execution | None = None  # None: the formulation depends on the device
         self.input_norm = norm(part.input_norm, model.d_model) if part.input_norm else None
         self.router_norm = norm(part.router_norm, model.d_model) if part.router_norm else None
-        self.router = Linear(model.d_model, part.n_experts, bias=part.router_bias)
-        _CORRECTIONS[part.correction](self, part.n_experts)
-        self.expert_scales = nn.Parameter(torch.empty(part.n_experts)) if part.expert_scales else None
+        self.router = Linear(model.d_model, part.n_choices, bias=part.router_bias)
+        _CORRECTIONS[part.correction](self, part.n_choices)
+        self.expert_scales = nn.Parameter(torch.empty(part.n_choices)) if part.expert_scales else None
         self.experts = Experts(part, part.d_latent or model.d_model, model.dropout.ffn)
         self.latent_down = self.latent_up = None
         if part.d_latent is not None:
@@ -158,7 +158,7 @@ class MoE(nn.Module):
         assert self.part.capacity is not None, "called only where there is one"
         experts_BkT = experts_Qk.view(-1, n_tokens, self.part.n_active).transpose(1, 2)
         order_BC = experts_BkT.flatten(1)  # all first choices, then all second ones
-        taken_BCE = F.one_hot(order_BC, self.part.n_experts).cumsum(1)
+        taken_BCE = F.one_hot(order_BC, self.part.n_choices).cumsum(1)
         places_BC = taken_BCE.gather(-1, order_BC.unsqueeze(-1)).squeeze(-1)
         return (places_BC > self.part.capacity).view_as(experts_BkT).transpose(1, 2).reshape(experts_Qk.shape)
 
@@ -181,6 +181,18 @@ class MoE(nn.Module):
         n_best = 2 if self.part.group_score == "two_best" else 1
         return scores_QGe.topk(min(n_best, scores_QGe.shape[-1]), dim=-1).values.sum(-1)
 
+    def chosen_outputs(self, x_QD: Tensor, experts_Qk: Tensor) -> Tensor:
+        """Return the outputs [Q, k, D] of the chosen experts; those without weights return their input.
+
+        Their choices are computed with the last expert first, so that no shape depends on the data.
+        """
+        n_experts = self.part.n_experts
+        if not self.part.n_zero:
+            y_QkD: Tensor = self.experts(x_QD, experts_Qk, self.execution)
+            return y_QkD
+        y_QkD = self.experts(x_QD, experts_Qk.clamp(max=n_experts - 1), self.execution)
+        return torch.where((experts_Qk >= n_experts).unsqueeze(-1), x_QD.unsqueeze(1), y_QkD)
+
     def _shared_output(self, x_BTD: Tensor) -> Tensor:
         assert self.shared is not None, "called only where it exists"
         y_BTD: Tensor = tap_scope("shared", self.shared, x_BTD)
@@ -189,7 +201,7 @@ class MoE(nn.Module):
 
 def _weigh_outputs(mixture: MoE, x_QD: Tensor, weights_Qk1: Tensor, experts_Qk: Tensor) -> Tensor:
     """Return the weighted sum of the chosen experts' outputs."""
-    y_QkD = tap("experts", mixture.experts(x_QD, experts_Qk, mixture.execution))
+    y_QkD = tap("experts", mixture.chosen_outputs(x_QD, experts_Qk))
     return (y_QkD * weights_Qk1.to(y_QkD.dtype)).sum(-2)
 
 
@@ -213,7 +225,8 @@ class Experts(nn.Module):
 
     def __init__(self, part: spec.MoE, width: int, dropout: float) -> None:
         super().__init__()
-        sizes = (part.n_experts, width, part.d_expert, part.expert_bias)
+        n_stored = part.n_choices if part.zero_stored else part.n_experts
+        sizes = (n_stored, width, part.d_expert, part.expert_bias)
         self.dropout = dropout
         self.activation = activation(part.activation)
         self.gate = ExpertLinear(*sizes) if part.gated else None

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import msgspec
 
 from archcalc.analysis.elementwise import ElementwiseFlops
+from archcalc.analysis.latent_forms import LatentFlops
 from archcalc.analysis.layers import LayerFlops
 from archcalc.analysis.papers.conventions import ConventionFlops
 from archcalc.analysis.value_names import RECOMPUTE_NAMES
@@ -37,6 +38,8 @@ def view(result: WorkloadFlops, options: FlopsOptions) -> Page:
         _first(result, options.view),
         table(msg("Elementwise (modeled)"), result.elementwise, ElementwiseFlops, total=total),
     ]
+    if result.latent_forms:
+        blocks.append(table(msg("Latent attention, expanded and absorbed"), result.latent_forms, LatentFlops))
     if result.training_steps:
         blocks.append(_steps(result))
     if result.conventions:

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from archcalc.analysis.cache_lines import CacheLine, EngineCache
 from archcalc.analysis.inference_memory import ComponentMemory, InferenceMemory, LayerCache, StateMemory, TensorMemory
 from archcalc.formats.cache_types import cache_type
 from archcalc.render.page import Block, Page, Table, Text
@@ -34,6 +35,11 @@ def view(result: InferenceMemory, options: MemoryOptions) -> Page:
             blocks.append(table(_cache_title(result), result.caches, TensorMemory, total=msg("total"), without=without))
     if result.states:
         blocks.append(table(msg("States, whatever the length"), result.states, StateMemory, total=msg("total")))
+    if len(result.cache_lines) > 1 or result.states:
+        title = msg("What a sequence keeps: fixed bytes, and bytes of each token")
+        blocks.append(table(title, result.cache_lines, CacheLine, total=msg("total")))
+    if result.engines:
+        blocks.append(table(msg("As engines keep it"), result.engines, EngineCache))
     blocks.append(Text("", _per_sequence(result) if result.caches or result.states else [msg("nothing is cached")]))
     return Page(msg("{label}: memory", label=result.label), _subtitle(result), blocks)
 

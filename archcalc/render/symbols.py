@@ -46,6 +46,12 @@ SYMBOL_WORDS = {
         None,
         msg("max(⌈seq / {w}⌉ − 1, 0); 0 for one token after others"),
     ),
+    "later_tokens": SymbolWords(msg("tokens after the first chunk"), None, msg("max(seq − {w}, 0)")),
+    "chunk_pairs": SymbolWords(
+        msg("pairs of a query and a key in the same chunk"),
+        None,
+        msg("(seq − seq mod {w})·{w} + (seq mod {w})·(seq mod {w}); 0 for one token after others"),
+    ),
     "near": SymbolWords(
         msg("pairs of tokens less than a window apart"),
         None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from archcalc.analysis.transformers_report import (
     LABEL,
     CountedComponent,
@@ -12,6 +14,16 @@ from archcalc.analysis.transformers_report import (
 from archcalc.render.page import Page
 from archcalc.render.tables import table
 from archcalc.words import joined, msg
+
+
+def beside(page: Page, result: TransformersReport) -> Page:
+    """Return the page of a text model with all parts of the model, and who counted them."""
+    title = msg(
+        "The whole model, counted by transformers {version} ({class_name}), not derived",
+        version=result.version,
+        class_name=result.class_name,
+    )
+    return structs.replace(page, blocks=[*page.blocks, table(title, result.parts, CountedPart, total=msg("total"))])
 
 
 def view(result: TransformersReport, options: None = None) -> Page:

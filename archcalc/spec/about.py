@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archcalc.spec.base import Part
+from archcalc.spec.base import Part, Size
 from archcalc.spec.claim import Claim
 
 
@@ -22,14 +22,26 @@ class Provenance(Part, frozen=True, kw_only=True):
         return [f"{kind}: {items}" for kind, items in notes.items() if items]
 
 
+class StoredMtp(Part, frozen=True, kw_only=True):
+    """Modules for multi-token prediction that the files hold and the model's class does not build.
+
+    Each of the `n_modules` has a projection, three norms, and a layer like the last one that has an attention and reads
+    nothing of other layers. `has_tables`: each is stored with copies of the token table and of the head's matrix.
+    """
+
+    n_modules: Size
+    has_tables: bool = False
+
+
 class About(Part, frozen=True, kw_only=True):
-    """Title, sources of the figures, a note, published figures, and the provenance of the spec."""
+    """Title, sources of the figures, a note, published figures, provenance, and what else the model's files hold."""
 
     title: str = ""
     source: str | tuple[str, ...] = ()
     note: str = ""
     claims: tuple[Claim, ...] = ()
     provenance: Provenance = Provenance()
+    stored_mtp: StoredMtp | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:

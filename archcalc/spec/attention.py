@@ -146,7 +146,9 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
 
     Keys and values pass through a latent of width kv_rank, queries through one of q_rank (None: no latent). A head's
     query and key have d_nope dimensions without position and d_rope with it; its value has d_v. `down_bias` is the bias
-    of the projections into the latents, `out_bias` of the output. An `indexer` selects the keys of each query.
+    of the projections into the latents, `out_bias` of the output. With `scale_latents` the normed latents are
+    multiplied by √(d_model / rank) (LongCat-Flash). An `indexer` selects the keys of each query. Without a `position`
+    nothing is rotated (Kimi Linear). A `gate` multiplies the heads' values.
     """
 
     n_heads: Size
@@ -158,8 +160,10 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     norm: Norm = RMSNorm()
     down_bias: bool = False
     out_bias: bool = False
-    position: Rope = Rope()
+    position: Rope | None = Rope()
     scale: Positive | None = None
+    gate: Gate | None = None
+    scale_latents: bool = False
     indexer: AnyIndexer | None = None
 
 

@@ -21,14 +21,31 @@ class Factor(Part, frozen=True, kw_only=True):
 
 
 class ExtraTable(Part, frozen=True, kw_only=True):
-    """An extra table whose rows are added to the tokens' (ERNIE's task types, XLM's languages).
+    """An extra table whose rows join the tokens' (ERNIE's task types, XLM's languages).
 
-    Every token reads `default_row` unless rows are given; None: nothing is added then.
+    `use`: its rows are added to the tokens', or put beside them, which needs a `join` (RoCBERT's shapes), or it is
+    stored and never read. A table that is not added has a width of its own, `d_table`.
+    Every token reads `default_row` unless rows are given; None: nothing is added then. A token reads the sum of
+    `n_reads` rows (LayoutLM: those of the left and the right edge of its box).
     """
 
     name: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,30}$")]
     n_rows: Size
     default_row: Count | None = 0
+    n_reads: Size = 1
+    use: Literal["added", "joined", "stored"] = "added"
+    d_table: Size | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Return whether a token reads a row of it if none is given."""
+        return self.use != "stored" and self.default_row is not None
+
+
+class Join(Part, frozen=True, kw_only=True):
+    """The projection to d_model of a token's row and the rows of the `joined` tables beside it (RoCBERT)."""
+
+    bias: bool = True
 
 
 class TokenDropout(Part, frozen=True, kw_only=True):
@@ -42,10 +59,14 @@ class TokenDropout(Part, frozen=True, kw_only=True):
 
 
 class Embedding(Part, frozen=True, kw_only=True):
-    """The token table and what is added to it. `scale` multiplies the rows of the table."""
+    """The token table and what is added to it. `scale` multiplies the rows of the table.
+
+    With a `join` the rows of joined tables are put beside the token's and all are projected, before anything is added.
+    """
 
     factor: Factor | None = None
     n_token_types: Count = 0
     tables: tuple[ExtraTable, ...] = ()
+    join: Join | None = None
     scale: Positive | None = None
     token_dropout: TokenDropout | None = None

@@ -60,6 +60,8 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     (Nemotron-H); `latent_bias` is that of both projections.
     `router_norm` is a norm of what the router reads, `input_norm` one of what all experts read; the router's logits are
     multiplied by `router_scale`, and the weight of each expert by a learned number if `expert_scales` (Gemma 4).
+    The router has `n_zero` more choices: experts without weights, which return their input (LongCat-Flash). With
+    `zero_stored` the first matrices have unused rows for them, as transformers' class allocates.
     """
 
     n_experts: Size
@@ -85,6 +87,8 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     scale: Positive = 1.0
     expert_scales: bool = False
     capacity: Size | None = None
+    n_zero: Count = 0
+    zero_stored: bool = False
     weight_on: Literal["output", "input"] = "output"
     d_latent: Size | None = None
     latent_bias: bool = False
@@ -94,6 +98,11 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     shared_bias: bool | None = None
     shared_gate: bool = False
     shared_combine: Literal["sum", "average"] = "sum"
+
+    @property
+    def n_choices(self) -> int:
+        """Return the number of experts that the router chooses from."""
+        return self.n_experts + self.n_zero
 
 
 class PerLayerGate(Part, frozen=True, kw_only=True, tag_field="kind", tag="per_layer_gate"):

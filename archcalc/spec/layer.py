@@ -29,7 +29,9 @@ class Arm(Part, frozen=True, kw_only=True):
 
     `reads` is the input of keys and values: the layer's stream, or the states of the source stack. `shared`: they are
     those of the same arm of an earlier layer, which the layer's `shares` names. An arm that reads nothing is stored but
-    never computed, such as cross-attention in a decoder without encoder (BartForCausalLM).
+    never computed, such as cross-attention in a decoder without encoder (BartForCausalLM). `input_of` names an earlier
+    branch of the layer by its first arm: the part's input is what the arms of that branch read, while its output joins
+    its own branch (the shortcut of LongCat-Flash's experts).
     """
 
     name: Name
@@ -40,6 +42,7 @@ class Arm(Part, frozen=True, kw_only=True):
     reads: Reads = "stream"
     in_scale: Positive = 1.0
     scale: Positive = 1.0
+    input_of: Name | None = None
 
 
 class Branch(Part, frozen=True, kw_only=True):

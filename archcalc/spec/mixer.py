@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from archcalc.spec.base import Part, Positive, Size
+from archcalc.spec.activation import FixedActivation
+from archcalc.spec.base import Activation, Part, Positive, Size
 from archcalc.spec.norm import Norm, RMSNorm
 
 
@@ -26,6 +27,10 @@ class GatedDelta(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated_d
     convolved over `d_conv` tokens; q and k have unit length. A head's α and β follow from the input, and a gated norm
     precedes the output projection. Several tokens are computed in chunks of `chunk`. `negative`: β is up to 2, so
     eigenvalues may be negative. Defaults: `n_key_heads` is n_heads, `d_value` is d_key.
+
+    `decay_over`: a head has one α, or one for each channel of its keys (Kimi Delta Attention, Kimi Team 2025). ln α is
+    −exp(decay_log)·softplus(decay(x) + decay_bias), or, with a `decay_bound`, −decay_bound·σ(exp(decay_log)·(decay(x) +
+    decay_bias)). The projections of the decay and of the gate may pass through `decay_rank` and `gate_rank` dimensions.
     """
 
     n_heads: Size
@@ -35,6 +40,26 @@ class GatedDelta(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated_d
     d_conv: Size = 4
     chunk: Size = 64
     negative: bool = False
+    decay_over: Literal["head", "channel"] = "head"
+    decay_rank: Size | None = None
+    decay_bound: Positive | None = None
+    gate_rank: Size | None = None
+    gate_activation: Literal["silu", "sigmoid"] = "silu"
+    norm: RMSNorm = RMSNorm()
+
+
+class Lightning(Part, frozen=True, kw_only=True, tag_field="kind", tag="lightning"):
+    """Linear attention whose states decay at fixed rates (Lightning Attention, Qin et al. 2024), as in MiniMax-Text-01.
+
+    The state S of head h of n [d_head, d_head] becomes exp(−rate·2^(−8h/n))·S + k·vᵀ, and the head's output is q·S. q,
+    k and v are activated by silu. The output is out(norm(outputs of all heads)·σ(gate(x))). Several tokens are computed
+    in chunks of `chunk`, the last one shorter. `d_head` is by default d_model / n_heads.
+    """
+
+    n_heads: Size
+    d_head: Size | None = None
+    chunk: Size = 256
+    rate: Positive = 1.0
     norm: RMSNorm = RMSNorm()
 
 
@@ -93,4 +118,46 @@ class Mamba2(Part, frozen=True, kw_only=True, tag_field="kind", tag="mamba2"):
     multipliers: Multipliers | None = None
 
 
-AnyMixer = ShortConv | GatedDelta | Mamba1 | Mamba2
+class RgLru(Part, frozen=True, kw_only=True, tag_field="kind", tag="rg_lru"):
+    """Griffin's recurrent block (De et al. 2024, section 2.4), as in RecurrentGemma.
+
+    u = conv(in(x)), over `d_conv` tokens, of n_blocks · d_block channels. i and r are sigmoids of two products of u
+    with block-diagonal matrices. The state of a channel becomes a·h + √(1 − a²)·(i·u), where ln a is
+    −8·softplus(decay_rate)·r; the first token of a text enters as i·u. The output is out(h·activation(gate(x))). All
+    matrices and the convolution have biases. `d_block` is by default d_model / n_blocks.
+    """
+
+    n_blocks: Size
+    d_block: Size | None = None
+    d_conv: Size = 4
+    activation: Activation = "gelu_tanh"
+
+
+class TimeMix(Part, frozen=True, kw_only=True, tag_field="kind", tag="time_mix"):
+    """Attention without queries, with a decay for each channel, as a scan (RWKV-4, Peng et al. 2023, section 3.1).
+
+    k, v and r are projections of mixtures of each token's input with the previous token's. A channel's output is a mean
+    of v, multiplied by σ(r): the token's own has the weight exp(k + bonus), the one n tokens before
+    exp(k − (n − 1)·exp(decay)). `d_inner` channels are by default d_model.
+    """
+
+    d_inner: Size | None = None
+
+
+class ChannelMix(Part, frozen=True, kw_only=True, tag_field="kind", tag="channel_mix"):
+    """The feed-forward of RWKV-4, which reads the previous token's input too: σ(r)·v(relu(k)²), of width `d_ff`."""
+
+    d_ff: Size
+
+
+class SpanConv(Part, frozen=True, kw_only=True, tag_field="kind", tag="span_conv"):
+    """activation(conv(x)): a convolution of all channels over the tokens around each (DeBERTa-v2).
+
+    It reads `d_conv` tokens, an odd number, as many before a token as after it; so only an encoder may have it.
+    """
+
+    d_conv: Size = 3
+    activation: FixedActivation = "tanh"
+
+
+AnyMixer = ShortConv | SpanConv | GatedDelta | Lightning | Mamba1 | Mamba2 | RgLru | TimeMix | ChannelMix

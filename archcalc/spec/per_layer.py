@@ -47,7 +47,7 @@ def check_per_layer(stack: Stack, role: str) -> None:
                 msg("layers read it, but there is none"), where=where, allowed=msg("a per-layer embedding")
             )
         return
-    if not readers:
+    if not any(map(gates, layers_of(stack))):  # a pattern longer than its run has unused layers
         raise InputError(msg("no layer reads it"), where=where, allowed=msg("null, or layers with a per_layer_gate"))
     if any(gate.d_per_layer != table.d_per_layer for gate in readers):
         raise InputError(

@@ -14,7 +14,7 @@ from archcalc.spec.altup import check_altup
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, active_branches, arms, parts
-from archcalc.spec.embedding import Embedding
+from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.per_layer import check_per_layer, with_per_layer
@@ -102,7 +102,11 @@ def _check_extras(spec: Spec) -> None:
 def _check_tables(part: Embedding, where: str) -> None:
     """Check that extra tables have unique names and contain their default rows."""
     _check_unique([table.name for table in part.tables], f"{where}.tables")
+    if part.join and part.factor:
+        problem = msg("both project the tokens' rows")
+        raise InputError(problem, where=f"{where}.join", allowed=msg("a join or a factor"))
     for t, table in enumerate(part.tables):
+        _check_use(table, part, f"{where}.tables[{t}]")
         if table.default_row is not None and table.default_row >= table.n_rows:
             row = f"{where}.tables[{t}].default_row"
             raise InputError(
@@ -110,6 +114,18 @@ def _check_tables(part: Embedding, where: str) -> None:
                 where=row,
                 allowed=msg("a row of the table"),
             )
+
+
+def _check_use(table: ExtraTable, part: Embedding, where: str) -> None:
+    """Check that a table can be used as it says."""
+    if (table.d_table is None) is not (table.use == "added"):
+        allowed = msg("null for a table that is added") if table.use == "added" else msg("the width of its rows")
+        raise InputError(msg("found {found}", found=table.d_table), where=f"{where}.d_table", allowed=allowed)
+    if table.use == "joined" and part.join is None:
+        raise InputError(msg("there is no join"), where=f"{where}.use", allowed=msg("added, stored, or a join"))
+    if table.use == "joined" and (table.default_row is None or table.n_reads > 1):
+        problem = msg("a joined table gives each token one row")
+        raise InputError(problem, where=where, allowed=msg("a default_row, and n_reads: 1"))
 
 
 def _check_head(head: Head, spec: Spec) -> None:
@@ -341,7 +357,22 @@ def _branch_layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
                 where=f"{where}.branches",
                 allowed=msg("unique names"),
             )
+    for i, branch in enumerate(branches):
+        _check_inputs(branch, branches[:i], f"{where}.branches[{i}]")
     return msgspec.structs.replace(layer, branches=branches)
+
+
+def _check_inputs(branch: Branch, before: tuple[Branch, ...], where: str) -> None:
+    """Raise InputError if an arm reads the input of a branch that is not computed before its own."""
+    earlier = [other.arms[0].name for other in before if other.arms[0].reads != "nothing"]
+    for a, arm in enumerate(branch.arms):
+        is_possible = arm.input_of in earlier and arm.reads != "nothing" and branch.joins == "stream"
+        if arm.input_of is not None and not is_possible:
+            raise InputError(
+                msg("found {found}", found=repr(arm.input_of)),
+                where=f"{where}.arms[{a}].input_of",
+                allowed=msg("the first arm of an earlier branch, or null"),
+            )
 
 
 def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from archcalc.errors import InputError
 from archcalc.spec.base import Part
-from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, Multipliers
+from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, Mamba2, Multipliers, RgLru, SpanConv, TimeMix
 from archcalc.spec.model import Spec
 from archcalc.words import msg
 
@@ -19,6 +19,48 @@ def mamba1(part: Mamba1, spec: Spec, where: str) -> Mamba1:
     """Return the mixer with d_inner and dt_rank."""
     d_inner, dt_rank = part.d_inner or 2 * spec.d_model, part.dt_rank or (spec.d_model + 15) // 16
     return structs.replace(part, d_inner=d_inner, dt_rank=dt_rank)
+
+
+def lightning(part: Lightning, spec: Spec, where: str) -> Lightning:
+    """Return the mixer with d_head."""
+    if part.d_head is None and spec.d_model % part.n_heads:
+        raise InputError(
+            msg(
+                "left out, and d_model {d_model} is not divisible by n_heads {n_heads}",
+                d_model=spec.d_model,
+                n_heads=part.n_heads,
+            ),
+            where=f"{where}.d_head",
+            allowed=msg("d_head stated, or an n_heads that divides d_model"),
+        )
+    return structs.replace(part, d_head=part.d_head or spec.d_model // part.n_heads)
+
+
+def rg_lru(part: RgLru, spec: Spec, where: str) -> RgLru:
+    """Return the mixer with d_block."""
+    if part.d_block is None and spec.d_model % part.n_blocks:
+        raise InputError(
+            msg(
+                "left out, and d_model {d_model} is not divisible by n_blocks {n_blocks}",
+                d_model=spec.d_model,
+                n_blocks=part.n_blocks,
+            ),
+            where=f"{where}.d_block",
+            allowed=msg("d_block stated, or an n_blocks that divides d_model"),
+        )
+    return structs.replace(part, d_block=part.d_block or spec.d_model // part.n_blocks)
+
+
+def time_mix(part: TimeMix, spec: Spec, where: str) -> TimeMix:
+    """Return the mixer with d_inner."""
+    return structs.replace(part, d_inner=part.d_inner or spec.d_model)
+
+
+def span_conv(part: SpanConv, spec: Spec, where: str) -> SpanConv:
+    """Return the convolution. Raises InputError for an even number of tokens, of which none is in the middle."""
+    if part.d_conv % 2 == 0:
+        raise InputError(msg("found {found}", found=part.d_conv), where=f"{where}.d_conv", allowed=msg("an odd number"))
+    return part
 
 
 def unchanged(part: P, spec: Spec, where: str) -> P:

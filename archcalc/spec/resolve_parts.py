@@ -100,10 +100,10 @@ def _rope(rope: Rope, width: int, where: str) -> Rope:
             where=f"{where}.d_rotary",
             allowed=msg("an even number up to {width}", width=width),
         )
-    if isinstance(ramp := rope.scaling, Llama3Scaling) and ramp.low_freq_factor >= ramp.high_freq_factor:
+    if isinstance(ramp := rope.scaling, Llama3Scaling) and ramp.low_freq_factor > ramp.high_freq_factor:
         raise InputError(
             msg(
-                "{high_freq_factor:g} is not above low_freq_factor {low_freq_factor:g}",
+                "{high_freq_factor:g} is below low_freq_factor {low_freq_factor:g}",
                 high_freq_factor=ramp.high_freq_factor,
                 low_freq_factor=ramp.low_freq_factor,
             ),
@@ -145,6 +145,10 @@ def _check_pairs(scaling: RopeScaling, d_rotary: int, where: str) -> None:
 
 def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
     """Return the latent attention with d_rotary."""
+    if isinstance(part.indexer, Indexer):
+        _check_indexer(part.indexer, part, f"{where}.indexer")
+    if part.position is None:
+        return part
     position = _rope(part.position, part.d_rope, f"{where}.position")
     for field in ("stored", "values"):
         if getattr(position, field):
@@ -157,8 +161,6 @@ def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
             where=f"{where}.position.d_rotary",
             allowed=str(part.d_rope),
         )
-    if isinstance(part.indexer, Indexer):
-        _check_indexer(part.indexer, part, f"{where}.indexer")
     return msgspec.structs.replace(part, position=position)
 
 
@@ -166,6 +168,10 @@ def _check_indexer(indexer: Indexer, part: LatentAttention, where: str) -> None:
     if part.q_rank is None:
         raise InputError(
             msg("there is no latent of queries for it to read"), where=where, allowed=msg("a q_rank, or no indexer")
+        )
+    if part.position is None:
+        raise InputError(
+            msg("there is no position to rotate its keys by"), where=where, allowed=msg("a position, or no indexer")
         )
     if indexer.d_index < part.d_rope:
         raise InputError(
@@ -207,6 +213,7 @@ def moe(part: MoE, spec: Spec, where: str) -> MoE:
         )
     _check_shared(part, where)
     _check_router(part, where)
+    _check_zero_experts(part, where)
     activation, shared_activation = (
         with_parameters(part.activation),
         part.shared_activation and with_parameters(part.shared_activation),
@@ -260,6 +267,24 @@ def _check_router(part: MoE, where: str) -> None:
     if part.normalize_min and not part.normalize:
         raise InputError(
             msg("the weights are not normalized"), where=f"{where}.normalize_min", allowed="normalize: true"
+        )
+
+
+def _check_zero_experts(part: MoE, where: str) -> None:
+    """Refuse fields that do not agree with experts that return their input."""
+    if not part.n_zero:
+        if part.zero_stored:
+            raise InputError(
+                msg("there are no experts without weights"),
+                where=f"{where}.zero_stored",
+                allowed=msg("n_zero of 1 or more"),
+            )
+        return
+    if part.n_groups > 1:
+        raise InputError(msg("experts without weights are in no group"), where=f"{where}.n_groups", allowed="1")
+    if part.weight_on == "input":
+        raise InputError(
+            msg("experts without weights have no inner input"), where=f"{where}.weight_on", allowed="output"
         )
 
 

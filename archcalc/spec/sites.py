@@ -14,8 +14,16 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from archcalc.errors import InputError, nearest, shown
-from archcalc.spec.attention import Attention, Indexer, LatentAttention
-from archcalc.spec.branches import arm_norm, arm_norm_out, arm_sum, later_branches, names, stream_branches, stream_names
+from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention
+from archcalc.spec.branches import (
+    arm_norm,
+    arm_norm_out,
+    arm_sum,
+    later_branches,
+    names,
+    stream_branches,
+    stream_names,
+)
 from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import AltUp, Branch, Layer, Reads
@@ -209,11 +217,15 @@ def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
         )
     capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias | Disentangled)
     yield from softmax(part.n_heads, d_value, axis, SCORES[capped, biased], part.window, is_cross)
-    if part.gate is not None:
-        over, size = ("1", 1) if part.gate.over == "head" else (axis, d_value)
-        description = msg("the factors of each head's values")
-        yield Site(name="gate", axes=f"BNT{over}", description=description, sizes={"N": part.n_heads, over: size})
+    yield from _gate(part.gate, part.n_heads, axis, d_value)
     yield states_site("out", msg("the output of attention"), width)
+
+
+def _gate(part: Gate | None, n_heads: int, axis: str, d_value: int) -> Iterator[Site]:
+    if part is not None:
+        over, size = ("1", 1) if part.over == "head" else (axis, d_value)
+        description = msg("the factors of each head's values")
+        yield Site(name="gate", axes=f"BNT{over}", description=description, sizes={"N": n_heads, over: size})
 
 
 def _change(part: Attention) -> Message | None:
@@ -231,15 +243,23 @@ def latent_attention(part: LatentAttention, width: Sizes, reads: Reads) -> Itera
     heads = {"N": part.n_heads, "H": part.d_nope + part.d_rope}
     latent = msg("the tokens' latent, normalized: as cached")
     yield Site(name="latent", axes="BTC", description=latent, sizes={"C": part.kv_rank})
-    shared = msg("the tokens' rotated key, shared by all heads: as cached")
+    shared, queries = (
+        (msg("the tokens' key that all heads share: as cached"), msg("queries"))
+        if part.position is None
+        else (
+            msg("the tokens' rotated key, shared by all heads: as cached"),
+            msg("queries, the last d_rope dimensions rotated"),
+        )
+    )
     yield Site(name="k_shared", axes="B1TR", description=shared, sizes={"1": 1, "R": part.d_rope})
     yield Site(name="k", axes="BNSH", description=msg("keys, recomputed from the latents"), sizes=heads)
     values = msg("values, recomputed from the latents")
     yield Site(name="v", axes="BNSU", description=values, sizes={"N": part.n_heads, "U": part.d_v})
-    yield Site(name="q", axes="BNTH", description=msg("queries, the last d_rope dimensions rotated"), sizes=heads)
+    yield Site(name="q", axes="BNTH", description=queries, sizes=heads)
     if isinstance(part.indexer, Indexer):
         yield from _indexer(part.indexer)
     yield from softmax(part.n_heads, part.d_v, "U", SCORES[False, False], None, reads == "source")
+    yield from _gate(part.gate, part.n_heads, "U", part.d_v)
     yield states_site("out", msg("the output of attention"), width)
 
 
@@ -288,7 +308,7 @@ def per_layer_gate(part: PerLayerGate, width: Sizes, reads: Reads) -> Iterator[S
 def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the sites of a mixture. Hidden units of routed experts have none: their order depends on the kernel."""
     chosen = {"k": part.n_active}
-    yield Site(name="router", axes="BTE", description=msg("a logit for each expert"), sizes={"E": part.n_experts})
+    yield Site(name="router", axes="BTE", description=msg("a logit for each expert"), sizes={"E": part.n_choices})
     yield Site(name="chosen", axes="BTk", description=msg("the chosen experts' numbers (integers)"), sizes=chosen)
     yield Site(name="weights", axes="BTk", description=msg("the routing weights of the chosen experts"), sizes=chosen)
     outputs = msg("the output of each chosen expert, before weighting")

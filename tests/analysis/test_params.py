@@ -138,7 +138,8 @@ def test_layers_add_up_to_the_total(spec: Spec):
     assert sum(line.parameters for line in lines) == found["total"]
     assert math.isclose(sum(line.share for line in lines), 1)
     assert sum(line.active for line in lines) == found["active"]
-    assert {c: sum(line.by_component.get(c, 0) for line in lines) for c in COMPONENTS} == found["by_component"]
+    by_component = {name: sum(line.by_component.get(name, 0) for line in lines) for name in COMPONENTS}
+    assert by_component == dict.fromkeys(COMPONENTS, 0) | found["by_component"]
     assert len({line.path for line in lines}) == len(lines)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import transformers
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+from transformers.models.nllb_moe.modeling_nllb_moe import NllbMoeExperts
 
 from archcalc.hf import family_of
 from tests.hf.tiny import TINY
@@ -62,7 +63,14 @@ FIXED = {
     "fsmt": ("embed_positions",),
     "roformer": ("embed_positions",),
     "esm": ("inv_freq",),
+    "minimax": ("slope_rate", "query_decay", "key_decay", "diagonal_decay"),
 }
+
+
+def each_expert(experts: NllbMoeExperts, x: torch.Tensor, mask: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """All experts by their weights, as in the paper; the class of transformers 5.23 runs its first two alone."""
+    outputs = torch.stack([experts[f"expert_{i}"](x) for i in range(experts.num_experts)], 1)
+    return (outputs * weights.unsqueeze(-1)).sum(1) * (1 - experts.moe_token_dropout)
 
 
 def random_model(name: str, class_name: str | None = None, **more: Any) -> Any:
@@ -84,6 +92,9 @@ def random_model(name: str, class_name: str | None = None, **more: Any) -> Any:
         getattr(model, "transformer", model).build_mpt_alibi_tensor = partial(
             build_mpt_alibi_tensor, alibi_bias_max=slopes
         )
+    if model_type == "nllb-moe":
+        for experts in (module for module in model.modules() if isinstance(module, NllbMoeExperts)):
+            experts.forward = partial(each_expert, experts)
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
             if not any(word in key for word in FIXED.get(model_type, ())):

@@ -18,10 +18,14 @@ from tests.checkpoint.random_models import CONFIGS, FUSED, random_model
 PROJECTED = ("opt", "opt with norms after")  # their last hidden states are those behind the projection before the head
 # Their attentions are those before the sinks take their share.
 BEFORE_SINKS = ("granite_swa", "granitemoe_swa")
+# Their attentions have the states of their mixers among them.
+WITH_STATES = ("minimax",)
 # Their hidden states are those after each layer.
-AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2")
-# The class of transformers 5.23 fails when it is asked for its attentions.
-FAILS = ("flaubert with norms before",)
+AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2", "rwkv")
+# Their hidden states are several streams, and the last ones are those after the last layer.
+STREAMS = ("gemma3n_text",)
+# The class of transformers 5.23 fails when it is asked for its attentions, or halves its states.
+FAILS = ("flaubert with norms before", "rwkv rescaled")
 ALIKE = ("llama biased and tied", "qwen2", "qwen3", "phi with normed queries", "mt5", "gpt_neox in series")
 
 
@@ -70,9 +74,12 @@ def test_states_and_patterns_are_those_of_transformers(name: str, tmp_path: Path
             for layer, states in enumerate(wanted.hidden_states[:-1]):
                 assert near(found[f"layers.{layer}.resid_post"], states)
             assert near(found["final_norm"], wanted.hidden_states[-1])
+        elif name.split()[0] in STREAMS:
+            for layer, states_JBTD in enumerate(wanted.hidden_states[1:]):
+                assert near(found[f"layers.{layer}.streams"], states_JBTD.permute(1, 2, 0, 3))
         else:
             check_states(found, "", wanted.hidden_states, last=name not in PROJECTED)
-        if any(site.endswith("pattern") for site in found) and name.split()[0] not in BEFORE_SINKS:
+        if any(site.endswith("pattern") for site in found) and name.split()[0] not in BEFORE_SINKS + WITH_STATES:
             check_patterns(found, "attn", wanted.attentions)
     assert near(found.logits, wanted.logits)
 

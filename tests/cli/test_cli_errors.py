@@ -56,6 +56,8 @@ ERRORS = {
     "verify gpt3 --against jax": "'jax' is not 'transformers'",
     "claims --set n_layers=4 gpt3": "No such option '--set'",
     "presets gpt3": "Got unexpected extra argument (gpt3)",
+    "export gpt3": "Missing option '--to'. Choose from:",
+    "export gpt3 --to hf-config --set softcap=2": "the nearest, gpt2, cannot express softcap; allowed: a model",
     "new": "Missing argument 'NAME'",
     "completion powershell": "'powershell' is not one of 'bash', 'zsh', 'fish'",
     "--verison": "No such option '--verison'",

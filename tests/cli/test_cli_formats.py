@@ -63,7 +63,7 @@ each_call = pytest.mark.parametrize("call", CALLS, ids=" ".join)
 
 
 def test_nearly_every_command_has_formats() -> None:
-    of_text = {"generate", "chat", "fill-mask"}
+    of_text = {"generate", "chat", "fill-mask", "export"}
     assert {name for name in COMMANDS if not takes_format(name)} == {"app", "new", "schema", "completion"} | of_text
 
 

@@ -37,6 +37,12 @@ def changed() -> dict[str, Line]:
 
 
 @cache
+def served() -> dict[str, Line]:
+    """Return the configs of models that engines serve by their repositories: "Qwen/Qwen3-8B"."""
+    return {line["name"]: line for line in _lines("served")}
+
+
+@cache
 def of_type() -> dict[str, dict[str, Line]]:
     """Return all lines by name, by model type."""
     found: dict[str, dict[str, Line]] = {}

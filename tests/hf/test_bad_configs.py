@@ -86,7 +86,10 @@ BASE = {"model_type": "llama"} | LLAMA
             {"model_type": "deberta", "relative_attention": True, "pos_att_type": "c2p|p2p"},
             "pos_att_type: found 'c2p|p2p'; allowed: c2p and p2c, each once",
         ),
-        ({"model_type": "deberta-v2", "conv_kernel_size": 3}, "conv_kernel_size: found 3; allowed: 0"),
+        (
+            {"model_type": "deberta-v2", "conv_kernel_size": 4},
+            "conv_kernel_size: found 4; allowed: 0, or an odd number",
+        ),
         ({"model_type": "deberta", "embedding_size": 5}, "embedding_size: found 5; allowed: null or 768"),
         (
             {"model_type": "gemma4_unified_text", "num_kv_shared_layers": 4},
@@ -113,6 +116,23 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "line"),
     [
+        (
+            "kimi_linear:published words",
+            {"linear_attn_config": {"full_attn_layers": [1], "kda_layers": [1, 2, 3, 4]}},
+            "linear_attn_config.kda_layers: found a list; allowed: layer 1 in it or in full_attn_layers",
+        ),
+        (
+            "recurrent_gemma:mixed",
+            {"lru_width": 30},
+            "lru_width: found 30; allowed: a multiple of num_attention_heads, 4",
+        ),
+        (
+            "recurrent_gemma:mixed",
+            {"block_types": ["mlp"]},
+            "block_types: found 'mlp'; allowed: a list of recurrent and",
+        ),
+        ("rwkv:rescaled", {"rescale_every": 1.5}, "rescale_every: found 1.5; allowed: an integer"),
+        ("bailing_hybrid:bounded", {"kda_lower_bound": 1.0}, "kda_lower_bound: found 1.0; allowed: a number < 0"),
         ("mamba2:plain", {"num_heads": 5}, "num_heads: found 5; allowed: a divisor of expand · hidden_size, 64"),
         ("mamba2:plain", {"head_dim": 8}, "head_dim: found 8; allowed: expand · hidden_size / num_heads, 16"),
         ("mamba2:plain", {"time_step_limit": [0.1]}, "time_step_limit: found a list; allowed: a list of two numbers"),

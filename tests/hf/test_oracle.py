@@ -91,6 +91,11 @@ DEVIATIONS = (
         "cached elements: 167,690,240 for 4,863,016,960",
         ("Falcon-180B",),
     ),
+    Deviation(
+        "the line takes a share of matrices that experts without weights never use; what is active are whole experts",
+        "active: 32,182,654,976 for 36,410,513,408",
+        ("longcat_flash LongcatFlashForCausalLM",),
+    ),
 )
 REASONS = {name: deviation for deviation in DEVIATIONS for name in deviation.names}
 # transformers forces the tie of T5's kind, and keeps no trace of what the file said but whether the head is scaled.
@@ -111,7 +116,10 @@ SAME_ALGORITHM = {
     "qwen3_5_text",
     "qwen3_5_moe_text",
     "olmo_hybrid",
+    "minimax",
 }
+# The index of a layer or an expert in a name, which the lines write as *.
+INDEX = re.compile(r"(?:(?<=[.])|(?<=[.]expert_))[0-9]+(?=[.]|$)")
 ALSO_RIGHT = ("total", "total_if_kv_b_proj_new_token_only", "total_if_topk_only")
 
 
@@ -120,15 +128,15 @@ def stored(ledger: Ledger) -> dict[str, tuple[int, ...]]:
 
 
 def collapsed(shapes: dict[str, tuple[int, ...]]) -> Counter[str]:
-    return Counter(
-        f"{re.sub(r'[.][0-9]+(?=[.]|$)', '.*', name)} [{','.join(map(str, shape))}]" for name, shape in shapes.items()
-    )
+    return Counter(f"{INDEX.sub('*', name)} [{','.join(map(str, shape))}]" for name, shape in shapes.items())
 
 
 def listed(lines: list[str]) -> Counter[str]:
-    return Counter(
-        {match[1]: int(match[2] or 1) for line in lines if (match := re.match(r"(.*?\])(?: x(\d+))?$", line))}
-    )
+    found: Counter[str] = Counter()
+    for line in lines:
+        if match := re.match(r"(.*?\])(?: x(\d+))?$", line):
+            found[match[1]] += int(match[2] or 1)
+    return found
 
 
 def differences(name: str, line: Line) -> Iterator[str]:

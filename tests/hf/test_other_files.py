@@ -41,7 +41,7 @@ from archcalc.hf import model_types
             'model_type: is missing. Add "model_type": "llama", which has the class LlamaForCausalLM',
         ),
         (
-            {"model_type": "llava", "text_config": {"model_type": "rwkv"}, "vision_config": {}},
+            {"model_type": "llava", "text_config": {"model_type": "reformer"}, "vision_config": {}},
             "model_type: 'llava' is a model of several parts (text_config, vision_config), whose language model ",
         ),
         (
@@ -49,8 +49,8 @@ from archcalc.hf import model_types
             "model_type: 'llava' is a model of transformers that is not read yet; `report` counts ",
         ),
         (
-            {"model_type": "rwkv"},
-            "model_type: 'rwkv' is a model of transformers that is not read yet; `report` counts ",
+            {"model_type": "reformer"},
+            "model_type: 'reformer' is a model of transformers that is not read yet; `report` counts ",
         ),
         ({"model_type": "qwen9"}, "model_type: found 'qwen9'; allowed: "),
         ({"model_type": "mistrall"}, "model_type: found 'mistrall' (did you mean 'mistral'?); allowed: "),

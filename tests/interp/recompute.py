@@ -167,9 +167,17 @@ class Interpreter:
         for t, of_token in enumerate(chosen.tolist()):
             reads = [x[t] if weights is None else weights[t, k] * x[t] for k in range(len(of_token))]
             made = [
-                down[e] @ (F.silu(gate[e] @ read) * (up[e] @ read)) for e, read in zip(of_token, reads, strict=True)
+                down[e] @ (F.silu(gate[e] @ read) * (up[e] @ read))
+                for e, read in zip((min(e, len(down) - 1) for e in of_token), reads, strict=True)
             ]
             rows.append(torch.stack(made))
+        return torch.stack(rows)
+
+    def or_input(self, outputs: Tensor, x: Tensor, chosen: Tensor, n: int) -> Tensor:
+        rows = [
+            torch.stack([outputs[t, k] if e < n else x[t] for k, e in enumerate(of_token)])
+            for t, of_token in enumerate(chosen.tolist())
+        ]
         return torch.stack(rows)
 
     def place(self, x: Tensor, n: int) -> Tensor:
@@ -239,6 +247,12 @@ class Interpreter:
     def piece(self, x: Tensor, i: int, n: int) -> Tensor:
         return x.chunk(n, -1)[i]
 
+    def convolved_around(self, x: Tensor, module: str) -> Tensor:
+        weight_DDW, bias_D = (self.weights[f"{module}.{kind}"] for kind in ("weight", "bias"))
+        width = weight_DDW.shape[-1]
+        padded = F.pad(x, (0, 0, width // 2, width // 2))
+        return sum(padded[i : len(x) + i] @ weight_DDW[:, :, i].T for i in range(width)) + bias_D
+
     def convolved(self, x: Tensor, module: str) -> Tensor:
         """Each channel's sum over its last tokens, one token at a time."""
         weight, bias = self.weights[f"{module}.weight"][:, 0], self._weight(module, "bias")
@@ -265,6 +279,16 @@ class Interpreter:
             heads.append(torch.stack(rows))
         return torch.cat(heads, -1)
 
+    def decayed_attention(self, q: Tensor, k: Tensor, v: Tensor, n: int, rate: float) -> Tensor:
+        """Head by head: a sum over earlier tokens, each decayed by its distance (Qin et al. 2024, eq. 4)."""
+        t = torch.arange(len(q))
+        distance = (t[:, None] - t).float()
+        heads = []
+        for head, (q_h, k_h, v_h) in enumerate(zip(*(x.chunk(n, -1) for x in (q, k, v)), strict=True), 1):
+            decay = torch.exp(-rate * 2 ** (-8 * head / n) * distance).tril()
+            heads.append((q_h @ k_h.T * decay) @ v_h)
+        return torch.cat(heads, -1)
+
     def selective_scan(self, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, module: str) -> Tensor:
         """Gu & Dao 2023, algorithm 2, a number at a time along the tokens."""
         a, d = -torch.exp(self.weights[f"{module}.A_log"]), self.weights[f"{module}.D"]
@@ -272,6 +296,30 @@ class Interpreter:
         for t in range(len(x)):
             state = torch.exp(delta[t, :, None] * a) * state + torch.outer(delta[t] * x[t], b[t])
             rows.append(state @ c[t] + d * x[t])
+        return torch.stack(rows)
+
+    def blockwise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        pieces = x.chunk(len(weight), -1)
+        return torch.cat([piece @ w + b for piece, w, b in zip(pieces, weight, bias, strict=True)], -1)
+
+    def gated_scan(self, x: Tensor, i: Tensor, r: Tensor, rate: Tensor) -> Tensor:
+        """De et al. 2024, eq. 1 to 4, one token after another."""
+        a = torch.exp(-8 * torch.log1p(torch.exp(rate)) * r)
+        states = [i[0] * x[0]]
+        for t in range(1, len(x)):
+            states.append(a[t] * states[-1] + (1 - a[t] ** 2).sqrt() * i[t] * x[t])
+        return torch.stack(states)
+
+    def shifted(self, x: Tensor) -> Tensor:
+        return torch.cat((torch.zeros_like(x[:1]), x[:-1]))
+
+    def weighted_means(self, k: Tensor, v: Tensor, decay: Tensor, bonus: Tensor) -> Tensor:
+        """Peng et al. 2023, eq. 14, the sums written out."""
+        rows = []
+        for t in range(len(k)):
+            ages = torch.arange(t - 1, -1, -1)[:, None]
+            weights = torch.cat((torch.exp(k[:t] - ages * decay.exp()), torch.exp(k[t] + bonus)[None]))
+            rows.append((weights * v[: t + 1]).sum(0) / weights.sum(0))
         return torch.stack(rows)
 
     def head_scan(self, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, n_groups: int, module: str) -> Tensor:

@@ -56,6 +56,19 @@ BIASED = GQA | {"q_bias": True, "out_bias": True}
 INDEXER = {"kind": "tokens", "n_index_heads": 5, "d_index": 7, "n_selected": 2, "norm": RMS}
 LATENT = {"kind": "mla", "n_heads": 2, "kv_rank": 6, "d_nope": 4, "d_rope": 2, "d_v": 5, "q_rank": 7}
 EXPERTS = {"kind": "moe", "n_experts": 4, "n_active": 2, "d_expert": 6, "activation": "silu", "normalize": True}
+ZERO = EXPERTS | {"n_zero": 3, "zero_stored": True, "correction": "buffer", "scale": 1.5, "normalize": False}
+SCALED = LATENT | {"scale_latents": True}
+SHORTCUT = {
+    "branches": [
+        {"norm_in": RMS, "arms": arms}
+        for arms in (
+            [{"name": "attn", "part": SCALED}],
+            [{"name": "ffn", "part": GATED}],
+            [{"name": "attn_2", "part": SCALED}],
+            [{"name": "ffn_2", "part": GATED}, {"name": "moe", "part": ZERO, "input_of": "ffn"}],
+        )
+    ]
+}
 LEARNED = {"final_norm": LN, "position": {"kind": "learned"}}
 CAPPED = GQA | {"softcap": 3.0, "scale": 0.4}
 SPECS = {
@@ -97,6 +110,7 @@ SPECS = {
         | {"weight_on": "input", "n_shared": 1, "shared_combine": "average"},
     ),
     "capacity": spec_of(RMS, GQA, EXPERTS | {"capacity": 2}),
+    "longcat": of(SHORTCUT),
     "apertus": spec_of(RMS, GQA, plain("xielu")),
     "bitnet": spec_of(RMS, GQA, GATED | {"activation": "relu2", "down_norm": RMS}),
     "gte": spec_of(LN, GQA, GATED | {"activation": "gelu", "down_bias": True, "down_norm": LN | {"eps": 1e-12}}),

@@ -24,18 +24,17 @@ from archcalc.nn import build
 from archcalc.spec import Spec
 
 
-def depthwise_backward(grad_shape: Any, x_shape: Any, w_shape: Any, *args: Any, **how: Any) -> int:
-    """A depthwise convolution's gradients: each has the products of the forward pass.
+def conv_backward(grad_shape: Any, x_shape: Any, w_shape: Any, *args: Any, **how: Any) -> int:
+    """A convolution's gradients: each has the products of the forward pass.
 
     (torch's formula leaves groups out: for the weight it counts as if each channel met each other.)
     """
-    assert w_shape[1] == 1, "depthwise"
     return 2 * conv_flop_count(x_shape, w_shape, grad_shape)
 
 
 # Formulas that replace torch's.
-DEPTHWISE = {torch.ops.aten.convolution_backward: depthwise_backward}
-_FORMULAS = flop_registry | {operation: shape_wrapper(formula) for operation, formula in DEPTHWISE.items()}
+CONVOLUTION = {torch.ops.aten.convolution_backward: conv_backward}
+_FORMULAS = flop_registry | {operation: shape_wrapper(formula) for operation, formula in CONVOLUTION.items()}
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def counted(model: nn.Module, call: Callable[[], object]) -> Flops:
 
 def _counted(call: Callable[[], object], running: Callable[[], str]) -> Flops:
     """The total as torch's counter has it, and every matmul by the module that is running."""
-    with FlopCounterMode(display=False, custom_mapping=DEPTHWISE) as mode, _Counter(running) as found:
+    with FlopCounterMode(display=False, custom_mapping=CONVOLUTION) as mode, _Counter(running) as found:
         call()
     assert found.by_module.total() == mode.get_total_flops()
     return Flops(mode.get_total_flops(), dict(found.by_module))

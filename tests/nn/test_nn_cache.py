@@ -23,7 +23,7 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches, arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
-from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, ShortConv
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, TimeMix
 from archcalc.spec.model import ModelStack
 from archcalc.spec.position import Disentangled
 from tests.nn import test_nn_transformers as theirs
@@ -165,6 +165,23 @@ def test_one_prefill_is_the_forward_pass(spec: Spec) -> None:
 # What it takes.
 
 
+# Elements of the states that have the model's dtype, given its width.
+STATES: dict[type, Callable[[Any, int], int]] = {
+    ShortConv: lambda part, width: width * (part.d_conv - 1),
+    GatedDelta: lambda part, width: (
+        (2 * part.n_key_heads * part.d_key + part.n_heads * part.d_value) * (part.d_conv - 1)
+    ),
+    Lightning: lambda part, width: part.n_heads * part.d_head**2,
+    Mamba1: lambda part, width: part.d_inner * (part.d_conv - 1 + part.d_state),
+    Mamba2: lambda part, width: (
+        (part.n_heads * part.d_head + 2 * part.n_state_groups * part.d_state) * (part.d_conv - 1)
+    ),
+    RgLru: lambda part, width: part.n_blocks * part.d_block * (part.d_conv - 1),
+    TimeMix: lambda part, width: width,
+    ChannelMix: lambda part, width: width,
+}
+
+
 def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
     """Elements, as docs and papers have it."""
     total = 0
@@ -177,14 +194,8 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
             own = {"stream": min(capacity, part.window or capacity), "source": source, "shared": 0, "nothing": 0}
             tokens = own[arm.reads]
             total += part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * tokens
-        if isinstance(part, ShortConv):
-            total += spec.d_model * (part.d_conv - 1)
-        if isinstance(part, GatedDelta):
-            total += (2 * part.n_key_heads * part.d_key + part.n_heads * part.d_value) * (part.d_conv - 1)
-        if isinstance(part, Mamba1):
-            total += part.d_inner * (part.d_conv - 1 + part.d_state)
-        if isinstance(part, Mamba2):
-            total += (part.n_heads * part.d_head + 2 * part.n_state_groups * part.d_state) * (part.d_conv - 1)
+        if type(part) in STATES:
+            total += STATES[type(part)](part, spec.d_model)
     return batch * total
 
 
@@ -193,6 +204,8 @@ def float32_elements(spec: Spec) -> int:
     found = (arm.part for layer in layers_of(spec.decoder) for arm in arms(layer))
     by_kind = {
         GatedDelta: lambda part: part.n_heads * part.d_key * part.d_value,
+        RgLru: lambda part: part.n_blocks * part.d_block,
+        TimeMix: lambda part: 3 * part.d_inner,
         Mamba2: lambda part: part.n_heads * part.d_head * part.d_state,
     }
     return sum(by_kind[type(part)](part) for part in found if type(part) in by_kind)

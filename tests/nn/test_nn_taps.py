@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -22,10 +22,10 @@ from archcalc.nn.taps.points import OBSERVER_FACTORY
 from archcalc.run.pack import pack
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.branches import active_branches, arm_norm_out, names, stream_names
+from archcalc.spec.branches import active_branches, arm_norm_out, arm_sum, names, stream_names
 from archcalc.spec.execution import Execution, Kernel
 from archcalc.spec.groups import layers_of, lender_indices, shared_arms, weight_indices
-from archcalc.spec.layer import Stack
+from archcalc.spec.layer import Arm, Stack
 from archcalc.spec.workload import workload
 from tests.nn.test_nn_cache import (
     GQA,
@@ -122,6 +122,14 @@ def test_shapes_of_a_pass_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     assert {name: x.shape for name, x in found.items()} == {name: x for name, x in listed.items() if x is not None}
 
 
+def _output(arm: Arm, here: Mapping[str, Tensor]) -> Tensor:
+    """What an arm gives: with its input, or after its norm, or times its scale."""
+    if name := arm_sum(arm) or arm_norm_out(arm):
+        return here[name]
+    y = here[f"{arm.name}.out"]
+    return y if arm.scale == 1 else y * arm.scale
+
+
 @settings(max_examples=40)
 @given(spec=specs())
 def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
@@ -136,7 +144,7 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
             for branch, left in zip(active_branches(layer), stream_names(layer), strict=True):
                 own = names(branch)
                 skip = here[own.norm_in] if branch.skip_reads == "normed" else x
-                outputs = [here[arm_norm_out(arm) or f"{arm.name}.out"] for arm in branch.arms]
+                outputs = [_output(arm, here) for arm in branch.arms]
                 joins = [here[own.norm_out]] if own.norm_out else outputs
                 x = skip if branch.skip == 1 else skip * branch.skip
                 for y in joins:

@@ -132,6 +132,9 @@ BAD: list[tuple[str, Any, str, str]] = [
     (FFN, MOE | {"n_groups": 4, "n_active": 3}, f"{PLACE}.ffn.n_active: 3 experts do not fit", "n_active_groups"),
     (FFN, MOE | {"d_shared": 4}, f"{PLACE}.ffn.d_shared: there are no shared experts", "n_shared of 1"),
     (FFN, MOE | {"shared_gate": True}, f"{PLACE}.ffn.shared_gate: there are no shared experts", "n_shared of 1"),
+    (FFN, MOE | {"zero_stored": True}, f"{PLACE}.ffn.zero_stored: there are no experts without weights", "n_zero of 1"),
+    (FFN, MOE | {"n_zero": 2, "n_groups": 4, "n_active_groups": 4}, f"{PLACE}.ffn.n_groups: experts without", "1"),
+    (FFN, MOE | {"n_zero": 2, "weight_on": "input"}, f"{PLACE}.ffn.weight_on: experts without", "output"),
     # Structures that contradict themselves.
     ("decoder", REMOVED, "encoder: neither an encoder nor a decoder", "at least one of them"),
     ("encoder", STACK, "decoder.runs: no layer attends to the encoder", "a layer with 'cross'"),
@@ -214,6 +217,11 @@ def test_a_mistake_gets_one_line(path: str, value: Any, start: str, says: str):
         ),
         (
             "decoder",
+            {"attention": MLA | {"position": None, "q_rank": 4, "indexer": INDEXER}},
+            r"indexer: there is no position to rotate its keys by; allowed: a position, or no indexer",
+        ),
+        (
+            "decoder",
             {"mixer": MAMBA2 | {"n_state_groups": 2}},
             r"mixer.n_state_groups: 2 groups; allowed: a divisor of n_heads = 3",
         ),
@@ -252,6 +260,10 @@ IDLE_ARM = {"arms": [{"name": "cross", "part": GQA, "reads": "nothing"}]}
         (
             {"branches": [{"arms": [*IDLE_ARM["arms"], {"name": "attn", "part": GQA}]}]},
             r"branches\[0\]\.arms: some arms read nothing",
+        ),
+        (
+            {"branches": [{"arms": [{"name": "attn", "part": GQA, "input_of": "attn"}]}]},
+            r"branches\[0\]\.arms\[0\]\.input_of: found 'attn'",
         ),
     ],
 )

@@ -19,6 +19,9 @@ TERMS = ("c2p", "p2c")
 NORM = layernorm(1e-7, "layer_norm_eps")
 RELATIVE = flag("relative_attention", False)
 _NUMBER = ValueType(lambda value: type(value) is int and value >= -1, "an integer from -1")
+_ODD = ValueType(
+    lambda value: type(value) is int and (value % 2 == 1 or not value) and value >= 0, "0, or an odd number"
+)
 _WORDS = ValueType(lambda value: isinstance(value, str | list), "a list of c2p and p2c")
 
 
@@ -232,6 +235,8 @@ DEBERTA_V2 = derive(
     names=NAMES
     | {
         "distances.norm": "{root}.encoder.LayerNorm",
+        "layers.0.mixer.conv": "{root}.encoder.conv.conv",
+        "layers.0.mixer_norm": "{root}.encoder.conv.LayerNorm",
         "layers.{i}.attn.q": f"{SELF}.query_proj",
         "layers.{i}.attn.k": f"{SELF}.key_proj",
         "layers.{i}.attn.v": f"{SELF}.value_proj",
@@ -248,7 +253,8 @@ DEBERTA_V2 = derive(
             norms=Key("norm_rel_ebd", TEXT, "none"),
         )
     },
-    constraints=(*as_wide(V2_WIDTH, V2_HEADS), Constraint("conv_kernel_size", (0,))),
+    conv=(Key("conv_kernel_size", _ODD, 0), activation("tanh", "conv_act")),
+    constraints=(*as_wide(V2_WIDTH, V2_HEADS), Constraint("conv_groups", (1,))),
 )
 
 FAMILIES = (DEBERTA, DEBERTA_V2)

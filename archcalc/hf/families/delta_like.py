@@ -10,7 +10,7 @@ from archcalc.hf.families.llama_like import NO_PADDING
 from archcalc.hf.families.moe_like import SHARED_EXPERT, SPARSE_STEP, experts
 from archcalc.hf.family import derive
 from archcalc.hf.lens import Constraint, ImpliedValue, Key
-from archcalc.hf.spellings import TIED, TIED_EXPERTS
+from archcalc.hf.spellings import TIED, TIED_EXPERTS, MtpFiles
 from archcalc.hf.stack import CombinedSchedule, ListSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, OUT_NORMS, decoder
 from archcalc.hf.tensors import TensorEntry, fused_modules, module, modules
@@ -111,7 +111,11 @@ def hybrid(feeds: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Modules that predict further tokens, which no forward pass runs.
-MTP = {r"mtp\..*": "predicts further tokens"}
+MTP_TENSORS = {r"mtp\..*": "predicts further tokens"}
+MTP: dict[str, Any] = {
+    "unused": MTP_TENSORS,
+    "mtp": MtpFiles(("mtp_num_hidden_layers", "num_nextn_predict_layers")),
+}
 FOLLOWING = "mtp_num_hidden_layers mtp_use_dedicated_embeddings mamba_ssm_dtype"
 
 QWEN3_NEXT = decoder(
@@ -134,7 +138,7 @@ QWEN3_NEXT = decoder(
     # The mixer is activated as the feed-forward is; ours always by silu.
     constraints=(Constraint("hidden_act", ("silu", "swish")), Constraint("attn_output_gate", (True,))),
     irrelevant=keys(f"{FOLLOWING} num_nextn_predict_layers"),
-    spelling=replace(TIED_EXPERTS, unused=MTP),
+    spelling=replace(TIED_EXPERTS, **MTP),
     **hybrid({"dense": None, "moe": qwen_experts(512, 10, flag("norm_topk_prob", True))}),
 )
 QWEN3_5 = derive(
@@ -152,7 +156,7 @@ QWEN3_5 = derive(
     ffn_kinds={},
     tensors=(LLAMA_OUTSIDE, GATED_ATTENTION, SPLIT_MIXER, LLAMA_NORMS, LLAMA_FFN),
     irrelevant=keys(f"{FOLLOWING} mlp_only_layers"),
-    spelling=replace(TIED, unused=MTP),
+    spelling=replace(TIED, **MTP),
 )
 QWEN3_5_MOE = derive(
     QWEN3_5,
@@ -164,7 +168,7 @@ QWEN3_5_MOE = derive(
     base_ffn=qwen_experts(256, 8, ImpliedValue(True)),
     tensors=(LLAMA_OUTSIDE, GATED_ATTENTION, SPLIT_MIXER, LLAMA_NORMS, QWEN_MOE),
     irrelevant=keys(f"{FOLLOWING} mlp_only_layers intermediate_size"),
-    spelling=replace(TIED_EXPERTS, unused=MTP),
+    spelling=replace(TIED_EXPERTS, **MTP),
 )
 
 
@@ -256,7 +260,7 @@ OLMO_HYBRID = decoder(
             r"\.attention_layer_norm\.": ".input_layernorm.",
             r"\.feedforward_layer_norm\.": ".post_attention_layernorm.",
         },
-        unused=MTP,
+        unused=MTP_TENSORS,
         fused=tuple(
             TensorEntry(f"{DELTA}.{name}_conv1d.weight", (f"layers.{{i}}.mixer.{name}_conv.weight",)) for name in "qkv"
         ),

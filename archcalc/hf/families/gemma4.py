@@ -9,7 +9,7 @@ from typing import Any, final
 
 import msgspec
 
-from archcalc.hf.config import LAYERS_OR_NONE, MAPPING, SIZE, Config
+from archcalc.hf.config import LAYERS_OR_NONE, MAPPING, SIZE, Config, ValueType
 from archcalc.hf.families.llama_like import GEMMA_NORMS, TANH, root_of_width
 from archcalc.hf.family import FamilyRow, derive
 from archcalc.hf.lens import (
@@ -45,7 +45,15 @@ from archcalc.hf.vocabulary import (
 
 N_LAYERS, N_SHARED = layers(30), Key("num_kv_shared_layers", LAYERS_OR_NONE, 0)
 KEY_IS_VALUE = flag("attention_k_eq_v", False)
-OVERRIDES = Key("per_layer_config", MAPPING, None, null=None)
+OVERRIDES = Key(
+    "per_layer_config",
+    ValueType(
+        lambda value: MAPPING.allows(value) and all(str(index).isdecimal() for index in value),
+        "a mapping of layers' indices",
+    ),
+    None,
+    null=None,
+)
 OVERRIDDEN = ("head_dim", "num_key_value_heads")
 
 
@@ -95,7 +103,8 @@ class ProportionalRope(ConfigLens, msgspec.Struct, frozen=True):
     """The rotary position of full layers: by default, only a part of the pairs rotates."""
 
     rope: RopeLens
-    width: LayerSize
+    width: ConfigLens
+    share: float = 0.25
 
     def names(self) -> Iterator[str]:
         """Yield the keys of the rotation and of the width."""
@@ -104,7 +113,9 @@ class ProportionalRope(ConfigLens, msgspec.Struct, frozen=True):
     def read(self, config: Config) -> Any:
         """Return the position."""
         stated = config.data.get("rope_parameters")
-        parameters: Mapping[str, Any] = self.rope.parameters(config).data if stated else DEFAULT
+        parameters: Mapping[str, Any] = (
+            self.rope.parameters(config).data if stated else DEFAULT | {"partial_rotary_factor": self.share}
+        )
         if parameters.get("rope_type") != "proportional":
             return self.rope.read(config)
         share, width = parameters.get("partial_rotary_factor", 1.0), self.width.read(config)
@@ -135,7 +146,7 @@ class ProportionalRope(ConfigLens, msgspec.Struct, frozen=True):
         draft["rope_parameters"] = {**others, self.rope.layer_kind: parameters}
 
 
-DEFAULT: dict[str, Any] = {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1_000_000.0}
+DEFAULT: dict[str, Any] = {"rope_type": "proportional", "rope_theta": 1_000_000.0}
 WIDTHS = {
     "sliding": LayerSize("sliding", size("head_dim", 256)),
     "global": LayerSize("global", size("head_dim", 256), Key("global_head_dim", SIZE, 512)),

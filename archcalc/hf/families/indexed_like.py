@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, final
 
 from msgspec.structs import replace
 
@@ -12,7 +12,7 @@ from archcalc.hf.families.mla_like import FOLLOWING, MIXED, grouped, latent
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
 from archcalc.hf.family import derive
 from archcalc.hf.lens import Constraint, ImpliedValue, Key
-from archcalc.hf.spellings import TIED_EXPERTS
+from archcalc.hf.spellings import MTP_LAYERS, TIED_EXPERTS
 from archcalc.hf.stack import INDEX, CombinedSchedule, ListSchedule, Schedule
 from archcalc.hf.templates.decoder import cross_product, decoder
 from archcalc.hf.tensors import modules
@@ -54,11 +54,24 @@ def shared_experts(**sizes: Any) -> dict[str, Any]:
     )
 
 
+@final
+class IndexedLayers(Constraint, frozen=True):
+    """Every layer has indexed attention, under its present or its former name."""
+
+    depth: int = 1
+
+    def check(self, config: Config) -> None:
+        """Raise InputError unless the list has one of the names for each layer."""
+        words = config.data.get(self.name)
+        n_layers = layers(self.depth).read(config)
+        if words is not None and not any(words == [word] * n_layers for word in self.allowed):
+            found = words[0] if isinstance(words, list) and len(set(map(str, words))) == 1 else words
+            raise config.error(self.name, found, f"{n_layers} times {self.allowed[0]}")
+
+
 def indexed_layers(depth: int) -> Constraint:
     """Return the constraint that every layer has indexed attention."""
-    return Constraint(
-        "layer_types", (None, ImpliedValue(lambda config: ["indexed_attention"] * layers(depth).read(config)))
-    )
+    return IndexedLayers("layer_types", ("indexed_attention", "deepseek_sparse_attention"), depth)
 
 
 # Said by some configs; the class has no choice.
@@ -89,7 +102,7 @@ DEEPSEEK_V32 = decoder(
     tensors=(*MIXED, INDEXER),
     constraints=(*NO_CHOICE, indexed_layers(61)),
     irrelevant=keys(UNREAD),
-    spelling=replace(TIED_EXPERTS, mtp_key="num_nextn_predict_layers"),
+    spelling=replace(TIED_EXPERTS, mtp=MTP_LAYERS),
 )
 
 # Which layers run their indexer: a list, a pattern of F and S, or every n-th from a certain layer on.
@@ -161,6 +174,7 @@ GLM_MOE_DSA = derive(
     to_branches=sharing(78, INDEXER_TYPES),
     by_index=True,
     constraints=(*NO_CHOICE, indexed_layers(78)),
+    spelling=replace(TIED_EXPERTS, mtp=replace(MTP_LAYERS, has_tables=False)),
     **cross_product(
         {
             "full": {"indexer": indexer(32, interleaved=True)},

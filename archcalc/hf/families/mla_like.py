@@ -10,7 +10,7 @@ from archcalc.hf.config import COUNT, LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
 from archcalc.hf.family import derive
 from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, DuplicateKey, Key, ScaledKey
-from archcalc.hf.spellings import TIED, TIED_EXPERTS
+from archcalc.hf.spellings import MTP_LAYERS, TIED, TIED_EXPERTS
 from archcalc.hf.stack import DenseFirstSchedule
 from archcalc.hf.templates.decoder import MLP_BIAS, decoder
 from archcalc.hf.tensors import module, modules
@@ -105,7 +105,7 @@ DEEPSEEK_V3 = decoder(
     ),
     # And the modules for multi-token prediction, which no forward pass runs.
     irrelevant=keys(f"{FOLLOWING} num_nextn_predict_layers num_mtp_layers ep_size aux_loss_alpha seq_aux"),
-    spelling=replace(TIED_EXPERTS, mtp_key="num_nextn_predict_layers"),
+    spelling=replace(TIED_EXPERTS, mtp=MTP_LAYERS),
 )
 GLM4_MOE_LITE = derive(
     DEEPSEEK_V3,

@@ -12,7 +12,7 @@ from archcalc.hf.family import derive
 from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, UNPERMUTED, GgufMap
 from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, Conversion, ImpliedValue, Key, NullCases
 from archcalc.hf.rope import PHI_SCALINGS
-from archcalc.hf.spellings import TIED, TIED_EXPERTS
+from archcalc.hf.spellings import MTP_LAYERS, TIED, TIED_EXPERTS
 from archcalc.hf.stack import CombinedSchedule, DenseFirstSchedule, IntervalSchedule, ListSchedule, SparseSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, cross_product, decoder, windows
 from archcalc.hf.tensors import TensorEntry, module, modules
@@ -464,7 +464,7 @@ GLM4_MOE = decoder(
     schedule=DenseFirstSchedule(Key("first_k_dense_replace", LAYERS_OR_NONE, 1)),
     tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
     irrelevant=keys("num_nextn_predict_layers num_mtp_layers"),
-    spelling=replace(TIED_EXPERTS, mtp_key="num_nextn_predict_layers"),
+    spelling=replace(TIED_EXPERTS, mtp=MTP_LAYERS),
 )
 SOLAR_OPEN = decoder(
     "solar_open",
@@ -676,7 +676,7 @@ ERNIE_MOE = decoder(
         LLAMA_DENSE,
         LLAMA_EXPERTS,
         SHARED_EXPERTS,
-        replace(CORRECTION, name="model.layers.{i}.mlp.gate.moe_statics.e_score_correction_bias", as_row=True),
+        replace(CORRECTION, name="model.layers.{i}.mlp.gate.moe_statics.e_score_correction_bias", unit_axes=(0,)),
     ),
     spelling=replace(
         TIED_EXPERTS,

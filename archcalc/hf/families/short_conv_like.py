@@ -1,16 +1,19 @@
-"""Decoders whose layers have attention or a gated short convolution: LFM2."""
+"""Decoders whose layers have attention or a gated short convolution: LFM2, LFM3."""
 
 from collections.abc import Iterator
 from typing import Any, final
 
 import msgspec
+from msgspec.structs import replace
 
 from archcalc.hf.config import FLAG, INDICES, POSITIVE, SIZE, Config
-from archcalc.hf.lens import ConfigDraft, ConfigLens, Key, Override
+from archcalc.hf.families.gemma4 import ProportionalRope
+from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Key, Override
+from archcalc.hf.spellings import TIED
 from archcalc.hf.stack import ListSchedule
-from archcalc.hf.templates.decoder import LAYER, decoder
+from archcalc.hf.templates.decoder import BIASED, LAYER, decoder
 from archcalc.hf.tensors import module, modules
-from archcalc.hf.vocabulary import flag, rmsnorm, size
+from archcalc.hf.vocabulary import LLAMA_ATTENTION, QK_NORMS, flag, rmsnorm, size
 
 FULL_LAYERS = Key("full_attn_idxs", INDICES, None, null=None)
 
@@ -52,6 +55,21 @@ def full_layers(config: Config, index: int) -> str:
     return "attention" if listed is None or index in listed else "conv"
 
 
+OUTSIDE = (
+    *modules({"embed.tokens": "embed_tokens", "final_norm": "embedding_norm"}, name="model."),
+    *module("head", "lm_head"),
+)
+CONV_LAYER = {
+    "mixer.in": "conv.in_proj",
+    "mixer.conv": "conv.conv",
+    "mixer.out": "conv.out_proj",
+    "attn_norm": "operator_norm",
+    "mixer_norm": "operator_norm",
+    "ffn_norm": "ffn_norm",
+    "ffn.gate": "feed_forward.w1",
+    "ffn.up": "feed_forward.w3",
+    "ffn.down": "feed_forward.w2",
+}
 LFM2 = decoder(
     "lfm2",
     "Lfm2ForCausalLM",
@@ -69,8 +87,7 @@ LFM2 = decoder(
     schedule=ListSchedule({"full_attention": "attention", "conv": "conv"}, full_layers, (FULL_LAYERS,)),
     dropouts={},
     tensors=(
-        modules({"embed.tokens": "embed_tokens", "final_norm": "embedding_norm"}, name="model."),
-        module("head", "lm_head"),
+        OUTSIDE,
         modules(
             {
                 "attn.q": "self_attn.q_proj",
@@ -79,19 +96,71 @@ LFM2 = decoder(
                 "attn.out": "self_attn.out_proj",
                 "attn.q_norm": "self_attn.q_layernorm",
                 "attn.k_norm": "self_attn.k_layernorm",
-                "mixer.in": "conv.in_proj",
-                "mixer.conv": "conv.conv",
-                "mixer.out": "conv.out_proj",
-                "attn_norm": "operator_norm",
-                "mixer_norm": "operator_norm",
-                "ffn_norm": "ffn_norm",
-                "ffn.gate": "feed_forward.w1",
-                "ffn.up": "feed_forward.w3",
-                "ffn.down": "feed_forward.w2",
+                **CONV_LAYER,
             },
             *LAYER,
         ),
     ),
 )
 
-FAMILIES = (LFM2,)
+HEAD_WIDTH = size("head_dim", 128)
+LFM3_KINDS = {"full_attention": "global", "sliding_attention": "sliding", "conv": "conv"}
+
+
+def every_second(config: Config, index: int) -> str:
+    """Return the kind of a layer: every second from the third has attention, in turn of all tokens and of a window."""
+    return "global" if index % 4 == 2 else "sliding" if index and index % 4 == 0 else "conv"
+
+
+LFM3 = decoder(
+    "lfm3",
+    "Lfm3ForCausalLM",
+    vocab=128000,
+    n_ctx=128000,
+    width=2048,
+    depth=24,
+    heads=16,
+    kv=4,
+    d_head=HEAD_WIDTH,
+    d_ff=7680,
+    norm=rmsnorm(1e-5, "norm_eps"),
+    tie=True,
+    layer={"placement": Cases(flag("use_sandwich_norm", True), {True: "sandwich", False: "pre"})},
+    attention=BIASED
+    | {
+        "qk_norm": "head",
+        "gate": Cases(flag("use_attention_gate", True), {True: {"activation": "sigmoid", "over": "head"}, False: None}),
+    },
+    kinds={
+        "global": {
+            "window": None,
+            "position": lambda rope: ProportionalRope(
+                replace(rope, layer_kind="full_attention", theta=1_000_000.0, theta_key=None), HEAD_WIDTH, 0.5
+            ),
+        },
+        "sliding": {
+            "window": size("sliding_window", 256, null=None),
+            "position": lambda rope: replace(rope, layer_kind="sliding_attention", theta_key=None),
+        },
+    },
+    mixers={"conv": {"kind": "short_conv", "d_conv": size("conv_L_cache", 7), "bias": flag("conv_bias", False)}},
+    schedule=ListSchedule(LFM3_KINDS, every_second),
+    tensors=(
+        OUTSIDE,
+        LLAMA_ATTENTION,
+        QK_NORMS,
+        modules(
+            {
+                "attn.gate": "self_attn.g_proj",
+                "attn_out_norm": "post_operator_norm",
+                "mixer_out_norm": "post_operator_norm",
+                "ffn_out_norm": "post_ffn_norm",
+                **CONV_LAYER,
+            },
+            *LAYER,
+        ),
+    ),
+    spelling=replace(TIED, renames={r"\.self_attn\.gate_proj\.": ".self_attn.g_proj."}),
+)
+
+FAMILIES = (LFM2, LFM3)

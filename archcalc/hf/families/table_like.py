@@ -1,4 +1,4 @@
-"""BERT with further tables beside the tokens': places in a spreadsheet (TAPAS)."""
+"""BERT with further tables beside the tokens': places in a spreadsheet or on a page, shapes and sounds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from archcalc.hf.config import COUNT, SIZE, Config, ValueType
 from archcalc.hf.families.bert_like import ABSOLUTE, BERT
 from archcalc.hf.family import derive
 from archcalc.hf.heads import extra_modules, scores
-from archcalc.hf.lens import ConfigDraft, ConfigLens, Constraint, Key
+from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Constraint, Key, MismatchError
 from archcalc.hf.templates.bert_like import EMBEDDING_NAMES, LAYER_NAMES
 from archcalc.hf.tensors import TensorEntry, module
-from archcalc.hf.vocabulary import size
+from archcalc.hf.vocabulary import flag, size
 
 _SIZES = ValueType(
     lambda value: isinstance(value, list | tuple) and all(SIZE.allows(item) for item in value), "a list of sizes"
@@ -96,4 +96,110 @@ TAPAS = derive(
     unused={},
 )
 
-FAMILIES = (TAPAS,)
+
+@final
+class BoxTables(ConfigLens, msgspec.Struct, frozen=True):
+    """Tables of a token's box on the page: of its edges, two in each direction, its height and its width."""
+
+    n_rows: Key
+
+    def names(self) -> Iterator[str]:
+        """Yield the key of the tables' rows."""
+        yield from self.n_rows.names()
+
+    def read(self, config: Config) -> tuple[dict[str, Any], ...]:
+        """Return the tables."""
+        n_rows = self.n_rows.read(config)
+        return tuple(
+            {"name": name, "n_rows": n_rows, "default_row": 0, "n_reads": n_reads} for name, n_reads in BOX.items()
+        )
+
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the number of rows. Raises MismatchError for other tables."""
+        n_rows = value[0]["n_rows"] if value else 0
+        if {(table["name"], table["n_rows"], table["n_reads"]) for table in value} != {
+            (name, n_rows, n_reads) for name, n_reads in BOX.items()
+        }:
+            raise MismatchError
+        draft.put(self.n_rows.name, n_rows)
+
+
+BOX = {"x": 2, "y": 2, "h": 1, "w": 1}
+LAYOUTLM = derive(
+    BERT,
+    "layoutlm",
+    "LayoutLMForMaskedLM",
+    root="layoutlm",
+    tables=BoxTables(size("max_2d_position_embeddings", 1024)),
+    keeps_pooler=True,
+    causal_key=None,
+    names=EMBEDDING_NAMES
+    | LAYER_NAMES
+    | {f"embed.tables.{axis}": f"{{root}}.embeddings.{axis}_position_embeddings" for axis in BOX},
+    unused={},
+)
+
+
+@final
+class SoundTables(ConfigLens, msgspec.Struct, frozen=True):
+    """Tables of a character's shape and pronunciation, which stay if they are not used."""
+
+    concat: Key = flag("concat_input", True)
+
+    def names(self) -> Iterator[str]:
+        """Yield the keys of the tables' sizes, and of what is used."""
+        yield from self.concat.names()
+        for key in (key for keys in SOUNDS.values() for key in keys):
+            yield from key.names()
+
+    def read(self, config: Config) -> tuple[dict[str, Any], ...]:
+        """Return the tables."""
+        return tuple(
+            {
+                "name": name,
+                "n_rows": n_rows.read(config),
+                "d_table": width.read(config),
+                "use": "joined" if self.concat.read(config) and is_used.read(config) else "stored",
+            }
+            for name, (is_used, n_rows, width) in SOUNDS.items()
+        )
+
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the sizes, and which tables are used. Raises MismatchError for other tables."""
+        if [table["name"] for table in value] != list(SOUNDS) or any(table["use"] == "added" for table in value):
+            raise MismatchError
+        for table, (is_used, n_rows, width) in zip(value, SOUNDS.values(), strict=True):
+            draft.put(n_rows.name, table["n_rows"])
+            draft.put(width.name, table["d_table"])
+            draft.put(is_used.name, table["use"] == "joined")
+
+
+SOUNDS = {
+    "shape": (flag("enable_shape", True), size("shape_vocab_size", 24858), size("shape_embed_dim", 512)),
+    "pronunciation": (
+        flag("enable_pronunciation", True),
+        size("pronunciation_vocab_size", 910),
+        size("pronunciation_embed_dim", 768),
+    ),
+}
+# Without the projection, shapes and pronunciations count only where a text has them: what is read is words alone.
+ROC_BERT = derive(
+    BERT,
+    "roc_bert",
+    "RoCBertForMaskedLM",
+    "RoCBertForCausalLM",
+    root="roc_bert",
+    tables=SoundTables(),
+    join=Cases(flag("concat_input", True), {True: {"bias": True}, False: None}),
+    names=EMBEDDING_NAMES
+    | LAYER_NAMES
+    | {
+        "embed.tables.shape": "{root}.embeddings.shape_embed",
+        "embed.tables.pronunciation": "{root}.embeddings.pronunciation_embed",
+        "embed.join": "{root}.embeddings.map_inputs_layer",
+    },
+    class_heads={"ForPreTraining": {}},
+    unused={},
+)
+
+FAMILIES = (LAYOUTLM, ROC_BERT, TAPAS)

@@ -17,13 +17,14 @@ from archcalc.hf.lens import (
     Constraint,
     Key,
     MismatchError,
+    NullCases,
     Template,
     names,
     read,
     write,
 )
 from archcalc.hf.spellings import GAMMA, Spelling
-from archcalc.hf.stack import SharedStackLens, StackLens
+from archcalc.hf.stack import FirstLayerSchedule, SharedStackLens, StackLens, UniformSchedule
 from archcalc.hf.tensors import TensorEntry, TensorMap, modules, table
 from archcalc.hf.vocabulary import flag, keys
 from archcalc.words import Message
@@ -74,15 +75,17 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `causal_key`: the key that turns the stack into a decoder
     - `groups`: ALBERT's keys for the number of groups and of layers in each
     - `attention`, `ffn`: further fields of a layer's parts
+    - `conv`: the key of the width of a convolution that joins the first layer, 0 for none, and its activation
     - `encoder_attention`: the attention of an encoder, given that of a decoder
     - `class_attention`: the same for some classes, by what their names end with
     - `lists`: keys with an item for each layer, as in `StackLens`
     - `head_activation`: the activation of the head's transform; None: the layers'
     - `head_width`: the input width of an untied head
     - `is_stored_as_head`: transformers names a tied table after the head
-    - `tables`, `token_dropout`, `scale`: fields of the embedding, if the class has keys for them
+    - `tables`, `join`, `token_dropout`, `scale`: fields of the embedding, if the class has keys for them
     - `extras`: tensors that the logits do not depend on
     - `pooler`: the activation of the bare model's pooler; None: it has no pooler
+    - `keeps_pooler`: classes that do not use the pooler have it too, and run it
     - `classifier`: the activation of the dense layer before the labels of a text
     - `class_heads`, `class_tensors`: heads of further classes, and their tensors, as in `Family`
     - `n_relations`: how many relations of two sentences the class of pre-training scores
@@ -107,6 +110,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     n_types: Key | None
     factor: Template = None
     tables: Template = None
+    join: Template = None
     token_dropout: Template = None
     scale: Template = None
     positions: Template
@@ -118,12 +122,14 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     class_attention: Mapping[str, Callable[[Mapping[str, Any]], Template]] = {}
     lists: Mapping[str, str] = {}
     ffn: Mapping[str, Any]
+    conv: tuple[Key, Template] | None = None
     causal_key: Key | None
     groups: tuple[Key, Key] | None = None
     tied: Template = TIED
     head_width: Template = None
     transform: bool = True
     pooler: Template = "tanh"
+    keeps_pooler: bool = False
     classifier: Template = "tanh"
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
@@ -165,6 +171,7 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
         spelling=_spelling(row),
         class_heads=_heads(row),
         class_tensors=row.class_tensors,
+        runs_pooler=row.keeps_pooler,
         other_products=row.other_products,
     )
     if row.causal_key is None:
@@ -202,7 +209,13 @@ def _template(row: BertSwitches, stack: str) -> Template:
 
 
 def _embedding(row: BertSwitches) -> Template:
-    optional = {"factor": row.factor, "tables": row.tables, "token_dropout": row.token_dropout, "scale": row.scale}
+    optional = {
+        "factor": row.factor,
+        "tables": row.tables,
+        "join": row.join,
+        "token_dropout": row.token_dropout,
+        "scale": row.scale,
+    }
     return {"n_token_types": row.n_types or 0} | {name: part for name, part in optional.items() if part is not None}
 
 
@@ -219,8 +232,6 @@ def _heads(row: BertSwitches) -> dict[str, Template]:
     """Return the heads of the other classes: all pool, except those that score tokens."""
     reads: dict[str, Any] = {"reads": "pooled" if row.classifier else "first"}
     choice = row.pooler or row.classifier
-    extras: dict[str, Template] = {"extras": tuple(dict(extra) for extra in row.extras)} if row.extras else {}
-    no_extras: dict[str, Template] = {"extras": ()} if row.head_names.has_decoder_bias else {}
     heads = {
         "Model": NONE | _pooler(row.pooler),
         "Encoder": NONE | _pooler(row.pooler),
@@ -239,7 +250,16 @@ def _heads(row: BertSwitches) -> dict[str, Template]:
         kind: {"encoder": _stack(msgspec.structs.replace(row, encoder_attention=attention))}
         for kind, attention in row.class_attention.items()
     }
-    return {kind: head and no_extras | extras | stacks.get(kind, {}) | head for kind, head in all_heads.items()}
+    return {
+        kind: head and _unread(row, has_pooler="pooler" in head) | stacks.get(kind, {}) | head
+        for kind, head in all_heads.items()
+    }
+
+
+def _unread(row: BertSwitches, *, has_pooler: bool) -> dict[str, Template]:
+    """Return the tensors that the output of another class does not depend on."""
+    extras = tuple(dict(extra) for extra in (*row.extras, *(() if has_pooler else _unused_pooler(row))))
+    return {"extras": extras} if extras or row.keeps_pooler or row.head_names.has_decoder_bias else {}
 
 
 def _sentence_pair(row: BertSwitches) -> tuple[Mapping[str, Any], ...]:
@@ -247,12 +267,16 @@ def _sentence_pair(row: BertSwitches) -> tuple[Mapping[str, Any], ...]:
     return extra_modules({"pooler": ("d_model", "d_model"), "relation": (row.n_relations, "d_model")})
 
 
+def _unused_pooler(row: BertSwitches) -> tuple[Mapping[str, Any], ...]:
+    return extra_modules({"pooler": ("d_model", "d_model")}) if row.keeps_pooler else ()
+
+
 def _pooler(act: Template) -> Template:
     return {"pooler": {"activation": act}} if act else {}
 
 
 def _extras(row: BertSwitches) -> Template:
-    extras = _with_decoder_bias(row, row.extras)
+    extras = _with_decoder_bias(row, (*row.extras, *_unused_pooler(row)))
     return {"extras": extras} if extras else {}
 
 
@@ -262,7 +286,7 @@ def _with_decoder_bias(row: BertSwitches, extras: tuple[Mapping[str, Any], ...])
     return Cases(TIED, {True: plain, False: (*plain, DECODER_BIAS)}) if row.head_names.has_decoder_bias else plain
 
 
-def _stack(row: BertSwitches, *, is_encoder: bool = True) -> StackLens | SharedStackLens:
+def _stack(row: BertSwitches, *, is_encoder: bool = True) -> StackLens | SharedStackLens | NullCases:
     attention = {"kind": "gqa", "n_heads": row.n_heads, **row.attention}
     layer = {
         "norm": row.norm,
@@ -277,7 +301,32 @@ def _stack(row: BertSwitches, *, is_encoder: bool = True) -> StackLens | SharedS
     }
     if row.groups:
         return SharedStackLens(row.n_layers, *row.groups, layer, stack_fields)
-    return StackLens(count=row.n_layers, kinds={"layer": layer}, stack_fields=stack_fields, lists=row.lists)
+    plain = StackLens(count=row.n_layers, kinds={"layer": layer}, stack_fields=stack_fields, lists=row.lists)
+    if row.conv is None:
+        return plain
+    kinds = {"layer": layer, "first_layer": _with_conv(layer, *row.conv)}
+    return NullCases(
+        row.conv[0],
+        plain,
+        StackLens(row.n_layers, kinds, FirstLayerSchedule(UniformSchedule()), stack_fields),
+        empty=0,
+    )
+
+
+def _with_conv(layer: Mapping[str, Any], width: Key, act: Template) -> Template:
+    """Return the branches of a layer with norms after, and one with a convolution of the layer's input."""
+    arms = {
+        "attn": layer["attention"],
+        "ffn": {"kind": "plain", **layer["ffn"]},
+        "mixer": {"kind": "span_conv", "d_conv": width, "activation": act},
+    }
+    reads = {"mixer": {"input_of": "attn"}}
+    return {
+        "branches": tuple(
+            {"arms": ({"name": name, "part": part, **reads.get(name, {})},), "norm_after": layer["norm"]}
+            for name, part in arms.items()
+        )
+    }
 
 
 def _optional(condition: bool | ConfigLens, part: Template) -> Template:
@@ -339,7 +388,12 @@ def _spelling(row: BertSwitches) -> Spelling:
         copies=copies | ({f"{head.decoder}.bias": head.bias} if head.has_decoder_bias else {}),
         absent={decoder: tokens} if row.is_stored_as_head else {},
         computed=row.computed,
-        unused={rf"{row.root}\.pooler\..*": "the pooler, which the masked-LM class does not have", **row.unused},
+        unused=(
+            {}
+            if row.keeps_pooler
+            else {rf"{row.root}\.pooler\..*": "the pooler, which the masked-LM class does not have"}
+        )
+        | dict(row.unused),
         fused=row.fused_entries,
     )
 

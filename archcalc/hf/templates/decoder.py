@@ -45,7 +45,7 @@ def decoder(
     vocab: int = 32000,
     n_ctx: int | ConfigLens = 2048,
     width: int = 4096,
-    depth: int | Callable[[Config], int] = 32,
+    depth: int | Key | Callable[[Config], int] = 32,
     heads: int = 32,
     kv: int | None = None,
     d_head: int | ConfigLens | None = None,
@@ -85,6 +85,7 @@ def decoder(
     - `base_attention`: an attention that replaces LLaMA's, except for its rotary position
     - `base_ffn`: a feed-forward that replaces LLaMA's
     - `ffn_kinds`: one for each kind of layer; None: LLaMA's
+    - `depth`: the default number of layers, or the key that says it
     - `n_ctx`: the default of the key, or a lens in its place
     - `d_head` None: the key may be left out and is then width / heads
     - `partial`: the default of `partial_rotary_factor`, if the class reads it
@@ -133,7 +134,7 @@ def decoder(
         "n_ctx": context,
         "d_model": d_model,
         stack: StackLens(
-            count=layers(depth),
+            count=depth if isinstance(depth, Key) else layers(depth),
             kinds=blocks,
             schedule=schedule,
             stack_fields={"final_norm": norm, **stack_fields},

@@ -206,9 +206,7 @@ class _Reading:
         arm_steps: list[LinearStep] = [Multiply(branch.scale)]
         arm_direction_D = direction_D * branch.scale
         if own.norm_out is not None:
-            summed_D = self.at(f"{path}{self._sum_name(branch, own)}")
-            norm_input_D = summed_D if own.arms_sum else summed_D * branch.arms[0].scale
-            norm = frozen(block.get_submodule(own.norm_out), norm_input_D)
+            norm = frozen(block.get_submodule(own.norm_out), self._summed(branch, own, path))
             arm_direction_D = self._through(found, full + own.norm_out, norm, arm_direction_D, i)
             arm_steps.insert(0, norm)
         for arm in reversed(branch.arms):
@@ -227,10 +225,12 @@ class _Reading:
         later[:0] = skip
         return direction_D
 
-    @staticmethod
-    def _sum_name(branch: Branch, own: BranchNames) -> str:
+    def _summed(self, branch: Branch, own: BranchNames, path: str) -> Tensor:
+        """Return what the norm after the arms of a branch reads."""
         first = branch.arms[0]
-        return own.arms_sum or arm_norm_out(first) or f"{first.name}.out"
+        if name := own.arms_sum or arm_norm_out(first):
+            return self.at(f"{path}{name}")
+        return self.at(f"{path}{first.name}.out") * first.scale
 
     def _arm(
         self,

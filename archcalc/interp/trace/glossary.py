@@ -37,6 +37,7 @@ STEP_KINDS: dict[str, Message] = {
     "attention_out": msg("the output of attention"),
     "projected": msg("the projection that the mixer takes apart"),
     "convolved": msg("each channel, convolved with its last tokens"),
+    "convolved_around": msg("all channels, convolved with the tokens around"),
     "write_rates": msg("how much of its state each head rewrites"),
     "log_decays": msg("the logarithm of what each head keeps of its state"),
     "mixed": msg("what the queries read from the states"),
@@ -102,6 +103,12 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("convolved",),
         msg("Σ w · x over the last tokens of each channel, with the weights of m; zeros before the text"),
     ),
+    "convolved_around(x, m)": FunctionMeaning(
+        ("convolved_around",),
+        msg(
+            "Σ w · x over all channels of the tokens around each, plus b, with the weights of m; zeros beside the text"
+        ),
+    ),
     "exp(x)": FunctionMeaning(("exp",), msg("eˣ, elementwise")),
     "delta_rule(q, k, v, b, g, n, m)": FunctionMeaning(
         ("delta_rule",),
@@ -110,9 +117,28 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
             "q and k, of m heads, have unit length"
         ),
     ),
+    "decayed_attention(q, k, v, n, r)": FunctionMeaning(
+        ("decayed_attention",),
+        msg("for head h of n, token by token: S = e^(−r · 2^(−8h / n)) · S + k · vᵀ, then q · S"),
+    ),
     "selective_scan(x, d, b, c, m)": FunctionMeaning(
         ("selective_scan",),
         msg("c · h + D · x of a state h of each channel, which becomes exp(−d · eᴬ) · h + d · x · b; A and D of m"),
+    ),
+    "blockwise(x, w, b)": FunctionMeaning(
+        ("blockwise",), msg("x split into as many pieces as w has matrices, each times its own matrix, plus b")
+    ),
+    "gated_scan(x, i, r, d)": FunctionMeaning(
+        ("gated_scan",),
+        msg(
+            "the state h of each channel, which becomes a · h + √(1 − a²) · i · x with a = e^(−8 · softplus(d) · r); "
+            "it begins as i · x"
+        ),
+    ),
+    "shifted(x)": FunctionMeaning(("shifted",), msg("x of the token before, 0 for the first")),
+    "weighted_means(k, v, d, u)": FunctionMeaning(
+        ("weighted_means",),
+        msg("the mean of v with weights: e^(k + u) of the token itself, e^(k − (n − 1) · eᵈ) of the one n before"),
     ),
     "head_scan(x, d, b, c, n, m)": FunctionMeaning(
         ("head_scan",),
@@ -162,6 +188,7 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "experts(x, i, m), experts(x, i, m, w)": FunctionMeaning(
         ("experts",), msg("the outputs of the experts i of m for x, or for w · x")
     ),
+    "or_input(y, x, i, n)": FunctionMeaning(("or_input",), msg("y where the index i is less than n, and x elsewhere")),
     "best_groups(x, n, k, m)": FunctionMeaning(
         ("best_groups",),
         msg("x split into n groups; −∞ except in the m groups with the largest sums of their k largest"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, call
-from archcalc.interp.trace.part_steps import PartContext, PartSteps
-from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, ShortConv
+from archcalc.interp.trace.part_steps import PartContext, PartSteps, activated
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
 
 
 def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
@@ -15,6 +15,12 @@ def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
     yield "out", "mixer_out", ctx.linear(c * ctx.step("conv"), "out")
 
 
+def span_conv(part: SpanConv, ctx: PartContext) -> PartSteps:
+    """Yield the steps of a convolution over the tokens around each."""
+    yield "conv", "convolved_around", call("convolved_around", ctx.input, Module(f"{ctx.weight_prefix}conv"))
+    yield "out", "mixer_out", activated(part.activation, ctx.step("conv"), ctx)
+
+
 def gated_delta(part: GatedDelta, ctx: PartContext) -> PartSteps:
     """Yield the steps of a gated delta rule."""
     assert part.n_key_heads is not None, "the spec is resolved"
@@ -22,13 +28,42 @@ def gated_delta(part: GatedDelta, ctx: PartContext) -> PartSteps:
         yield name, "convolved", call("silu", _convolved(ctx.linear(ctx.input, name), ctx, f"{name}_conv"))
     beta: Expression = call("sigmoid", ctx.linear(ctx.input, "beta"))
     yield "beta", "write_rates", beta * 2 if part.negative else beta
-    rates = call("exp", Parameter(f"{ctx.weight_prefix}decay_log"))
-    shifted = ctx.linear(ctx.input, "decay") + Parameter(f"{ctx.weight_prefix}decay_bias")
-    yield "decay", "log_decays", call("softplus", shifted) * rates * -1
+    yield "decay", "log_decays", _log_decay(part, ctx)
     tensors = (ctx.step(name) for name in ("q", "k", "v", "beta", "decay"))
     yield "mixed", "mixed", call("delta_rule", *tensors, part.n_heads, part.n_key_heads)
     normed = call("joined", ctx.normed(call("heads", ctx.step("mixed"), part.n_heads), "norm"))
-    yield "out", "mixer_out", ctx.linear(normed * call("silu", ctx.linear(ctx.input, "gate")), "out")
+    gate = call(part.gate_activation, _projected(ctx, "gate", part.gate_rank))
+    yield "out", "mixer_out", ctx.linear(normed * gate, "out")
+
+
+def _log_decay(part: GatedDelta, ctx: PartContext) -> Expression:
+    """Return the logarithm of a head's decay, or of the decay of each channel of its keys."""
+    rates: Expression = call("exp", Parameter(f"{ctx.weight_prefix}decay_log"))
+    x: Expression = _projected(ctx, "decay", part.decay_rank) + Parameter(f"{ctx.weight_prefix}decay_bias")
+    is_by_channel = part.decay_over == "channel"
+    if part.decay_bound is None:
+        x = call("softplus", x)
+    if is_by_channel:
+        x, rates = call("heads", x, part.n_heads), call("by_head", rates)
+    x *= rates
+    x = x * -1 if part.decay_bound is None else call("sigmoid", x) * -part.decay_bound
+    return call("joined", x) if is_by_channel else x
+
+
+def _projected(ctx: PartContext, name: str, rank: int | None) -> Call:
+    """Return a projection of the input, through `rank` dimensions if there is one."""
+    x = ctx.input if rank is None else ctx.linear(ctx.input, f"{name}_down")
+    return ctx.linear(x, name if rank is None else f"{name}_up")
+
+
+def lightning(part: Lightning, ctx: PartContext) -> PartSteps:
+    """Yield the steps of lightning attention."""
+    for name, kind in (("q", "queries"), ("k", "keys"), ("v", "values")):
+        yield name, kind, call("silu", ctx.linear(ctx.input, name))
+    tensors = (ctx.step(name) for name in ("q", "k", "v"))
+    yield "mixed", "mixed", call("decayed_attention", *tensors, part.n_heads, part.rate)
+    gate = call("sigmoid", ctx.linear(ctx.input, "gate"))
+    yield "out", "mixer_out", ctx.linear(ctx.normed(ctx.step("mixed"), "norm") * gate, "out")
 
 
 def mamba1(part: Mamba1, ctx: PartContext) -> PartSteps:
@@ -46,6 +81,41 @@ def mamba1(part: Mamba1, ctx: PartContext) -> PartSteps:
     mixer = Module(ctx.weight_prefix.rstrip("."))
     yield "scan", "scan", call("selective_scan", ctx.step("conv"), ctx.step("delta"), b, c, mixer)
     yield "out", "mixer_out", ctx.linear(ctx.step("scan") * call("silu", z), "out")
+
+
+def rg_lru(part: RgLru, ctx: PartContext) -> PartSteps:
+    """Yield the steps of a real-gated linear recurrent unit."""
+    yield "conv", "convolved", _convolved(ctx.linear(ctx.input, "in"), ctx)
+    for name in ("input_gate", "decay_gate"):
+        weight, bias = (Parameter(f"{ctx.weight_prefix}{name}{suffix}") for suffix in ("", "_bias"))
+        yield name, "selection", call("sigmoid", call("blockwise", ctx.step("conv"), weight, bias))
+    tensors = (ctx.step(name) for name in ("conv", "input_gate", "decay_gate"))
+    yield "scan", "scan", call("gated_scan", *tensors, Parameter(f"{ctx.weight_prefix}decay_rate"))
+    gate = call(part.activation, ctx.linear(ctx.input, "gate"))
+    yield "out", "mixer_out", ctx.linear(ctx.step("scan") * gate, "out")
+
+
+def time_mix(part: TimeMix, ctx: PartContext) -> PartSteps:
+    """Yield the steps of RWKV's time mixing."""
+    yield "k", "keys", ctx.linear(_mixed(ctx, "k"), "k")
+    yield "v", "values", ctx.linear(_mixed(ctx, "v"), "v")
+    yield "r", "gate", call("sigmoid", ctx.linear(_mixed(ctx, "r"), "r"))
+    learned = (Parameter(f"{ctx.weight_prefix}{name}") for name in ("decay", "bonus"))
+    yield "scan", "scan", call("weighted_means", ctx.step("k"), ctx.step("v"), *learned)
+    yield "out", "mixer_out", ctx.linear(ctx.step("scan") * ctx.step("r"), "out")
+
+
+def channel_mix(part: ChannelMix, ctx: PartContext) -> PartSteps:
+    """Yield the steps of RWKV's channel mixing."""
+    yield "hidden", "hidden", call("relu2", ctx.linear(_mixed(ctx, "k"), "k"))
+    yield "r", "gate", call("sigmoid", ctx.linear(_mixed(ctx, "r"), "r"))
+    yield "out", "ffn_out", ctx.linear(ctx.step("hidden"), "v") * ctx.step("r")
+
+
+def _mixed(ctx: PartContext, name: str) -> Expression:
+    """Return the mixture of a token's input with that of the token before it."""
+    before = call("shifted", ctx.input)
+    return before + (ctx.input - before) * Parameter(f"{ctx.weight_prefix}mix_{name}")
 
 
 def mamba2(part: Mamba2, ctx: PartContext) -> PartSteps:

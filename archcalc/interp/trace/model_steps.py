@@ -7,7 +7,7 @@ archcalc.spec.sites has the site's name.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 
@@ -15,6 +15,7 @@ from archcalc.interp.trace.expression import Call, Expression, Module, Parameter
 from archcalc.interp.trace.part_steps import PartContext
 from archcalc.spec import Spec
 from archcalc.spec.branches import arm_norm, arm_norm_out, arm_sum, names, stream_branches, stream_names
+from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
@@ -66,6 +67,7 @@ def _steps(spec: Spec) -> Iterator[Step]:
                 ids=f"{prefix}ids",
                 source_ids=source_ids,
                 per_layer=call("piece", Value(f"{prefix}per_layer"), i, len(owners)) if stack.per_layer else None,
+                d_model=model_stack.model.d_model,
             )
             yield from steps_of_layer.steps(last)
             last = Value(f"{prefix}layers.{i}.resid_post")
@@ -82,6 +84,30 @@ def _steps(spec: Spec) -> Iterator[Step]:
         yield Step("choice", "choice", call("top", Value("probabilities"), 1))
 
 
+def _with_tables(x: Expression, part: Embedding, embed: str, ids: Value) -> Expression:
+    """Return the tokens `x`, projected, and with the rows that they read from other tables."""
+    read = [table for table in part.tables if table.is_read]
+    if part.factor and part.factor.widen == "before_positions":
+        x = call("linear", x, Module(f"{embed}project"))
+    if part.join:
+        for table in read:
+            x = call("concat", x, _rows(table, embed, ids)) if table.use == "joined" else x
+        x = call("linear", x, Module(f"{embed}join"))
+    if part.n_token_types:
+        x += call("rows", Module(f"{embed}types"), 0)
+    for table in read:
+        x = x + _rows(table, embed, ids) if table.use == "added" else x
+    return x
+
+
+def _rows(table: ExtraTable, embed: str, ids: Value) -> Expression:
+    """Return what tokens read from an extra table: one row for all, or a row for each that stands beside it."""
+    assert table.default_row is not None, "called only for tables that are read"
+    indices = ids * 0 + table.default_row if table.use == "joined" else table.default_row
+    rows = call("rows", Module(f"{embed}tables.{table.name}"), indices)
+    return rows if table.n_reads == 1 else rows * table.n_reads
+
+
 def _embedding_steps(model_stack: ModelStack) -> Iterator[Step]:
     part, stack = model_stack.model.embedding, model_stack.stack
     prefix, embed = model_stack.prefix, model_stack.embed_prefix
@@ -90,14 +116,7 @@ def _embedding_steps(model_stack: ModelStack) -> Iterator[Step]:
     if part.token_dropout:
         tokens *= call("rescaled", ids, part.token_dropout.mask_id, part.token_dropout.share)
     yield Step(f"{prefix}tokens", "tokens", tokens)
-    x: Expression = Value(f"{prefix}tokens")
-    if part.factor and part.factor.widen == "before_positions":
-        x = call("linear", x, Module(f"{embed}project"))
-    if part.n_token_types:
-        x += call("rows", Module(f"{embed}types"), 0)
-    for table in part.tables:
-        if table.default_row is not None:
-            x += call("rows", Module(f"{embed}tables.{table.name}"), table.default_row)
+    x = _with_tables(Value(f"{prefix}tokens"), part, embed, ids)
     is_norm_first = stack.embed_norm is not None and stack.embed_norm_reads == "tokens"
     if is_norm_first:
         x = call("norm", x, Module(f"{prefix}embed_norm"))
@@ -168,7 +187,8 @@ class _LayerSteps:
     """The steps of a layer. Prefixes, `source` and `is_causal` are those of PartContext, for the whole layer.
 
     `key_prefix` is that of the layer whose keys and values are read by arms that share them. `ids` and `source_ids` are
-    the steps of the stack's and the source's tokens. `per_layer` is the layer's own embedding.
+    the steps of the stack's and the source's tokens. `per_layer` is the layer's own embedding, `inputs` are those that
+    the branches so far read.
     """
 
     layer: Layer
@@ -180,6 +200,8 @@ class _LayerSteps:
     ids: str
     source_ids: str
     per_layer: Expression | None
+    d_model: int
+    inputs: dict[str, Expression] = field(default_factory=dict)
 
     def steps(self, last: Value) -> Iterator[Step]:
         """Yield the steps of the layer, whose input is `last`."""
@@ -196,7 +218,8 @@ class _LayerSteps:
     def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
         own = names(branch)
         branch_input = yield from self._normed(branch.norm_in, own.norm_in, residual)
-        outputs = yield from self._outputs(branch, branch_input)
+        self.inputs[branch.arms[0].name] = branch_input
+        outputs = yield from self._outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual
         total = reduce(add, [_times(skip, branch.skip), *(_times(output, branch.scale) for output in outputs)])
         if own.sum is None:
@@ -205,11 +228,12 @@ class _LayerSteps:
         normed = yield from self._normed(branch.norm_after, own.norm_after, summed)
         return (yield from self._stream(stream_name, normed))
 
-    def _outputs(self, branch: Branch, branch_input: Expression) -> Generator[Step, None, list[Expression]]:
+    def _outputs(self, branch: Branch) -> Generator[Step, None, list[Expression]]:
         """Yield the steps of the arms; return the values that are added to the residual stream."""
         outputs = []
         for arm in branch.arms:
-            arm_input = yield from self._normed(arm.norm, arm_norm(arm), branch_input)
+            read = self.inputs[arm.input_of or branch.arms[0].name]
+            arm_input = yield from self._normed(arm.norm, arm_norm(arm), read)
             yield from self._part(arm, _times(arm_input, arm.in_scale))
             output = _times(Value(f"{self.step_prefix}{arm.name}.out"), arm.scale)
             output = yield from self._normed(arm.norm_out, arm_norm_out(arm), output)
@@ -247,6 +271,7 @@ class _LayerSteps:
             key_prefix=f"{key_prefix}{arm.name}.",
             lender_prefix=f"{self.key_prefix}{arm.name}.",
             per_layer=self.per_layer,
+            d_model=self.d_model,
         )
         keys = self.source_ids if is_cross else self.ids
         key_ids = keys if variant(arm.part).mixes_tokens else ""

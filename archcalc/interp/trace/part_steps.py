@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
-from archcalc.spec.attention import Attention, Indexer, LatentAttention, LogTemperature, Temperature
+from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention, LogTemperature, Temperature
 from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
@@ -24,7 +25,8 @@ class PartContext:
     `step_prefix` begins the names of its steps, `weight_prefix` those of its weights, `key_prefix` those of its keys
     and values, which belong to an earlier layer if they are shared, `lender_prefix` those of the layer that lends a
     selection. `input` is what it reads, `source` the one that cross-attention computes keys and values from,
-    None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding.
+    None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding. `d_model` is
+    the width of the states.
     """
 
     step_prefix: str
@@ -35,6 +37,7 @@ class PartContext:
     key_prefix: str
     lender_prefix: str = ""
     per_layer: Expression | None = None
+    d_model: int = 0
 
     @property
     def has_own_keys(self) -> bool:
@@ -77,15 +80,23 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if isinstance(part.position, Disentangled):
         scores = _with_distances(part, part.position, ctx, scores)
     yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=part.sinks)
-    heads: Expression = ctx.step("values")
-    if part.gate is not None:
-        gate = call("heads", ctx.linear(ctx.input, "gate"), part.n_heads)
-        if part.gate.bias:
-            gate += call("by_head", Parameter(f"{ctx.weight_prefix}gate_bias"))
-        yield "gate", "gate", call(part.gate.activation, gate)
-        heads *= ctx.step("gate")
-    joined = call("joined", heads)
+    yield from _gate(part.gate, part.n_heads, ctx)
+    joined = _joined(part.gate, ctx)
     yield "out", "attention_out", ctx.linear(joined if part.out_norm is None else ctx.normed(joined, "out_norm"), "out")
+
+
+def _gate(part: Gate | None, n_heads: int, ctx: PartContext) -> PartSteps:
+    """Yield the step of an output gate."""
+    if part is not None:
+        gate: Expression = call("heads", ctx.linear(ctx.input, "gate"), n_heads)
+        if part.bias:
+            gate += call("by_head", Parameter(f"{ctx.weight_prefix}gate_bias"))
+        yield "gate", "gate", call(part.activation, gate)
+
+
+def _joined(gate: Gate | None, ctx: PartContext) -> Call:
+    """Return the heads' values, gated if there is a gate, concatenated."""
+    return call("joined", ctx.step("values") if gate is None else ctx.step("values") * ctx.step("gate"))
 
 
 def _with_distances(part: Attention, position: Disentangled, ctx: PartContext, scores: Expression) -> Expression:
@@ -144,17 +155,21 @@ def _tempered(part: Temperature | None, x: Expression) -> Expression:
 def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
     """Yield the steps of multi-head latent attention (MLA)."""
     down = ctx.linear(ctx.input, "kv_down")
-    yield "latent", "latent", ctx.normed(call("first", down, part.kv_rank), "kv_down_norm")
-    yield "k_shared", "keys", call("rotated", call("heads", call("last", down, part.d_rope), 1), part.d_rope)
+
+    def rotated(x: Call) -> Call:
+        return x if part.position is None else call("rotated", x, part.d_rope)
+
+    normed = ctx.normed(call("first", down, part.kv_rank), "kv_down_norm")
+    yield "latent", "latent", _scaled(part, part.kv_rank, normed, ctx)
+    yield "k_shared", "keys", rotated(call("heads", call("last", down, part.d_rope), 1))
     up = call("heads", ctx.linear(ctx.step("latent"), "kv_up"), part.n_heads)
     yield "k", "keys", call("concat", call("first", up, part.d_nope), ctx.step("k_shared"))
     yield "v", "values", call("last", up, part.d_v)
     q_input: Expression = ctx.input
     if part.q_rank is not None:
-        q_input = ctx.normed(ctx.linear(ctx.input, "q_down"), "q_down_norm")
+        q_input = _scaled(part, part.q_rank, ctx.normed(ctx.linear(ctx.input, "q_down"), "q_down_norm"), ctx)
     q = call("heads", ctx.linear(q_input, "q" if part.q_rank is None else "q_up"), part.n_heads)
-    rotated = call("rotated", call("last", q, part.d_rope), part.d_rope)
-    yield "q", "queries", call("concat", call("first", q, part.d_nope), rotated)
+    yield "q", "queries", call("concat", call("first", q, part.d_nope), rotated(call("last", q, part.d_rope)))
     scores = call("dot", ctx.step("q"), ctx.step("k")) * latent_scale(part)
     if isinstance(part.indexer, Indexer):
         yield from _indexed(part, part.indexer, q_input, ctx)
@@ -162,7 +177,12 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
         owner = ctx.step_prefix if isinstance(part.indexer, Indexer) else ctx.lender_prefix
         scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
     yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal, has_sinks=False)
-    yield "out", "attention_out", ctx.linear(call("joined", ctx.step("values")), "out")
+    yield from _gate(part.gate, part.n_heads, ctx)
+    yield "out", "attention_out", ctx.linear(_joined(part.gate, ctx), "out")
+
+
+def _scaled(part: LatentAttention, rank: int, latent: Expression, ctx: PartContext) -> Expression:
+    return latent * math.sqrt(ctx.d_model / rank) if part.scale_latents else latent
 
 
 def _indexed(part: LatentAttention, own: Indexer, q_input: Expression, ctx: PartContext) -> PartSteps:
@@ -195,7 +215,7 @@ def _softmaxed(scores: Expression, ctx: PartContext, *, is_masked: bool, has_sin
 def plain_ffn(part: Plain, ctx: PartContext) -> PartSteps:
     """Yield the steps of a feed-forward with two matrices."""
     yield "up", "up", ctx.linear(ctx.input, "up")
-    yield "hidden", "hidden", _activated(part.activation, ctx.step("up"), ctx)
+    yield "hidden", "hidden", activated(part.activation, ctx.step("up"), ctx)
     yield "out", "ffn_out", _down(part, ctx)
 
 
@@ -215,7 +235,8 @@ def _down(part: Plain | Gated, ctx: PartContext) -> Expression:
     return ctx.linear(hidden if part.down_norm is None else ctx.normed(hidden, "down_norm"), "down")
 
 
-def _activated(part: AnyActivation, x: Expression, ctx: PartContext) -> Call:
+def activated(part: AnyActivation, x: Expression, ctx: PartContext) -> Call:
+    """Return the activation of `x`."""
     if isinstance(part, ClampedSwish):
         return call("clamped_swish", x, part.limit, part.alpha)
     return call(part, x, *([Module(f"{ctx.weight_prefix}activation")] if part == "xielu" else []))
@@ -226,7 +247,7 @@ def _gated(part: AnyActivation, gate: Expression, up: Expression, ctx: PartConte
     if isinstance(part, ClampedSwish):
         up = call("within", up, part.limit)
         up = up + part.up_offset if part.up_offset else up
-    return _activated(part, gate, ctx) * up
+    return activated(part, gate, ctx) * up
 
 
 def mixture(part: MoE, ctx: PartContext) -> PartSteps:
@@ -254,7 +275,10 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     expert_input = _normed(part.input_norm, ctx, "input_norm")
     input_weights = [ctx.step("weights")] if is_input_weighted else []
     read = expert_input if part.d_latent is None else ctx.linear(expert_input, "latent_down")
-    yield "experts", "experts", call("experts", read, ctx.step("chosen"), experts, *input_weights)
+    outputs = call("experts", read, ctx.step("chosen"), experts, *input_weights)
+    if part.n_zero:
+        outputs = call("or_input", outputs, read, ctx.step("chosen"), part.n_experts)
+    yield "experts", "experts", outputs
     out: Expression = (
         call("total", ctx.step("experts"))
         if is_input_weighted
@@ -265,7 +289,7 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     if part.n_shared:
         up, gate = (ctx.linear(expert_input, f"shared.{name}") for name in ("up", "gate"))
         act = part.shared_activation or part.activation
-        yield "shared.hidden", "hidden", _gated(act, gate, up, ctx) if part.gated else _activated(act, up, ctx)
+        yield "shared.hidden", "hidden", _gated(act, gate, up, ctx) if part.gated else activated(act, up, ctx)
         shared = ctx.linear(ctx.step("shared.hidden"), "shared.down")
         out += shared * call("sigmoid", ctx.linear(expert_input, "shared_gate")) if part.shared_gate else shared
     yield "out", "ffn_out", out * 0.5 if part.shared_combine == "average" else out

@@ -8,6 +8,7 @@ from typing import Final
 from archcalc.render.diagram.shapes import BoxText
 from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
+from archcalc.spec.embedding import ExtraTable
 from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Arm, Stack
 from archcalc.spec.model import Pooler, Spec, Transform
@@ -22,7 +23,7 @@ from archcalc.spec.position import (
 )
 from archcalc.spec.variants import implementation, variant
 from archcalc.units import exact
-from archcalc.words import Translator, msg
+from archcalc.words import Message, Translator, msg
 
 _READS = {
     "first": msg("of the first token"),
@@ -65,6 +66,8 @@ def part(arm: Arm, d_model: int, say: Translator, *, is_causal: bool) -> BoxText
     if window := getattr(arm.part, "window", None):
         is_chunked = getattr(arm.part, "is_chunked", False)
         masks.append(say((msg("chunks of {n}") if is_chunked else msg("window of {n}")).fill(n=exact(window))))
+    if arm.input_of is not None:
+        lines = [*lines, say(msg("reads the input of {name}", name=arm.input_of))]
     return BoxText(title, (*lines, *([" · ".join(masks)] if masks else [])), component)
 
 
@@ -77,7 +80,9 @@ def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
         lines.append(say(msg("{inner}, projected to {width}", inner=exact(factor.d_embed), width=width)))
     if spec.embedding.n_token_types:
         lines.append(say(msg("+ {n} token types", n=spec.embedding.n_token_types)))
-    lines += [say(msg("+ {name}: {n} rows", name=extra.name, n=exact(extra.n_rows))) for extra in spec.embedding.tables]
+    lines += [say(_extra_table(extra)) for extra in spec.embedding.tables]
+    if spec.embedding.join:
+        lines.append(say(msg("all projected to {width}", width=width)))
     if streams:
         lines.append(say(msg("projected to {n} streams", n=exact(streams.n_streams))))
     if per_layer:
@@ -89,6 +94,17 @@ def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
     elif table is not None:
         lines.append(say(msg("+ sinusoidal positions")))
     return BoxText(say(msg("token embedding")), tuple(lines), "embedding")
+
+
+def _extra_table(part: ExtraTable) -> Message:
+    n_rows = exact(part.n_rows)
+    if part.use == "joined":
+        return msg("beside it {name}: {n} × {width}", name=part.name, n=n_rows, width=exact(part.d_table or 0))
+    if part.use == "stored":
+        return msg("{name}: {n} rows, never read", name=part.name, n=n_rows)
+    if part.n_reads > 1:
+        return msg("+ {name}: {n} rows, {reads} for each token", name=part.name, n=n_rows, reads=exact(part.n_reads))
+    return msg("+ {name}: {n} rows", name=part.name, n=n_rows)
 
 
 def head(spec: Spec, say: Translator) -> BoxText:
@@ -178,7 +194,10 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
             )
         ),
         *_positions(part.position, part.d_rope, say),
+        *([say(msg("latents × √(width / rank)"))] if part.scale_latents else []),
     ]
+    if part.gate is not None:
+        lines.append(say(_GATES[part.gate.over].fill(activation=part.gate.activation)))
     if isinstance(part.indexer, Indexer):
         heads, width = exact(part.indexer.n_index_heads), exact(part.indexer.d_index)
         lines.append(say(msg("indexer: {n} heads × {width}", n=heads, width=width)))
@@ -230,6 +249,8 @@ def moe(part: MoE, d_model: int, say: Translator) -> tuple[str, list[str]]:
     if part.d_latent is not None:
         lines.insert(1, say(msg("latent of width {n}", n=width)))
     lines.append(_activation(part.activation))
+    if part.n_zero:
+        lines.append(say(msg("or of {n} that return their input", n=exact(part.n_zero))))
     if part.n_shared:
         lines.append(say(msg("{n} shared experts", n=part.n_shared)))
     if part.router_norm or part.input_norm:

@@ -23,13 +23,14 @@ class BranchTexts(msgspec.Struct, frozen=True):
     """The boxes of a residual branch: `shared` ones, then chains side by side, one for each arm.
 
     `after` follows the sum, on the stream, whose path is `sum_path`. `readers`: indices of the chains whose attention
-    reads the source.
+    reads the source. `apart`: those that read the input of another branch, which their text names.
     """
 
     chains: tuple[tuple[BoxText, ...], ...]
     shared: tuple[BoxText, ...] = ()
     after: tuple[BoxText, ...] = ()
     readers: tuple[int, ...] = ()
+    apart: tuple[int, ...] = ()
     sum_path: str = ""
 
     @property
@@ -88,7 +89,8 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     if len(chains) == 1:
         chains, before = [(*before, *chains[0], *out, *scales)], ()
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
-    return BranchTexts(tuple(chains), before, after, readers, f"{path}{own.sum or stream}")
+    apart = tuple(i for i, arm in enumerate(branch.arms) if arm.input_of is not None)
+    return BranchTexts(tuple(chains), before, after, readers, apart, f"{path}{own.sum or stream}")
 
 
 def add_branch(branch: BranchTexts, trunk: float, width: float, layout: Layout) -> None:
@@ -122,7 +124,8 @@ def _chains(branch: BranchTexts, left: float, width: float, start: tuple[float, 
         for position, text in enumerate(chain):
             # The first box is wired from the start, which the chains share, the others from the box above.
             points = ((start[0], y), (x, y), (x, y + GAP)) if not position and start[0] != x else ((x, y), (x, y + GAP))
-            layout.shapes.append(Wire(points))
+            if position or i not in branch.apart:
+                layout.shapes.append(Wire(points))
             box = _box(text, x - chain_width / 2, y + GAP, chain_width, layout)
             y = box.bottom
         if i in branch.readers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from archcalc.spec.mixer import GatedDelta, Mamba1, Mamba2, ShortConv
+from archcalc.spec.activation import activation_name
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
 from archcalc.units import exact
 from archcalc.words import Translator, msg
 
@@ -14,11 +15,29 @@ def short_conv(part: ShortConv, d_model: int, say: Translator) -> tuple[str, lis
     ]
 
 
+def span_conv(part: SpanConv, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of a convolution over the tokens around each."""
+    return say(msg("convolution")), [
+        say(msg("{n} channels, {width} tokens", n=exact(d_model), width=exact(part.d_conv))),
+        activation_name(part.activation),
+    ]
+
+
 def gated_delta(part: GatedDelta, d_model: int, say: Translator) -> tuple[str, list[str]]:
     """Return the heading and the lines of a gated delta rule."""
     assert part.d_value is not None, "the spec is resolved"
+    lines = [say(msg("a decay for each channel of keys"))] if part.decay_over == "channel" else []
     return say(msg("gated delta rule")), [
         say(msg("{n} heads, {key} × {value} each", n=exact(part.n_heads), key=part.d_key, value=part.d_value)),
+        say(msg("chunks of {n} tokens", n=exact(part.chunk))),
+        *lines,
+    ]
+
+
+def lightning(part: Lightning, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of lightning attention."""
+    return say(msg("lightning attention")), [
+        say(msg("{n} heads × {width}", n=exact(part.n_heads), width=exact(part.d_head or 0))),
         say(msg("chunks of {n} tokens", n=exact(part.chunk))),
     ]
 
@@ -30,6 +49,25 @@ def mamba1(part: Mamba1, d_model: int, say: Translator) -> tuple[str, list[str]]
         say(msg("convolution of {width} tokens, scan", width=exact(part.d_conv))),
     ]
     return say(msg("Mamba")), lines + ([say(msg("norms on Δ, b, c"))] if part.norm else [])
+
+
+def rg_lru(part: RgLru, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of a real-gated linear recurrent unit."""
+    return say(msg("gated linear recurrence (RG-LRU)")), [
+        say(msg("{n} channels in {blocks} blocks", n=exact(part.n_blocks * (part.d_block or 0)), blocks=part.n_blocks)),
+        say(msg("convolution of {width} tokens, scan", width=exact(part.d_conv))),
+    ]
+
+
+def time_mix(part: TimeMix, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of RWKV's time mixing."""
+    return say(msg("time mixing (RWKV)")), [say(msg("{n} channels, scan", n=exact(part.d_inner or 0)))]
+
+
+def channel_mix(part: ChannelMix, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of RWKV's channel mixing."""
+    width, inner = exact(d_model), exact(part.d_ff)
+    return say(msg("channel mixing (RWKV)")), [say(msg("{width} → {inner} → {width}", width=width, inner=inner))]
 
 
 def mamba2(part: Mamba2, d_model: int, say: Translator) -> tuple[str, list[str]]:

@@ -173,7 +173,8 @@ class DecodeBlock(Block):
     def __init__(self, block: Block, forwards: dict[str, TokenForward]) -> None:
         nn.Module.__init__(self)
         self.branches, self.branch_names, self.stream_names = block.branches, block.branch_names, block.stream_names
-        self.out_scalar = block.out_scalar
+        self.later_branches = ()
+        self.out_scalar, self.altup = block.out_scalar, None
         self.forwards = forwards
         norm_names = [name for branch in block.branches for name, _ in norms(branch)]
         self.norms = {name: block.get_submodule(name).forward for name in norm_names}

@@ -20,7 +20,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import PerLayerGate
-from archcalc.spec.layer import AltUp, PerLayerEmbedding, Prompts
+from archcalc.spec.layer import AltUp, PerLayerEmbedding, Prompts, Shares
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
@@ -261,6 +261,19 @@ def test_the_rest_is_free(line: str) -> None:
 
 # --- The parts --------------------------------------------------------------------------------------------------------
 
+# Where a field is rare among all specs.
+DRAWN = {
+    AltUp: altup_specs(),
+    BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
+    GlobalWindow: sparse_specs(GLOBAL_WINDOWS),
+    PerLayerEmbedding: per_layer_specs(),
+    PerLayerGate: per_layer_specs(),
+    Prompts: prompted_specs(),
+    RandomBlocks: sparse_specs(RANDOM_BLOCKS),
+    SharedSelection: selecting_specs(),
+    Shares: specs() | selecting_specs(),
+    SparseAttention: sparse_specs(),
+}
 WITH_SIZES = [kind for kind in PARTS if integer_fields(kind) and kind is not Claim]
 
 
@@ -279,12 +292,7 @@ def places(value: Any, kind: type[Part], path: str = "") -> Iterator[tuple[str, 
 @pytest.mark.parametrize("kind", WITH_SIZES, ids=lambda kind: kind.__name__)
 def test_a_sweep_over_each_size_of_a_part_is_the_loop(kind: type[Part]) -> None:
     models: dict[str, int] = dict.fromkeys(integer_fields(kind), 0)
-    own = {Prompts: prompted_specs(), SharedSelection: selecting_specs()}
-    own |= dict.fromkeys((PerLayerEmbedding, PerLayerGate), per_layer_specs())
-    own |= {AltUp: altup_specs()}
-    own |= {SparseAttention: sparse_specs(), GlobalWindow: sparse_specs(GLOBAL_WINDOWS)}
-    own |= {RandomBlocks: sparse_specs(RANDOM_BLOCKS), BlockSummaries: sparse_specs(block_summaries(Place(), 3))}
-    drawn = own.get(kind, specs())
+    drawn = DRAWN.get(kind, specs())
 
     @settings(max_examples=8, database=None)
     @given(st.data(), drawn.filter(lambda spec: any(places(spec, kind))))

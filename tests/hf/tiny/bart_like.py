@@ -47,5 +47,10 @@ CONFIGS = {
     "fsmt:tied": FSMT | {"src_vocab_size": 96, "tgt_vocab_size": 96, "tie_word_embeddings": True},
     "trocr:small": SIDES | {"scale_embedding": True},
     "trocr:sinusoids": SIDES | {"use_learned_position_embeddings": False, "layernorm_embedding": False},
+    "nllb-moe:dense": SIDES | {"encoder_sparse_step": 0, "decoder_sparse_step": 0},
+    "nllb-moe:mixed": SIDES
+    | {"encoder_sparse_step": 2, "decoder_sparse_step": 1, "num_experts": 5, "router_bias": True}
+    | {"moe_token_dropout": 0.1, "scale_embedding": False, "pad_token_id": 4},
+    "nllb-moe:untied": SIDES | {"tie_word_embeddings": False, "decoder_sparse_step": 2, "num_experts": 3},
     "plbart:unscaled": SIDES | {"scale_embedding": False},
 }

@@ -13,6 +13,13 @@ DISTILBERT = {"vocab_size": 96, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_
 DISTANCES = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_biased_input": False}
 LOG_DISTANCES = DISTANCES | {"position_buckets": 4, "max_relative_positions": 9, "pos_att_type": "p2c|c2p"}
 
+SOUNDS = {
+    "shape_vocab_size": 7,
+    "shape_embed_dim": 12,
+    "pronunciation_vocab_size": 9,
+    "pronunciation_embed_dim": 6,
+    "pad_token_id": 5,
+}
 XLM = {"vocab_size": 96, "emb_dim": 32, "n_layers": 3, "n_heads": 4, "max_position_embeddings": 64}
 
 # The class of each type that reads `is_decoder`.
@@ -29,12 +36,14 @@ CAUSAL = {
     "bert-generation": "BertGenerationDecoder",
     "ernie": "ErnieForCausalLM",
     "rembert": "RemBertForCausalLM",
+    "roc_bert": "RoCBertForCausalLM",
     "roformer": "RoFormerForCausalLM",
 }
 # The types whose untied head has a second bias.
 TWO_BIASES = (
     "bert",
     "tapas",
+    "layoutlm",
     "albert",
     "roberta",
     "camembert",
@@ -75,6 +84,9 @@ SMALL_CONFIGS: dict[str, dict[str, Any]] = {
     "roformer": BERT | {"embedding_size": 12, "rotary_value": True},
     "gte": BERT | {"hidden_act": "silu"},
     "tapas": {**BERT, "type_vocab_sizes": [3, 5, 7]},
+    "roc_bert": BERT | SOUNDS | {"hidden_act": "relu"},
+    "luke": BERT | {"entity_vocab_size": 7, "entity_emb_size": 12, "hidden_act": "relu"},
+    "layoutlm": BERT | {"max_2d_position_embeddings": 16, "hidden_act": "relu"},
     "deberta": BERT | DISTANCES | {"pooler_hidden_size": 32},
     "deberta-v2": BERT
     | LOG_DISTANCES
@@ -96,8 +108,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "deberta of another head": BERT | DISTANCES | {"legacy": False, "pos_att_type": ["p2c"], "type_vocab_size": 0},
     "deberta untied": BERT | {"tie_word_embeddings": False},
     "deberta-v2 with its own projections": BERT | LOG_DISTANCES | {"position_biased_input": True, "legacy": False},
+    "deberta-v2 with a convolution": BERT | LOG_DISTANCES | {"conv_kernel_size": 5, "conv_act": "gelu"},
     "deberta-v2 from contents": BERT | DISTANCES | {"pos_att_type": ["c2p"], "norm_rel_ebd": "layer_norm"},
     "deberta-v2 without products": BERT | DISTANCES | {"pos_att_type": None, "tie_word_embeddings": False},
+    "roc_bert of shapes": BERT | SOUNDS | {"enable_pronunciation": False, "tie_word_embeddings": False},
+    "roc_bert of words": BERT | SOUNDS | {"enable_pronunciation": False, "enable_shape": False},
+    "roc_bert without a projection": BERT | SOUNDS | {"concat_input": False},
+    "luke without their queries": BERT
+    | {"entity_vocab_size": 7, "entity_emb_size": 32, "use_entity_aware_attention": False, "pad_token_id": 0},
+    "luke untied": BERT | {"entity_vocab_size": 7, "tie_word_embeddings": False},
     "ernie of tasks": BERT | {"use_task_id": True, "task_type_vocab_size": 5},
     "esm with rope": ESM | {"position_embedding_type": "rotary", "rope_theta": 50.0, "emb_layer_norm_before": True},
     "esm with dropped tokens": ESM | {"pad_token_id": 0, "token_dropout": True, "mask_token_id": MASK},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.hf.tiny.llama_like import GROUPED, RMS, THETA
+from tests.hf.tiny.llama_like import BASE, GROUPED, RMS, THETA
 
 CONV = {"layer_types": ["conv", "full_attention", "conv", "full_attention"], "norm_eps": 0.03, "conv_L_cache": 4}
 LINEAR = {
@@ -80,7 +80,65 @@ JAMBA = GROUPED | {
     "num_hidden_layers": 5,
 }
 
+KDA = BASE | {
+    "rms_norm_eps": 0.03,
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 28,
+    "qk_nope_head_dim": 10,
+    "qk_rope_head_dim": 6,
+    "v_head_dim": 14,
+    "num_experts": 8,
+    "num_experts_per_token": 3,
+    "moe_intermediate_size": 24,
+}
+KIMI = KDA | {"linear_num_heads": 3, "linear_head_dim": 6, "linear_conv_kernel_dim": 3}
+LING = KDA | {"num_expert_group": 4, "topk_group": 2, "head_dim": 6, "layer_group_size": 2}
+
+MINIMAX = RMS | {"num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 24, "block_size": 4}
+
+GRIFFIN = {key: RMS[key] for key in RMS if key != "max_position_embeddings"} | {
+    "attention_window_size": 5,
+    "block_types": ["recurrent", "attention"],
+    "conv1d_width": 3,
+}
+
+RWKV = {
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "context_length": 64,
+    "layer_norm_epsilon": 0.03,
+}
+
+LFM3 = GROUPED | {
+    "norm_eps": 0.03,
+    "head_dim": 12,
+    "sliding_window": 5,
+    "layer_types": ["conv", "full_attention", "sliding_attention", "full_attention"],
+}
+
 CONFIGS: dict[str, dict[str, Any]] = {
+    "bailing_hybrid:default switches": LING,
+    "bailing_hybrid:mixed": LING
+    | {"kda_safe_gate": False, "linear_head_dim": 5, "linear_num_heads": 3, "linear_conv_kernel_dim": 3}
+    | {"first_k_dense_replace": 1, "attention_bias": True, "moe_renormalize": False, "num_shared_experts": 2},
+    "bailing_hybrid:bounded": LING | {"kda_lower_bound": -0.7, "routed_scaling_factor": 1.7} | HYBRID | THETA,
+    "kimi_linear:default switches": KIMI | HYBRID,
+    "kimi_linear:mixed": KIMI
+    | HYBRID
+    | {"mlp_layer_types": ["sparse", "dense", "dense", "sparse"], "q_lora_rank": 20, "attention_bias": True}
+    | {"num_expert_group": 4, "topk_group": 2, "moe_renormalize": False, "routed_scaling_factor": 1.7},
+    "kimi_linear:published words": KDA
+    | {"first_k_dense_replace": 2}
+    | {
+        "linear_attn_config": {
+            "full_attn_layers": [1, 4],
+            "kda_layers": [2, 3],
+            "head_dim": 5,
+            "num_heads": 2,
+            "short_conv_kernel_size": 3,
+        }
+    },
     "lfm2:plain": GROUPED | CONV | {"block_auto_adjust_ff_dim": False},
     "mamba:plain": MAMBA,
     "mamba:other switches": MAMBA
@@ -124,6 +182,23 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | THETA
     | {"conv_bias": True, "tie_word_embeddings": False, "block_multiple_of": 10, "block_ffn_dim_multiplier": 1.2},
     # transformers saves the joined convolution in three equal parts, so queries and values are equally wide here.
+    "lfm3:default switches": LFM3,
+    "lfm3:mixed": LFM3
+    | {"use_sandwich_norm": False, "use_attention_gate": False, "attention_bias": True, "conv_bias": True}
+    | {"conv_L_cache": 3, "tie_word_embeddings": False}
+    | {
+        "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+            "full_attention": {"rope_type": "proportional", "rope_theta": 300.0, "partial_rotary_factor": 0.34},
+        }
+    },
+    "minimax:default switches": MINIMAX,
+    "minimax:mixed": MINIMAX
+    | HYBRID
+    | THETA
+    | {"head_dim": 6, "tie_word_embeddings": True, "block_size": 64}
+    | {"full_attn_alpha_factor": 0.7, "full_attn_beta_factor": 1.3, "linear_attn_alpha_factor": 1.1}
+    | {"linear_attn_beta_factor": 0.8, "mlp_alpha_factor": 0.9, "mlp_beta_factor": 1.2},
     "olmo_hybrid:default switches": RMS | HYBRID | {"linear_key_head_dim": 6, "linear_value_head_dim": 6},
     "olmo_hybrid:biased": RMS
     | HYBRID
@@ -136,6 +211,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "qwen3_5_text:biased": QWEN
     | {"attention_bias": True, "tie_word_embeddings": True, "layer_types": None, "full_attention_interval": 2}
     | {"linear_num_key_heads": 3, "linear_num_value_heads": 3},
+    "recurrent_gemma:default switches": GRIFFIN,
+    "recurrent_gemma:mixed": GRIFFIN
+    | {"lru_width": 24, "attention_bias": True, "tie_word_embeddings": False, "logits_soft_cap": 2.0}
+    | {"block_types": ["attention", "recurrent", "recurrent", "attention"], "hidden_activation": "relu"},
+    "rwkv:default switches": RWKV,
+    "rwkv:rescaled": RWKV | {"rescale_every": 2, "intermediate_size": 56, "tie_word_embeddings": True},
     "qwen3_next:default switches": QWEN_MOE,
     "qwen3_next:mixed": QWEN_MOE
     | {"attention_bias": True, "mlp_only_layers": [1, 2], "norm_topk_prob": False, "partial_rotary_factor": 0.5},

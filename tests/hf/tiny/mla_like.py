@@ -24,6 +24,11 @@ STRAIGHT = {"q_lora_rank": None, "rope_interleave": False, "attention_bias": Tru
 V2 = RMS | LATENT | EXPERTS
 INDEXER = {"index_n_heads": 12, "index_head_dim": 10, "index_topk": 4}
 DSA = RMS | LATENT | EXPERTS | GROUPS | INDEXER
+SHORTCUT = (
+    {key: value for key, value in (RMS | LATENT).items() if key not in ("num_hidden_layers", "intermediate_size")}
+    | {"num_layers": 2, "ffn_hidden_size": 44, "expert_ffn_hidden_size": 10, "moe_topk": 3, "n_routed_experts": 5}
+    | {"zero_expert_num": 4, "head_dim": 6}
+)
 NEEDS = {"deepseek_v2": {"num_experts_per_tok": 6}}
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -43,6 +48,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "glm_moe_dsa:every third": DSA | {"index_topk_freq": 3, "first_k_dense_replace": 1} | THETA,
     "glm4_moe_lite:default switches": RMS | LATENT | EXPERTS,
     "glm4_moe_lite:mixed": RMS | LATENT | EXPERTS | FEEDS | GROUPS | STRAIGHT | {"n_shared_experts": 2} | YARN,
+    "longcat_flash:default switches": SHORTCUT,
+    "longcat_flash:mixed": SHORTCUT
+    | {"attention_bias": True, "zero_expert_num": 0, "routed_scaling_factor": 1.7, "tie_word_embeddings": True}
+    | YARN,
     "minicpm3:default switches": RMS | LATENT,
     "minicpm3:longrope": RMS
     | LATENT

@@ -22,6 +22,7 @@ QWEN2_MOE = TOP_2 | SMALL | SHARED | {"num_experts": 6}
 FLINT = QWEN2_MOE | HEAD | {"sliding_window": 5}
 MINIMAX_M2 = TOP_2 | HEAD | {"num_local_experts": 6}
 ERNIE = RMS | SMALL | {"moe_num_experts": 6, "moe_k": 2}
+MINIMAX_M3 = TOP_2 | HEAD | {"num_local_experts": 6, "dense_intermediate_size": 44, "shared_intermediate_size": 20}
 KOLIBRI1 = TOP_2 | SMALL | SHARED | HEAD | {"num_local_experts": 6, "sliding_window": 5}
 COHERE2 = LAYER | HEAD | {"num_experts": 5, "num_experts_per_tok": 2, "sliding_window": 5, "logit_scale": 0.3}
 PHIMOE = TOP_2 | {"num_local_experts": 6}
@@ -130,6 +131,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "minimax_m2:default switches": MINIMAX_M2,
     "minimax_m2:partly turned": MINIMAX_M2 | {"rotary_dim": 8} | THETA,
     "minimax_m2:odd part": MINIMAX_M2 | {"rotary_dim": 5},
+    "minimax_m3_vl_text:default switches": MINIMAX_M3,
+    "minimax_m3_vl_text:mixed": MINIMAX_M3
+    | FEEDS
+    | {"swiglu_limit": 0.4, "swiglu_alpha": 1.2, "routed_scaling_factor": 1.3, "tie_word_embeddings": True}
+    | {"rope_parameters": {"rope_type": "default", "rope_theta": 77.0, "partial_rotary_factor": 0.5}},
     "minimax_m2:share": MINIMAX_M2 | {"rope_parameters": LLAMA3 | {"partial_rotary_factor": 0.5}, "rotary_dim": 10},
     "olmoe:default switches": TOP_2 | {"num_experts": 6},
     "olmoe:normalized": TOP_2 | {"num_experts": 6, "norm_topk_prob": True, "attention_bias": True},
