@@ -68,10 +68,11 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     stack, block, arm = _locate(model, part)
     context, scores_S = _attention_context(stack, trace, part), trace[f"{part}.scores"][head, query]
     module = getattr(block, arm)
+    in_scale = next(each.in_scale for each in block.arms if each.name == arm)
     sinks_N = getattr(module, "sinks", None)
     sink = None if sinks_N is None else float(sinks_N[head])
     stages = [
-        *_score_stages(trace, module, context, part, f"{_key_owner(stack, part)}.k", head, query),
+        *_score_stages(trace, module, context, part, f"{_key_owner(stack, part)}.k", head, query, in_scale),
         _stage("masked", "masked(x)", scores_S, sink),
         *_weight_stages(scores_S.float(), sink, trace[f"{part}.pattern"][head, query]),
     ]
@@ -80,14 +81,14 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
 
 
 def _score_stages(
-    trace: Trace, module: Any, context: AttentionContext, part: str, keys: str, head: int, query: int
+    trace: Trace, module: Any, context: AttentionContext, part: str, keys: str, head: int, query: int, in_scale: float
 ) -> Iterator[SoftmaxStage]:
     """Yield the stages from dot products to scores before the mask, in the model's order."""
     config: SoftmaxConfig = module.softmax
     q_NTH, k_KSH = trace[f"{part}.q"], trace[keys]
     if isinstance(module, SparseAttention):
         states = next(node.name for node in nodes(_step(trace, f"{part}.q").expression) if isinstance(node, Value))
-        x_BTD = trace[states].unsqueeze(0).to(module.out.weight.device)
+        x_BTD = trace[states].unsqueeze(0).to(module.out.weight.device) * in_scale
         x_S = module.dots(x_BTD, context)[0, head, query].cpu()
     else:
         x_S = k_KSH[head * k_KSH.shape[0] // config.n_heads] @ q_NTH[head, query]
