@@ -16,16 +16,18 @@ from archcalc.ledger.symbols import SizeTable, Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
 from archcalc.spec.attention import disentangled, stack_bias, stored_rope
-from archcalc.spec.base import Part
+from archcalc.spec.base import Part, sizes
 from archcalc.spec.branches import parts
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import Group, borrowing_arms, groups, lender_index, lending_arms
-from archcalc.spec.layer import Stack
+from archcalc.spec.layer import Layer, Stack
 from archcalc.spec.model import OWN_SIZES, ModelStack, Spec
 from archcalc.spec.prompts import prompted
 from archcalc.spec.sparse import summary_bias
 
 T = TypeVar("T")
+# Slots whose sizes need no name of their own: those of a layer's only parts.
+SHORT_SLOTS = ("attn", "mixer", "ffn")
 
 
 class StackLeaf(msgspec.Struct, frozen=True):
@@ -71,7 +73,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
     def owner(self, group: Group | None = None, slot: str = "") -> str:
         """Return the owner that tells apart sizes with equal names: 'decoder.moe', 'encoder.cross'."""
         label = group.name if group and len(self.groups) > 1 else ""
-        is_short = slot in ("attn", "mixer", "ffn") and group is not None and not group.layer.branches
+        is_short = slot in SHORT_SLOTS and group is not None and not _has_clashes(group.layer)
         words = [self.prefix.rstrip("."), label, "" if is_short else slot]
         return ".".join(word for word in words if word) or "layers"
 
@@ -320,3 +322,9 @@ class StackBuilder(msgspec.Struct, frozen=True):
 
     def _symbols(self, table: SizeTable, group: Group) -> dict[str, Symbols]:
         return {name: table.symbols(self.owner(group, name), self.owner(), "") for name in parts(group.layer)}
+
+
+def _has_clashes(layer_spec: Layer) -> bool:
+    """Return whether parts of a layer that need no name may have different values for one field."""
+    fields = [set(sizes(part)) for name, part in parts(layer_spec).items() if name in SHORT_SLOTS]
+    return bool(layer_spec.branches) or len({field for own in fields for field in own}) < sum(map(len, fields))

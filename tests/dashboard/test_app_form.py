@@ -268,6 +268,7 @@ _UNMENDED = (
     "a decoder does not read the whole text at once",
     "selection and an indexer of kind shared require each other",
     "8, but relative positions are keys of every head",
+    "layers read it, but there is none; allowed: a per-layer embedding",
 )
 
 

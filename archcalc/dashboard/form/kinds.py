@@ -148,6 +148,7 @@ _DERIVED: Final[dict[str, Callable[[Document], Any]]] = {
     "d_ff": lambda document: 4 * _d_model(document),
     "d_expert": lambda document: _first(document, "d_ff", 4 * _d_model(document)),
     "n_experts": lambda document: 8,
+    "n_streams": lambda document: 2,
     "n_active": lambda document: 2,
     "kv_rank": lambda document: 4 * _d_head(document),
     "d_nope": _d_head,
