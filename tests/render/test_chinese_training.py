@@ -202,7 +202,7 @@ def test_saved_tensors_have_names(spec: Spec, attention: Any, experts: Any) -> N
     for row in build(spec, Execution(attention=attention, experts=experts)).saved_activations:
         name, module = tensor_name(row.activation.label), module_name(row.path, row.activation.label)
         assert str(name) == row.activation.label
-        assert isinstance(name, Message) or " " not in name or re.search("[·-]", name), name
+        assert isinstance(name, Message) or " " not in name or re.search("[·+−-]", name), name
         assert str(module) == row.path
         assert isinstance(module, Message) or " " not in row.path, row.path
 
