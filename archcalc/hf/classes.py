@@ -94,12 +94,10 @@ def with_assumptions(document: Document, assumptions: list[str]) -> Document:
 
 def _check_parts(config: Mapping[str, Any]) -> None:
     """Raise InputError, with advice, for a model of several parts."""
-    from archcalc.hf import upstream
-    from archcalc.hf.composites import NO_PARTS
+    from archcalc.hf import composites, upstream
 
-    has_text = isinstance(config.get("text_config"), dict)
-    parts = [name for name in config if name.endswith("_config") and name not in NO_PARTS and config[name]]
-    if has_text and parts:
+    parts = composites.parts(config)
+    if isinstance(config.get("text_config"), dict) and parts:
         found = {"config": shown(config["model_type"]), "parts": ", ".join(("text_config", *parts))}
         if config["model_type"] not in upstream.all_model_types():
             problem = msg(

@@ -158,8 +158,14 @@ def about(config: Mapping[str, Any]) -> dict[str, Any]:
         return TWIN_MTP[model_type].about(config)
     if text_model(config) is None:
         return {}
-    parts = [name for name in config if name.endswith("_config") and name not in NO_PARTS and config[name]]
-    return {"title": f"{model_type}: the text model alone, without {', '.join(parts) or 'its other parts'}"}
+    return {"title": f"{model_type}: the text model alone, without {', '.join(parts(config)) or 'its other parts'}"}
+
+
+def parts(config: Mapping[str, Any]) -> list[str]:
+    """Return the keys of the parts besides the text model, also of those that are left to their defaults."""
+    return [
+        name for name in config if name.endswith("_config") and name not in NO_PARTS and isinstance(config[name], dict)
+    ]
 
 
 def find(model_type: Any) -> Composite | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOLDER = os.path.join(os.path.dirname(__file__), "families")
 INDEX = os.path.join(FOLDER, "index.json")
 # If two families can express an architecture, the one in the earlier module is written.
-_FIRST_MODULES = ("gpt2", "llama_like", "moe_like", "bert_like", "t5")
+_FIRST_MODULES = ("gpt2", "llama_like", "moe_like", "bert_like", "t5", "granite_like", "granite_moe_like")
 
 
 @cache

@@ -140,6 +140,8 @@ GRANITE_MOE_HYBRID = derive(
         LINEAR_OR_FULL, lambda config, index: "mamba", key="layer_types", aliases=("layers_block_type",)
     ),
     constraints=(SILU,),
+    # The class checks its mixers' sizes also without mixers: one head divides every width.
+    fixed_keys={BAMBA_HEADS.name: 1},
     tensors=(
         *GRANITE_TENSORS,
         *GRANITE_SHARED_TENSORS,

@@ -166,6 +166,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "granitemoehybrid:dense": GRANITE_HYBRID
     | {"num_local_experts": 0, "num_experts_per_tok": 0, "position_embedding_type": "rope", "attention_bias": True}
     | {"tie_word_embeddings": True, "mamba_proj_bias": True, "mamba_conv_bias": False, "mamba_d_head": 16},
+    "granitemoehybrid:attention alone": GRANITE_HYBRID | {"layer_types": ["attention"] * 4},
     "falcon_h1:plain": FALCON_H1,
     "falcon_h1:multiplied": FALCON_H1
     | {"mamba_norm_before_gate": False, "mamba_proj_bias": True, "mamba_d_head": 6, "tie_word_embeddings": True}
