@@ -165,7 +165,8 @@ def _columns(
         tokens = list(range(n)) if n <= MAX_TOKENS else value[trace.position].topk(MAX_TOKENS).indices.tolist()
         return tokens, tuple(f"{token_text(piece(token))} {token}".strip() for token in tokens)
     if axes[1] in "TS":
-        names = position_names(trace, traced, piece, keys=True)
+        names = list(position_names(trace, traced, piece, keys=True))
+        names += [f"Σ {i}" for i in range(n - len(names))]  # keys that are sums of a block's states come last
         columns = list(_around(min(trace.position, n - 1), n))
     else:
         start = max(0, min(part.start, n - MAX_DIMENSIONS))
