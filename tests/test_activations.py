@@ -66,8 +66,8 @@ NEAR = {"kind": "disentangled", "n_distances": 4}
 LAYERNORM = {"kind": "layernorm"}
 
 
-def two_layers(position: dict[str, Any] | None, **fields: Any) -> Spec:
-    attention = {"kind": "gqa", "n_heads": 2, "d_head": 3, "position": position}
+def two_layers(position: dict[str, Any] | None, *, n_heads: int = 2, **fields: Any) -> Spec:
+    attention = {"kind": "gqa", "n_heads": n_heads, "d_head": 3, "position": position}
     ffn = {"kind": "plain", "d_ff": 5, "activation": "relu"}
     pattern = [{"norm": LAYERNORM, "attention": attention, "ffn": ffn} | fields]
     encoder = {"runs": [{"count": 2, "pattern": pattern}]}
@@ -79,6 +79,14 @@ def two_layers(position: dict[str, Any] | None, **fields: Any) -> Spec:
 def test_layers_keep_one_table_of_distances(norm: dict[str, Any] | None, recompute: Recompute) -> None:
     """The normalized rows; without a norm the table is a weight."""
     spec, how = two_layers(NEAR | {"norm": norm}), Execution(dtype="bf16", recompute=recompute)
+    work = fitting(spec, 3, batch=2)
+    assert stated(spec, work, how) == measured(spec, work, how)
+
+
+@pytest.mark.parametrize("recompute", ["none", "selective"])
+@pytest.mark.parametrize("n_heads", [1, 2])
+def test_one_head_of_distances_is_read_in_place(n_heads: int, recompute: Recompute) -> None:
+    spec, how = two_layers(NEAR, n_heads=n_heads), Execution(dtype="fp32", recompute=recompute)
     work = fitting(spec, 3, batch=2)
     assert stated(spec, work, how) == measured(spec, work, how)
 

@@ -39,6 +39,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
     relative = (yield from _relative_heads(part.position, d, ctx)) if isinstance(part.position, Disentangled) else None
     options = CoreOptions(
         n_heads=d.n_heads,
+        has_one_head=part.has_one_head,
         width=d.d_head,
         v_width=d_value,
         window=window,

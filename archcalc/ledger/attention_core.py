@@ -63,6 +63,7 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     bias_table: RelativeBias | None = None
     softcap: bool = False
     sinks: bool = False
+    has_one_head: bool = False
     has_own_value_width: bool = False
     is_copy_free: bool = False
     n_selected: Poly | None = None
@@ -156,7 +157,8 @@ def _relative_scores(
     ):
         if heads is not None:
             each = heads.new(f"{heads.label} of each text", BATCH, options.n_heads, relative.rows, options.width)
-            yield from save(name, "attention", content, each)
+            # A product copies the heads for each text; a single one it reads in place.
+            yield from save(name, "attention", content, heads if options.has_one_head else each)
             axes = BATCH, options.n_heads, tokens, relative.rows, options.width
             yield Matmul(f"{name}_scores", axes, "attention")
             products = content.new("scores of all rows", BATCH, options.n_heads, tokens, relative.rows)

@@ -110,6 +110,11 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
         return self.n_kv_heads is None or self.n_kv_heads == self.n_heads
 
     @property
+    def has_one_head(self) -> bool:
+        """Return whether there is a single query head."""
+        return self.n_heads == 1
+
+    @property
     def is_chunked(self) -> bool:
         """Return whether its window is a chunk of the text."""
         return self.window_kind == "chunked"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import count, product
 from typing import Any
 
+import msgspec
 import numpy
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from archcalc.errors import InputError
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, encode, flat_fields
 from archcalc.spec.workload import MINIMUM_SIZES
-from tests.strategies import SIZES, specs
+from tests.strategies import PARTS, SIZES, specs
 
 LAW = settings(max_examples=80)
 ABOUT = ("name", "about")
@@ -63,13 +64,23 @@ def same(source: Any, grid: Grid, **asked: Any) -> int:
 DERIVED = ("d_head", "n_kv_heads", "d_rotary", "d_shared", "d_source")
 
 
+# Fields without a default in some part, which others may leave out.
+REQUIRED = {
+    (part.__struct_config__.tag, field.name)
+    for part in PARTS
+    for field in msgspec.structs.fields(part)
+    if field.required and field.name in DERIVED
+}
+
+
 def left_out(document: Any, fields: tuple[str, ...]) -> Any:
-    """The document without these fields; the last run of a stack takes what layers remain."""
+    """The document without those of the fields that have a default; a stack's last run takes the layers that remain."""
     if isinstance(document, list):
         return [left_out(item, fields) for item in document]
     if not isinstance(document, dict):
         return document
-    found = {key: left_out(value, fields) for key, value in document.items() if key not in fields}
+    kept = {key for key in document if key not in fields or (document.get("kind"), key) in REQUIRED}
+    found = {key: left_out(value, fields) for key, value in document.items() if key in kept}
     if "runs" in found:
         found["runs"][-1].pop("count", None)
     return found
