@@ -21,6 +21,9 @@ from archcalc.ledger.rows import CacheRow, Ledger, StateRow, WeightRow
 from archcalc.ledger.tokens import BATCH
 from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.spec import Spec
+from archcalc.spec.branches import arms
+from archcalc.spec.groups import layers_of
+from archcalc.spec.variants import variant
 from archcalc.spec.workload import Workload
 from archcalc.units import exact
 from archcalc.words import msg
@@ -79,7 +82,8 @@ class ShardedMemory(Result, frozen=True, kw_only=True):
 def sharded_memory(
     spec: Spec, ledger: Ledger, work: Workload, engine: Engine, n: int, *, dtype: Dtype, cache_dtype: Dtype
 ) -> ShardedMemory:
-    """Return the bytes on each of `n` ranks. Raise InputError for an unknown format, and as `weights` does."""
+    """Return the bytes on each of `n` ranks. Raise InputError for an unknown format, and where ranks cannot share."""
+    check_parts(spec, engine, n)
     stored, cached = weights(ledger, engine, n, dtype), caches(ledger, work, engine, n, cache_dtype)
     return ShardedMemory(
         name=spec.name,
@@ -106,6 +110,20 @@ def _ranks(stored: Sequence[ShardedTensor], cached: Sequence[ShardedTensor], n: 
             kv_cache_bytes=cache,
             bytes=own + buffer + cache,
         )
+
+
+def check_parts(spec: Spec, engine: Engine, n: int) -> None:
+    """Raise InputError if a layer has a part that `n` ranks cannot share."""
+    if engine == "tp" and n > 1:
+        for own in spec.stacks:
+            for layer in layers_of(own.stack):
+                found = [variant(arm.part) for arm in arms(layer)]
+                if any(one.mixes_tokens and one.rank is None for one in found):
+                    raise _unshared()
+
+
+def _unshared() -> InputError:
+    return InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
 
 
 def weights(ledger: Ledger, engine: Engine, n: int, dtype: Dtype) -> list[ShardedTensor]:
@@ -186,8 +204,8 @@ def _tp_axis(row: WeightRow, sizes: Mapping[str, int], n: int) -> int | None:
 
     Every rank has all buffers, and all tensors that no forward pass reads.
     """
-    if n > 1 and (row.component == "mixer" or row.path.endswith(_DISTANCES)):
-        raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
+    if n > 1 and row.path.endswith(_DISTANCES):
+        raise _unshared()
     if row.kind == "buffer" or row.path.startswith("extras."):
         return None
     for index, axis in enumerate(row.weight.axes):

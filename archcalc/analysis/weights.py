@@ -97,6 +97,7 @@ _ROLES: dict[str, Role] = {
     "types": "types",
     "rotary": "position",
     "relative_bias": "table",
+    "summary_bias": "table",
     "distances": "table",
     "table": "table",
     "q_norm": "vector",

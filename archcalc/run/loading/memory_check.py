@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from archcalc.analysis.memory import Dtype, summary
-from archcalc.analysis.shards import caches, split_bytes, weights
+from archcalc.analysis.shards import caches, check_parts, split_bytes, weights
 from archcalc.errors import ArchcalcError
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.build import build
@@ -43,6 +43,7 @@ def check_rank(spec: Spec, work: Workload | None, dtype: torch.dtype, ranks: Ran
 
     Ranks on one machine share the CPU's memory.
     """
+    check_parts(spec, ranks.engine, ranks.n)
     ledger, name = build(spec), DTYPE_NAMES[dtype]
     needed = copies * max(split_bytes(weights(ledger, ranks.engine, ranks.n, name)))
     if work is not None:

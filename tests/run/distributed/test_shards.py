@@ -80,6 +80,7 @@ def test_each_rank_holds_what_the_calculator_says(spec: Spec, n: int, engine: sh
     # A norm without weights is no row, so the calculator cannot refuse it; the run does.
     assume(engine == "fsdp" or not _norms_whole_widths(spec))
     try:
+        shards.check_parts(spec, engine, n)
         shards.weights(build_ledger(spec), engine, n, "fp32")
     except InputError:
         with rank_of(engine, 0, n) as ranks, pytest.raises(InputError):
