@@ -33,7 +33,7 @@ from archcalc.spec.branches import parts
 from archcalc.spec.claim import Claim
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
 from archcalc.spec.ffn import AnyFfn, Gated, MoE, PerLayerGate, Plain
-from archcalc.spec.groups import lender_indices, weight_indices
+from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import (
     AltUp,
     Arm,
@@ -961,8 +961,6 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
     drawn = {role: draw(stacks(place, is_decoder=role == "decoder" and not labels)) for role, place in places.items()}
     if of_source:
         drawn["encoder"] = structs.replace(drawn["encoder"], **of_source)
-    layers = [layer for stack in drawn.values() for run in stack.runs for layer in run.pattern]
-    has_heads = any("attn" in parts(layer) for layer in layers)
     spec = Spec(
         name="drawn",
         about=draw(ABOUTS),
@@ -972,11 +970,15 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
         embedding=draw(embeddings(not is_decoder)),
         head=head,
         pooler=draw(POOLERS) if pools else None,
-        extras=tuple(extra for extra in draw(st.just(()) | EVERY_EXTRA) if has_heads or "all_heads" not in extra.axes),
+        extras=draw(st.just(()) | EVERY_EXTRA),
         dropout=draw(DROPOUTS),
         **drawn,
     )
-    return resolve(spec)
+    resolved = resolve(spec)
+    layers = [layer for own in resolved.stacks for layer in layers_of(own.stack)]
+    if any(hasattr(parts(layer).get("attn"), "n_heads") for layer in layers):
+        return resolved
+    return structs.replace(resolved, extras=tuple(one for one in resolved.extras if "all_heads" not in one.axes))
 
 
 @st.composite

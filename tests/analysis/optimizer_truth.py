@@ -90,7 +90,8 @@ def in_model(spec: Spec, name: str, element: int) -> dict[str, StateBytes]:
 
 def matrices(path: str, parameter: nn.Parameter, name: str) -> list[nn.Parameter]:
     """The 2-D parameters that Muon is given for this one; none if it is not a hidden matrix."""
-    tables = ("embed.tokens", "embed.types", "embed.tables", "positions", "relative_bias", "distances", "head.weight")
+    tables = ("embed.tokens", "embed.types", "embed.tables", "per_layer.table", "positions", "head.weight")
+    tables += ("relative_bias", "summary_bias", "distances")
     vectors = ("q_norm", "k_norm", "extras")
     if path.endswith("conv.weight"):  # a filter of each channel maps nothing
         return []
