@@ -974,11 +974,13 @@ def specs(draw: st.DrawFn, family: Family | None = None, per_token: bool = False
         dropout=draw(DROPOUTS),
         **drawn,
     )
-    resolved = resolve(spec)
-    layers = [layer for own in resolved.stacks for layer in layers_of(own.stack)]
+    if not any("all_heads" in extra.axes for extra in spec.extras):
+        return resolve(spec)
+    bare = resolve(structs.replace(spec, extras=()))
+    layers = [layer for own in bare.stacks for layer in layers_of(own.stack)]
     if any(hasattr(parts(layer).get("attn"), "n_heads") for layer in layers):
-        return resolved
-    return structs.replace(resolved, extras=tuple(one for one in resolved.extras if "all_heads" not in one.axes))
+        return resolve(spec)
+    return resolve(structs.replace(spec, extras=tuple(one for one in spec.extras if "all_heads" not in one.axes)))
 
 
 @st.composite
