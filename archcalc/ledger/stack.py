@@ -325,6 +325,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
 
 
 def _has_clashes(layer_spec: Layer) -> bool:
-    """Return whether parts of a layer that need no name may have different values for one field."""
-    fields = [set(sizes(part)) for name, part in parts(layer_spec).items() if name in SHORT_SLOTS]
-    return bool(layer_spec.branches) or len({field for own in fields for field in own}) < sum(map(len, fields))
+    """Return whether parts of a layer may have different values for one field."""
+    if layer_spec.mixer is None or layer_spec.ffn is None:
+        return bool(layer_spec.branches)
+    return not sizes(layer_spec.mixer).keys().isdisjoint(sizes(layer_spec.ffn))

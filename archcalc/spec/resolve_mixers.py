@@ -10,6 +10,7 @@ from archcalc.errors import InputError
 from archcalc.spec.base import Part
 from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, Mamba2, Multipliers, RgLru, SpanConv, TimeMix
 from archcalc.spec.model import Spec
+from archcalc.spec.resolve_parts import head_width
 from archcalc.words import msg
 
 P = TypeVar("P", bound=Part)
@@ -23,17 +24,7 @@ def mamba1(part: Mamba1, spec: Spec, where: str) -> Mamba1:
 
 def lightning(part: Lightning, spec: Spec, where: str) -> Lightning:
     """Return the mixer with d_head."""
-    if part.d_head is None and spec.d_model % part.n_heads:
-        raise InputError(
-            msg(
-                "left out, and d_model {d_model} is not divisible by n_heads {n_heads}",
-                d_model=spec.d_model,
-                n_heads=part.n_heads,
-            ),
-            where=f"{where}.d_head",
-            allowed=msg("d_head stated, or an n_heads that divides d_model"),
-        )
-    return structs.replace(part, d_head=part.d_head or spec.d_model // part.n_heads)
+    return structs.replace(part, d_head=head_width(part.d_head, part.n_heads, spec, where))
 
 
 def rg_lru(part: RgLru, spec: Spec, where: str) -> RgLru:

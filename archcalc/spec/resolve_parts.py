@@ -23,6 +23,21 @@ from archcalc.spec.position import (
 from archcalc.words import msg
 
 
+def head_width(d_head: int | None, n_heads: int, spec: Spec, where: str) -> int:
+    """Return the width of a head, by default d_model / n_heads. Raises InputError if that is no whole number."""
+    if d_head is None and spec.d_model % n_heads:
+        raise InputError(
+            msg(
+                "left out, and d_model {d_model} is not divisible by n_heads {n_heads}",
+                d_model=spec.d_model,
+                n_heads=n_heads,
+            ),
+            where=f"{where}.d_head",
+            allowed=msg("d_head stated, or an n_heads that divides d_model"),
+        )
+    return d_head or spec.d_model // n_heads
+
+
 def attention(part: Attention, spec: Spec, where: str) -> Attention:
     """Return the attention with n_kv_heads, d_head and d_rotary."""
     n_kv_heads = part.n_kv_heads or part.n_heads
@@ -32,19 +47,9 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             where=f"{where}.n_kv_heads",
             allowed=msg("a divisor of n_heads"),
         )
-    if part.d_head is None and spec.d_model % part.n_heads:
-        raise InputError(
-            msg(
-                "left out, and d_model {d_model} is not divisible by n_heads {n_heads}",
-                d_model=spec.d_model,
-                n_heads=part.n_heads,
-            ),
-            where=f"{where}.d_head",
-            allowed=msg("d_head stated, or an n_heads that divides d_model"),
-        )
+    d_head = head_width(part.d_head, part.n_heads, spec, where)
     if part.is_chunked and part.window is None:
         raise InputError(msg("there is no window"), where=f"{where}.window_kind", allowed="sliding")
-    d_head = part.d_head or spec.d_model // part.n_heads
     position = part.position
     if isinstance(position, Rope):
         position = _rope(position, d_head, f"{where}.position")
