@@ -21,6 +21,8 @@ from archcalc.ledger.rows import CacheRow, Ledger, StateRow, WeightRow
 from archcalc.ledger.tokens import BATCH
 from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.spec import Spec
+from archcalc.spec.attention import disentangled
+from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.groups import layers_of
 from archcalc.spec.variants import variant
@@ -32,7 +34,6 @@ Engine = Literal["tp", "fsdp"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 _HEADS, _KV_HEADS = "n_heads", "n_kv_heads"
-_DISTANCES = "distances.weight"  # the table of disentangled attention
 SPLIT = {_HEADS, _KV_HEADS, "d_ff", "d_expert", "d_shared", "vocab_size"}
 
 
@@ -117,13 +118,15 @@ def check_parts(spec: Spec, engine: Engine, n: int) -> None:
     if engine == "tp" and n > 1:
         for own in spec.stacks:
             for layer in layers_of(own.stack):
-                found = [variant(arm.part) for arm in arms(layer)]
-                if any(one.mixes_tokens and one.rank is None for one in found):
-                    raise _unshared()
+                for arm in arms(layer):
+                    check_part(arm.part)
 
 
-def _unshared() -> InputError:
-    return InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
+def check_part(part: Part) -> None:
+    """Raise InputError for a part that several ranks cannot share under tp."""
+    record = variant(part)
+    if disentangled(part) or (record.mixes_tokens and record.rank is None):
+        raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
 
 
 def weights(ledger: Ledger, engine: Engine, n: int, dtype: Dtype) -> list[ShardedTensor]:
@@ -204,8 +207,6 @@ def _tp_axis(row: WeightRow, sizes: Mapping[str, int], n: int) -> int | None:
 
     Every rank has all buffers, and all tensors that no forward pass reads.
     """
-    if n > 1 and row.path.endswith(_DISTANCES):
-        raise _unshared()
     if row.kind == "buffer" or row.path.startswith("extras."):
         return None
     for index, axis in enumerate(row.weight.axes):

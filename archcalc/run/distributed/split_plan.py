@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import structs
 from torch import nn
 
+from archcalc.analysis.shards import check_part
 from archcalc.errors import InputError
 from archcalc.nn.attention import Attention
 from archcalc.nn.bias import RelativeBias
@@ -22,7 +23,7 @@ from archcalc.spec import attention as spec
 from archcalc.spec.branches import arms, with_parts
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Layer, Stack
-from archcalc.spec.variants import VARIANTS, implementation, implementations, variant
+from archcalc.spec.variants import VARIANTS, implementation, implementations
 from archcalc.words import msg
 
 _UP_TENSORS = {f"{name}.{kind}" for name in ("gate", "up") for kind in ("weight", "bias")}
@@ -76,17 +77,15 @@ def spec_of_rank(model_spec: Spec, n: int) -> Spec:
 
 def part_of_rank(part: Any, n: int) -> Any:
     """Return the part with one rank's share of the heads. Raise InputError if `n` ranks cannot share it."""
+    if n > 1:
+        check_part(part)
     share = implementation(part, "rank")
-    if share is None and variant(part).mixes_tokens and n > 1:
-        raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
     return part if share is None else share(part, n)
 
 
 def attention_of_rank(part: spec.Attention, n: int) -> spec.Attention:
     """Return an attention with one rank's heads; with fewer key heads than ranks, several ranks hold the same one."""
     n_kv_heads = part.n_kv_heads or part.n_heads
-    if n > 1 and spec.disentangled(part):
-        raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
     _check_heads(part.n_heads, n)
     if n_kv_heads % n and n % n_kv_heads:
         raise _indivisible(n, f"its {n_kv_heads} heads of keys and values, nor be a multiple of them", n_kv_heads)
