@@ -101,7 +101,7 @@ def _with_tables(x: Expression, part: Embedding, embed: str, ids: Value) -> Expr
 
 
 def _rows(table: ExtraTable, embed: str, ids: Value) -> Expression:
-    """Return what tokens read from an extra table: one row for all, or a row for each that stands beside it."""
+    """Return the rows that tokens read from an extra table; a table that is added gives all tokens the same row."""
     assert table.default_row is not None, "called only for tables that are read"
     indices = ids * 0 + table.default_row if table.use == "joined" else table.default_row
     rows = call("rows", Module(f"{embed}tables.{table.name}"), indices)
