@@ -10,7 +10,7 @@ from archcalc.hf.families.bart import LEARNED
 from archcalc.hf.families.bert_like import BERT, ROBERTA
 from archcalc.hf.families.t5 import T5_HEAD
 from archcalc.hf.family import Family, derive
-from archcalc.hf.heads import NONE, extra_modules, scores
+from archcalc.hf.heads import extra_modules
 from archcalc.hf.lens import Cases, Choice, Conversion, ImpliedValue, Key, Template
 from archcalc.hf.templates.bart_like import BartDefaults, BartSwitches, OwnSize, PartNames, bart_like
 from archcalc.hf.templates.bert_like import DECODER_BIAS, EMBEDDING_NAMES, LAYER_NAMES, TIED, HeadNames
@@ -151,7 +151,6 @@ def blocked(attention: Mapping[str, Any]) -> Template:
 
 
 BIG_BIRD_WIDTH = size("hidden_size", 768)
-POOLER = extra_modules({"pooler": ("d_model", "d_model")})
 PAIR = extra_modules({"pooler": ("d_model", "d_model"), "relation": (2, "d_model")})
 BIG_BIRD = derive(
     BERT,
@@ -168,15 +167,8 @@ BIG_BIRD = derive(
         flag("rescale_embeddings", False),
         {False: None, True: ImpliedValue(lambda config: BIG_BIRD_WIDTH.read(config) ** 0.5)},
     ),
-    # The classes hold a pooler that their outputs do not use.
-    extras=tuple(POOLER),
+    keeps_pooler=True,
     class_heads={
-        "Model": NONE | {"pooler": {"activation": "tanh"}, "extras": ()},
-        "ForMultipleChoice": {
-            "head": scores(1, reads="pooled"),
-            "pooler": {"activation": "tanh"},
-            "extras": (),
-        },
         # It has a pooler of its own beside the unused one.
         "ForSequenceClassification": None,
         "ForPreTraining": {"extras": Cases(TIED, {True: PAIR, False: (*PAIR, DECODER_BIAS)})},
@@ -192,7 +184,6 @@ BIG_BIRD = derive(
         norm="cls.predictions.transform.LayerNorm",
         pooler="{root}.pooler",
     ),
-    other_products=msg("the class computes a pooler that its logits do not use"),
     # With the other value, the class lets a long text's tokens see later ones.
     decoder_keys={"attention_type": "original_full"},
     irrelevant="sep_token_id attention_type block_size num_random_blocks",
