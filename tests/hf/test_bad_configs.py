@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.errors import InputError
 from archcalc.hf import family_of, from_config, to_config
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
+from tests.examples import examples
 from tests.hf.hf_configs import CONFIGS, LLAMA, LLAMA3
 
 BASE = {"model_type": "llama"} | LLAMA
@@ -225,7 +226,7 @@ def outcome(attempt: Callable[[], Any]) -> Any:
     return line
 
 
-@settings(max_examples=1500)
+@examples(1500)
 @given(st.data())
 def test_any_value_is_read_or_refused(data: st.DataObject) -> None:
     config = copy.deepcopy(SMALL_CONFIGS[data.draw(st.sampled_from(sorted(SMALL_CONFIGS)))])

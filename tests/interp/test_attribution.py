@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from torch import Tensor
 
 import archcalc
@@ -19,6 +19,7 @@ from archcalc.spec.groups import layers_of
 from archcalc.spec.sparse import SparseAttention
 from archcalc.spec.variants import variant
 from tests.checkpoint.random_models import random_model
+from tests.examples import examples
 from tests.nn.test_nn_cache import drawn, inputs, lengths
 from tests.strategies import specs
 
@@ -45,7 +46,7 @@ def is_sparse(part: object) -> bool:
     return isinstance(part, SparseAttention)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(specs(per_token=True))
 def test_contributions_sum_to_the_logit(spec: Spec) -> None:
     assume(spec.predicts_tokens)
