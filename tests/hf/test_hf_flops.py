@@ -60,10 +60,18 @@ MASK_BY_TOKEN = {
 NO_MASK = {"esm"}
 # Whose class computes scores of some blocks, where ours masks the others.
 READS_BLOCKS = {"big_bird:small"}
-# Classes that have no cache (T5Gemma: none while it trains; RecurrentGemma's is no output; RWKV's is changed in place,
-# which no backward pass allows), or whose encoder asks for it or gives more than states, or whose windowed layers keep
-# every key in theirs.
-NO_CACHE = {"nllb-moe", "openai-gpt", "switch_transformers", "t5gemma", "recurrent_gemma", "rwkv"}
+# Classes that have no cache (Compass and T5Gemma: none while they train; RecurrentGemma's is no output; RWKV's is
+# changed in place, which no backward pass allows), or whose encoder asks for it or gives more than states, or whose
+# windowed layers keep every key in theirs.
+NO_CACHE = {
+    "cohere_compass_text",
+    "nllb-moe",
+    "openai-gpt",
+    "switch_transformers",
+    "t5gemma",
+    "recurrent_gemma",
+    "rwkv",
+}
 KEEPS_ALL = {"gpt_neo"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"

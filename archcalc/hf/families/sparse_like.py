@@ -195,7 +195,11 @@ BIG_BIRD = derive(
         ),
         "ForQuestionAnswering": (
             *modules(
-                {"answers.up": "intermediate.dense", "answers.down": "output.dense", "answers_norm": "output.LayerNorm"},
+                {
+                    "answers.up": "intermediate.dense",
+                    "answers.down": "output.dense",
+                    "answers_norm": "output.LayerNorm",
+                },
                 "layers.{i}.",
                 "qa_classifier.",
             ),
