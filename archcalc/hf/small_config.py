@@ -108,7 +108,8 @@ def small_config(family: Family) -> dict[str, Any]:
         sizes |= {name: SMALL["qk_rope_head_dim"] for name in ("head_dim",) if name in names(family.template)}
     if "attention_types" in defaults:  # By default this key lists every layer.
         sizes = {name: value for name, value in sizes.items() if value != LAYERS}
-    config = complete_config(family) | sizes | _nested_sizes(defaults)
+    config = complete_config(family) | sizes
+    config |= {name: config.get(name, {}) | nested for name, nested in _nested_sizes(defaults).items()}
     try:
         family.document(config)
     except InputError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.hf.tiny.bert_like import BERT
+
 SIDES = {
     "vocab_size": 96,
     "d_model": 32,
@@ -29,6 +31,7 @@ ALONE = {
     "marian": "MarianForCausalLM",
 }
 TYPES = ("bart", "mbart", "pegasus", "blenderbot", "blenderbot-small", "plbart", "mvp", "m2m_100")
+CROSSES = {"is_decoder": True, "add_cross_attention": True}
 
 CONFIGS = {
     **{f"{name}:small": SIDES | {"scale_embedding": True} for name in TYPES},
@@ -53,4 +56,13 @@ CONFIGS = {
     | {"moe_token_dropout": 0.1, "scale_embedding": False, "pad_token_id": 4},
     "nllb-moe:untied": SIDES | {"tie_word_embeddings": False, "decoder_sparse_step": 2, "num_experts": 3},
     "plbart:unscaled": SIDES | {"scale_embedding": False},
+    "encoder-decoder:small": {
+        "encoder": BERT | {"vocab_size": 99, "num_hidden_layers": 2, "hidden_act": "relu"},
+        "decoder": BERT | CROSSES,
+        "decoder_start_token_id": 2,
+    },
+    "encoder-decoder:of two types": {
+        "encoder": BERT | {"model_type": "roberta", "intermediate_size": 40},
+        "decoder": BERT | CROSSES | {"model_type": "bert-generation", "tie_word_embeddings": False},
+    },
 }
