@@ -31,6 +31,9 @@ NOT_READ = {
     "SeamlessM4Tv2ForSpeechToText",
     "SeamlessM4Tv2ForTextToSpeech",
     "SeamlessM4Tv2Model",
+    "WhisperForAudioClassification",
+    "WhisperForConditionalGeneration",
+    "WhisperModel",
 }
 
 

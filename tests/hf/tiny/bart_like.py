@@ -32,6 +32,8 @@ ALONE = {
 }
 TYPES = ("bart", "mbart", "pegasus", "blenderbot", "blenderbot-small", "plbart", "mvp", "m2m_100")
 CROSSES = {"is_decoder": True, "add_cross_attention": True}
+# Without a class's name, the default is the model that hears.
+NEEDS = {"whisper": {"is_encoder_decoder": False}}
 
 CONFIGS = {
     **{f"{name}:small": SIDES | {"scale_embedding": True} for name in TYPES},
@@ -50,6 +52,9 @@ CONFIGS = {
     "fsmt:tied": FSMT | {"src_vocab_size": 96, "tgt_vocab_size": 96, "tie_word_embeddings": True},
     "trocr:small": SIDES | {"scale_embedding": True},
     "trocr:sinusoids": SIDES | {"use_learned_position_embeddings": False, "layernorm_embedding": False},
+    "whisper:small": SIDES | {"max_target_positions": 64, "pad_token_id": 0, "scale_embedding": True},
+    "whisper:untied": SIDES
+    | {"max_target_positions": 60, "pad_token_id": 0, "tie_word_embeddings": False, "activation_function": "relu"},
     "nllb-moe:dense": SIDES | {"encoder_sparse_step": 0, "decoder_sparse_step": 0},
     "nllb-moe:mixed": SIDES
     | {"encoder_sparse_step": 2, "decoder_sparse_step": 1, "num_experts": 5, "router_bias": True}
