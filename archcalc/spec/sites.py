@@ -152,7 +152,7 @@ def _before_layers(prefix: str, stack: Stack, width: Sizes, is_source: bool) -> 
         numbers = msg("the token's own numbers for each layer")
         yield Site(name=f"{prefix}per_layer", axes="BTZ", description=numbers, sizes=sizes, is_source=is_source)
     if stack.altup is not None:
-        streams = _all_streams(f"{prefix}streams", msg("all streams before the first layer"), stack.altup, width)
+        streams = _all_streams(f"{prefix}split", msg("all streams before the first layer"), stack.altup, width)
         yield msgspec.structs.replace(streams, is_source=is_source)
 
 

@@ -14,8 +14,10 @@ import archcalc
 from archcalc import inside
 from archcalc.errors import InputError
 from archcalc.interp.lens.maps import lens_sites
+from archcalc.interp.lens.result import lens_predictions
 from archcalc.interp.trace.run import trace
 from archcalc.nn.build import build
+from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.sites import sites
@@ -71,7 +73,7 @@ def test_the_last_site_is_the_output_and_streams_are_read_merged(spec: Spec) -> 
     reading = inside.lens(model, IDS, positions="all")
     logits = model(torch.tensor([IDS]))[0]
     assert torch.equal(reading.output, logits)
-    assert reading.sites[0] == "streams"
+    assert reading.sites[0] == "split"
     assert reading.sites[-1] == f"layers.{spec.decoder.n_layers - 1}.streams"
     found, readout = trace(model, IDS), model.head
     torch.testing.assert_close(reading.states[-1], found["merged"], rtol=1e-4, atol=1e-5)
@@ -80,7 +82,7 @@ def test_the_last_site_is_the_output_and_streams_are_read_merged(spec: Spec) -> 
     torch.testing.assert_close(last, logits, rtol=1e-3, atol=1e-4)
     assert reading.kl_nats[-1].abs().max() == 0
     ends = [site.name for site in lens_sites(spec, "layers")]
-    assert ends == ["streams", *(f"layers.{i}.streams" for i in range(spec.decoder.n_layers))]
+    assert ends == ["split", *(f"layers.{i}.streams" for i in range(spec.decoder.n_layers))]
 
 
 def test_hidden_states_and_attentions_of_gemma_3n(tmp_path: Path) -> None:
@@ -95,7 +97,9 @@ def test_hidden_states_and_attentions_of_gemma_3n(tmp_path: Path) -> None:
     found = trace(ours, ids)
     scale = float(found["logits"].abs().max())
     assert (found["logits"] - out.logits[0]).abs().max() < 1e-5 * scale
-    streams = [found["streams"], *(found[f"layers.{i}.streams"] for i in range(5))]
+    rows = lens_predictions(open_source(str(tmp_path)), inside.lens(ours, ids, sites="layers"), 0).readings
+    assert [(row.path, row.layer) for row in rows[:2]] == [("split", 0), ("layers.0.streams", 0)]
+    streams = [found["split"], *(found[f"layers.{i}.streams"] for i in range(5))]
     for ours_TMD, theirs_MBTD in zip(streams, out.hidden_states, strict=False):
         if theirs_MBTD.dim() == 4:
             assert (ours_TMD.transpose(0, 1) - theirs_MBTD[:, 0]).abs().max() < 1e-5 * float(theirs_MBTD.abs().max())

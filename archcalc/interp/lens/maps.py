@@ -68,4 +68,4 @@ def lens_sites(spec: Spec, which: LensSites = "branches") -> tuple[Site, ...]:
 
 def _is_end(site: Site) -> bool:
     """Return whether a site of the residual stream is before the first layer or after one."""
-    return site.name.rpartition(".")[2] in ("resid_pre", "resid_post", "streams")
+    return site.name.rpartition(".")[2] in ("split", "resid_pre", "resid_post", "streams")

@@ -66,8 +66,8 @@ def _steps(spec: Spec) -> Iterator[Step]:
         last, owners, lenders = Value(f"{prefix}embed"), weight_indices(stack), lender_indices(stack)
         yield from _per_layer_steps(model_stack)
         if stack.altup is not None:
-            yield Step(f"{prefix}streams", "streams", first_streams(stack.altup, last, prefix))
-            last = Value(f"{prefix}streams")
+            yield Step(f"{prefix}split", "streams", first_streams(stack.altup, last, prefix))
+            last = Value(f"{prefix}split")
         for i, layer in enumerate(layers_of(stack)):
             steps_of_layer = _LayerSteps(
                 layer,
