@@ -14,6 +14,7 @@ from archcalc.analysis.memory import summary as memory
 from archcalc.analysis.tensor_names import tensor_name
 from archcalc.hf import from_config
 from archcalc.ledger.build import build
+from archcalc.ledger.rows import Ledger
 from archcalc.proof import verify
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
@@ -106,11 +107,21 @@ LABELS = """
 """
 
 
-def test_saved_tensors_have_the_names_of_modules() -> None:
-    found = set()
+# Elementwise operations that no module has as its name.
+OPERATIONS = {"activation", "core", "decay", "delta", "gate", "scan", "softmax", "v_norm"}
+
+
+def modules(ledger: Ledger) -> set[str]:
+    """Return the names of modules at all depths."""
+    return {part for row in (*ledger.rows, *ledger.tied, *ledger.matmuls) for part in row.path.split(".")}
+
+
+def test_saved_tensors_and_operations_have_the_names_of_modules() -> None:
+    tensors, operations = set(), set()
     for name in MODELS:
         ledger = build(small(name), Execution(dtype="bf16"))
-        modules = {part for row in (*ledger.rows, *ledger.tied, *ledger.matmuls) for part in row.path.split(".")}
-        labels = {row.activation.label for row in ledger.saved_activations}
-        found |= {label for label in labels - modules if not isinstance(tensor_name(label), Message)}
-    assert found == {label.strip() for label in LABELS.split(",")}
+        labels = {row.activation.label for row in ledger.saved_activations} - modules(ledger)
+        tensors |= {label for label in labels if not isinstance(tensor_name(label), Message)}
+        operations |= {row.path.rpartition(".")[2] for row in ledger.elementwise} - modules(ledger)
+    assert tensors == {label.strip() for label in LABELS.split(",")}
+    assert operations == OPERATIONS
