@@ -244,7 +244,7 @@ ENCODER_DECODER = ComposedFamily(
     (Constraint("is_encoder_decoder", (True,)),),
     keys("vocab_size hidden_size tie_word_embeddings"),
     is_encoder_decoder=True,
-    fixed_keys={"encoder": {"model_type": "bert"}, "decoder": {"model_type": "bert", **CROSSES}},
+    needs={"encoder": {"model_type": "bert"}, "decoder": {"model_type": "bert", **CROSSES}},
     runs_pooler=True,
 )
 

@@ -31,7 +31,9 @@ TINY: dict[str, dict[str, Any]] = {
 NEEDS: dict[str, dict[str, Any]] = {
     **bart_like.NEEDS,
     **bert_like.NEEDS,
+    **gpt_like.NEEDS,
     **llama_like.NEEDS,
+    **mixer_like.NEEDS,
     **mla_like.NEEDS,
     **moe_like.NEEDS,
 }
