@@ -9,14 +9,16 @@ import msgspec
 from msgspec.structs import replace
 
 from archcalc.errors import InputError
-from archcalc.hf import family_of, from_config, to_config, upstream
+from archcalc.hf import family_of, from_config, upstream
 from archcalc.hf.config import MAPPING, TEXT, Config, raise_all
+from archcalc.hf.equivalence import is_same_architecture
 from archcalc.hf.family import Family, Misfit
 from archcalc.hf.heads import extra_modules
 from archcalc.hf.lens import ConfigLens, Constraint
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorEntry, TensorMap, table
 from archcalc.hf.vocabulary import keys
+from archcalc.spec.document import decode
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -111,12 +113,15 @@ class ComposedFamily(Family, frozen=True, dict=True):
 
 
 def _written(spec: Spec, types: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return the config of one part if it is of one of these types."""
-    try:
-        config = to_config(spec)
-    except InputError:
-        return None
-    return config if config["model_type"] in types else None
+    """Return the config of one part, if one of these types expresses it."""
+    rows = (row for family in map(family_of, types) for row in (family, *family.forms))
+    for config in (config for row in rows for config in row.configs(spec)):
+        try:
+            if is_same_architecture(decode(from_config(config)), spec):
+                return config
+        except InputError:
+            continue
+    return None
 
 
 def _parts(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
