@@ -68,7 +68,7 @@ CONFIGS = {
         "decoder_start_token_id": 2,
     },
     "encoder-decoder:of GPT-2": {
-        "encoder": BERT | {"num_hidden_layers": 1},
+        "encoder": BERT | {"num_hidden_layers": 2},
         "decoder": GPT2 | {"model_type": "gpt2", "add_cross_attention": True, "scale_attn_by_inverse_layer_idx": True},
     },
     "encoder-decoder:of two types": {
