@@ -110,9 +110,9 @@ def _document(location: Location, seen: tuple[str, ...]) -> Document:
     seen = (*seen, location.text)
     if isinstance(location, Gguf):
         from archcalc.formats.gguf_file import read_header
-        from archcalc.hf.gguf import config_of
+        from archcalc.hf.gguf import document_of as of_header
 
-        return _as_document(config_of(read_header(Path(location.path))), seen)
+        return of_header(read_header(Path(location.path)))
     data = _read(location)
     try:
         return _as_document(parse(data), seen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
@@ -86,7 +85,7 @@ def _moves(
 ) -> Iterator[Move]:
     """Yield the moves that fill one row of the map: from one tensor, one per expert or head, or a tied copy."""
     ours = [shapes[name] for name in mapping.ours]
-    expert_names = _expert_names(mapping.name, spelling)
+    expert_names = spelling.expert_names(mapping.name)
     fallback = fallbacks.get(mapping.name, "")
     if mapping.name not in named and expert_names and expert_names[0].replace("{e}", "0") in named:
         for name, part, shape in zip(expert_names, mapping.ours, ours, strict=True):
@@ -99,15 +98,6 @@ def _moves(
             yield Move(_with_shape(name, ours[0][1:], named), TensorEntry(name, mapping.ours), row)
         return
     yield Move(_with_shape(mapping.name, mapping.shape(ours), named, fallback), mapping)
-
-
-def _expert_names(name: str, spelling: Spelling) -> tuple[str, ...]:
-    """Return the names of one expert's tensors, with `{e}` for the expert, if files may store them apart."""
-    if index := re.search(r"\.(\d+)\.", name):
-        for stacked, expert_names in spelling.per_expert.items():
-            if stacked.replace("{i}", index[1]) == name:
-                return tuple(tensor.replace("{i}", index[1]) for tensor in expert_names)
-    return ()
 
 
 def _with_shape(name: str, shape: Shape, named: Mapping[str, FileTensor], fallback: str = "") -> FileTensor:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from archcalc.analysis.memory import DTYPES, Dtype
+from archcalc.analysis.memory import AUTO, DTYPES, DtypeOrAuto
 from archcalc.analysis.model_report import model_report
-from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.analysis.stored_weights import model_workload
 from archcalc.analysis.transformers_report import TransformersReport, transformers_report
 from archcalc.cli.language import emit, note
 from archcalc.cli.options import load_source, output, settings, sizes, source
@@ -32,7 +32,11 @@ from archcalc.words import msg
 @click.option("--view", type=click.Choice(VIEWS), default=None, help="What to show (default: summary, or all in HTML).")
 @sizes
 @click.option(
-    "--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Dtype of weights and KV cache."
+    "--dtype",
+    type=click.Choice((AUTO, *DTYPES)),
+    default=AUTO,
+    show_default=True,
+    help="Dtype of weights and KV cache; auto: as the source states it, bf16 if it does not.",
 )
 @click.option(
     "--engine",
@@ -55,7 +59,7 @@ def command(
     seq: int | None,
     past: int,
     source_seq: int | None,
-    dtype: Dtype,
+    dtype: DtypeOrAuto,
     engine: Engine,
     whole: bool,
     settings: tuple[str, ...],
@@ -89,7 +93,7 @@ def command(
     all_parts = _whole(source, dtype) if whole and not settings else None
 
     def page() -> Page:
-        result = model_report(ModelWorkload(spec, build(spec), workload(spec, **workload_sizes), dtype))
+        result = model_report(model_workload(spec, build(spec), workload(spec, **workload_sizes), dtype))
         if form == "html" and view is None:
             shown = pages.full_page(result, spec)
         else:
@@ -106,7 +110,7 @@ def command(
     emit(page, data, form, output=output, color=not no_color)
 
 
-def _whole(source: str, dtype: Dtype) -> TransformersReport | None:
+def _whole(source: str, dtype: DtypeOrAuto) -> TransformersReport | None:
     """Return what transformers counts of all parts of a model whose text model is read; None if it does not."""
     config = stated_config(source)
     is_installed = find_spec("transformers") and find_spec("torch")
