@@ -72,9 +72,11 @@ def _lines(row: WeightRow, by_name: Mapping[str, Stored], rest: tuple[str, Layou
 
 def _by_name(spec: Spec, ledger: Ledger, storage: Storage) -> dict[str, Stored]:
     """Return the format and the bytes of each canonical tensor."""
-    tensors, spelling = _names(spec, storage)
     rows = {name: row for row in ledger.rows for name in row.names()}
     chooser = _Chooser(storage, is_tied=bool(ledger.tied))
+    if storage.naming == "canonical":
+        return {name: chooser.stored(name, row, row.shape) for name, row in rows.items()}
+    tensors, spelling = _names(spec, storage)
     found: dict[str, Stored] = {}
     for entry in tensors.placed(rows):
         parts = [rows[name] for name in entry.ours]

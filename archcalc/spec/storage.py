@@ -6,22 +6,22 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from archcalc.formats.element_types import ElementName
 from archcalc.formats.layouts import Layout
 from archcalc.formats.policy import Role
 from archcalc.spec.base import Part
 
-Naming = Literal["", "transformers", "gguf"]
+FloatName = Literal["fp64", "fp32", "fp16", "bf16", "fp8", "fp8-e5m2"]
+Naming = Literal["canonical", "transformers", "gguf"]
 Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=100_000)]
 
 
 class StoredFormat(Part, frozen=True, kw_only=True):
-    """A format of some of the weights: those with a role, whose tensor has a name in the files.
+    """A format of some of the weights: those with a role, whose tensor has a name.
 
     - `name`: what tables call the format
     - `layout`: the bytes of a tensor; None: elements of the storage's dtype
     - `roles`: the roles of the tensors in the model; none means any
-    - `pattern`: a regular expression of the whole name in the files; none means any
+    - `pattern`: a regular expression of a tensor's whole name, without a last `.weight`; none means any
     """
 
     name: str
@@ -36,13 +36,13 @@ class Storage(Part, frozen=True, kw_only=True):
     - `dtype`: the element type of tensors without another format, and of caches
     - `stated_by`: the keys of the source that state it; empty: nothing states it
     - `formats`: the first that applies to a tensor is its format
-    - `naming`: whose names the patterns match; empty: there is no pattern
+    - `naming`: whose names the patterns match: the spec's own, or those of the model's files
     - `model_type`, `class_name`: the model in whose files the names are
     """
 
-    dtype: ElementName = "bf16"
+    dtype: FloatName = "bf16"
     stated_by: tuple[str, ...] = ()
     formats: tuple[StoredFormat, ...] = ()
-    naming: Naming = ""
+    naming: Naming = "canonical"
     model_type: str = ""
     class_name: str = ""

@@ -7,20 +7,18 @@ the table of the methods.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from archcalc.errors import shown
-from archcalc.formats.element_types import ELEMENT_TYPES, ElementName
+from archcalc.formats.element_types import ELEMENT_TYPES
 from archcalc.hf.storage.methods import formats
-from archcalc.hf.storage.settings import Settings
-from archcalc.spec.storage import Storage
+from archcalc.hf.storage.quantization import Quantization
+from archcalc.spec.storage import FloatName, Storage
 
 _DTYPE_KEYS = ("dtype", "torch_dtype")
-_BY_TORCH_NAME: dict[str, ElementName] = {
-    one.torch: name for name, one in ELEMENT_TYPES.items() if "float" in one.torch and "complex" not in one.torch
-}
+_BY_TORCH_NAME = {ELEMENT_TYPES[name].torch: name for name in get_args(FloatName)}
 # Where a config, or a file beside it, says how the weights are quantized; the first that is there counts.
 _QUANTIZATION_KEYS = ("quantization_config", "compression_config", "quantization")
 
@@ -38,7 +36,7 @@ def storage_of(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[
     stated_by = [key] if key else []
     storage = Storage(dtype=dtype)
     if found:
-        method, stored, unread = formats(Settings(source[found], found, dtype))
+        method, stored, unread = formats(Quantization(source[found], found, dtype))
         assumptions += unread
         if stored:
             stated_by.append(f"{found} ({method})")
@@ -50,19 +48,19 @@ def storage_of(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[
     return {name: value for name, value in plain.items() if value}, assumptions
 
 
-def stated_dtype(config: Mapping[str, Any]) -> ElementName:
+def stated_dtype(config: Mapping[str, Any]) -> FloatName:
     """Return the dtype that a config states for what is not quantized; bf16 if it states none."""
     text = config.get("text_config")
     return _dtype(config, text if isinstance(text, dict) else {})[1]
 
 
-def _dtype(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[str, ElementName, list[str]]:
+def _dtype(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[str, FloatName, list[str]]:
     """Return the key that states the dtype, the dtype, and what is assumed where the stated one is unknown."""
     stated = [(key, source[key]) for source in (resolved, config) for key in _DTYPE_KEYS if source.get(key) is not None]
     if not stated or stated[0][1] == "auto":
         return "", Storage().dtype, []
     key, value = stated[0]
-    name = _BY_TORCH_NAME.get(str(value).removeprefix("torch."))
+    name: FloatName | None = _BY_TORCH_NAME.get(str(value).removeprefix("torch."))
     if name is None:
         return "", Storage().dtype, [f"weights in {Storage().dtype}, because {key} is {shown(value)}"]
     return key, name, []

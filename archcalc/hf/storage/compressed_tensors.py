@@ -9,7 +9,7 @@ from archcalc.formats.layouts import Grouped, Layout, PerTensor, RowBlocks, Tile
 from archcalc.hf.config import FLAG, SIZE, WORDS, ValueType
 from archcalc.hf.storage.modules import ROUTED, WITH_HEAD, kept
 from archcalc.hf.storage.patterns import compressed
-from archcalc.hf.storage.settings import Settings, UnreadSettingError, one_of
+from archcalc.hf.storage.quantization import Quantization, UnreadSettingError, one_of
 from archcalc.spec.storage import StoredFormat
 from archcalc.words import msg
 
@@ -17,7 +17,7 @@ _STRATEGIES = one_of("tensor", "channel", "group", "block", "tensor_group", None
 _BITS = ValueType(lambda value: type(value) is int and 1 <= value <= 16, "a number of bits from 1 to 16")
 
 
-def read(settings: Settings) -> list[StoredFormat]:
+def read(settings: Quantization) -> list[StoredFormat]:
     """Return the formats of all groups, after the modules in `ignore`."""
     found = kept(settings, compressed(settings.words("ignore") or (), settings.where("ignore")))
     for _, group in settings.each("config_groups"):
@@ -25,7 +25,7 @@ def read(settings: Settings) -> list[StoredFormat]:
     return found
 
 
-def _group(group: Settings, packing: str) -> list[StoredFormat]:
+def _group(group: Quantization, packing: str) -> list[StoredFormat]:
     weights = group.within("weights")
     if weights is None:  # activations alone
         return []
@@ -39,7 +39,7 @@ def _group(group: Settings, packing: str) -> list[StoredFormat]:
     return [StoredFormat(name=name, layout=layout, roles=ROUTED, pattern=compressed(targets, group.where("targets")))]
 
 
-def _scheme(weights: Settings, inputs: Settings | None, packing: str) -> tuple[str, Layout]:
+def _scheme(weights: Quantization, inputs: Quantization | None, packing: str) -> tuple[str, Layout]:
     """Return the name and the layout of a group's weights."""
     bits = weights.get("num_bits", _BITS, 8)
     kind = weights.get("type", one_of("int", "float"), "int")
@@ -54,13 +54,13 @@ def _scheme(weights: Settings, inputs: Settings | None, packing: str) -> tuple[s
     return f"{'fp8' if kind == 'float' else 'int8'}-{strategy}", _eight_bit(weights, strategy, static)
 
 
-def _input_bytes(inputs: Settings | None, scale: int) -> int:
+def _input_bytes(inputs: Quantization | None, scale: int) -> int:
     """Return the bytes of the scale of inputs that is stored beside a matrix: only a static one is."""
     is_static = inputs is not None and inputs.data.get("dynamic") in (False, None)
     return scale if is_static else 0
 
 
-def _eight_bit(weights: Settings, strategy: str, static: int) -> Layout:
+def _eight_bit(weights: Quantization, strategy: str, static: int) -> Layout:
     wide = weights.element_bytes
     zero = 0 if weights.get("symmetric", FLAG, True) else 1
     match strategy:
@@ -76,7 +76,7 @@ def _eight_bit(weights: Settings, strategy: str, static: int) -> Layout:
     raise UnreadSettingError("strategy", strategy)
 
 
-def _block(weights: Settings) -> tuple[int, int]:
+def _block(weights: Quantization) -> tuple[int, int]:
     stated: Any = weights.data.get("block_structure")
     sizes = stated.split("x") if isinstance(stated, str) else stated
     if not isinstance(sizes, list) or len(sizes) != 2 or not all(str(size).isdigit() and int(size) for size in sizes):
@@ -86,7 +86,7 @@ def _block(weights: Settings) -> tuple[int, int]:
     return int(sizes[0]), int(sizes[1])
 
 
-def _packed(weights: Settings, bits: int, strategy: str, static: int) -> tuple[str, Layout]:
+def _packed(weights: Quantization, bits: int, strategy: str, static: int) -> tuple[str, Layout]:
     """Return the layout of rows of 32-bit words, with a scale by group or row and the shape as two int64."""
     if strategy not in ("group", "channel") or bits > 8:
         raise UnreadSettingError("strategy", strategy)
@@ -99,7 +99,7 @@ def _packed(weights: Settings, bits: int, strategy: str, static: int) -> tuple[s
     return f"int{bits}" + (f"-g{group}" if group else "-channel"), layout
 
 
-def _four_bit_float(weights: Settings, strategy: str, inputs: Settings | None) -> tuple[str, Layout]:
+def _four_bit_float(weights: Quantization, strategy: str, inputs: Quantization | None) -> tuple[str, Layout]:
     """Return NVFP4 (fp8 scales and a global one), or MXFP4 (scales that are powers of two)."""
     if strategy == "tensor_group":
         has_input = inputs is not None and inputs.data.get("dynamic") is not True

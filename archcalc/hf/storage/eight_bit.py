@@ -8,7 +8,7 @@ from __future__ import annotations
 from archcalc.formats.layouts import Grouped, Layout, PerRow, PerTensor, Tiled
 from archcalc.hf.config import FLAG, ValueType
 from archcalc.hf.storage.modules import linears
-from archcalc.hf.storage.settings import Settings, UnreadSettingError, one_of
+from archcalc.hf.storage.quantization import Quantization, UnreadSettingError, one_of
 from archcalc.spec.storage import StoredFormat
 
 _TILE = ValueType(
@@ -20,7 +20,7 @@ _TILE = ValueType(
 )
 
 
-def fp8(settings: Settings) -> list[StoredFormat]:
+def fp8(settings: Quantization) -> list[StoredFormat]:
     """Return the formats of FP8Linear: a scale for each tile, or one for each matrix."""
     tile = settings.get("weight_block_size", _TILE, [128, 128])
     scale = 1 if settings.get("scale_fmt", one_of("float", "ue8m0"), "float") == "ue8m0" else 4
@@ -35,12 +35,12 @@ def fp8(settings: Settings) -> list[StoredFormat]:
     return found
 
 
-def fbgemm(settings: Settings) -> list[StoredFormat]:
+def fbgemm(settings: Quantization) -> list[StoredFormat]:
     """Return the format of FbgemmFp8Linear: an fp32 scale for each row."""
     return linears(settings, "fp8-row", PerRow(1, 4))
 
 
-def eetq(settings: Settings) -> list[StoredFormat]:
+def eetq(settings: Quantization) -> list[StoredFormat]:
     """Return the format of EetqLinear: int8, an fp16 scale for each row."""
     return linears(settings, "int8", PerRow(1, 2))
 
@@ -49,7 +49,7 @@ _QUANTO = {"int8": "int8", "float8": "fp8", "int4": "int4", "int2": "int2"}
 _QUANTO_GROUP = 128
 
 
-def quanto(settings: Settings) -> list[StoredFormat]:
+def quanto(settings: Quantization) -> list[StoredFormat]:
     """Return the format of quanto's QLinear: scales by row, or scales and shifts by groups below 8 bits."""
     kind = settings.get("weights", one_of(*_QUANTO), "int8")
     wide = settings.element_bytes
@@ -59,7 +59,7 @@ def quanto(settings: Settings) -> list[StoredFormat]:
     return linears(settings, f"quanto-{_QUANTO[kind]}", layout)
 
 
-def torchao(settings: Settings) -> list[StoredFormat]:
+def torchao(settings: Quantization) -> list[StoredFormat]:
     """Return the format of a torchao configuration: of weights alone, or of weights beside dynamic activations."""
     kind, data = _torchao_type(settings)
     if settings.get("include_input_output_embeddings", FLAG, False):
@@ -76,18 +76,18 @@ _TORCHAO_NAMES = {
 }
 
 
-def _torchao_type(settings: Settings) -> tuple[str, Settings]:
+def _torchao_type(settings: Quantization) -> tuple[str, Quantization]:
     stated = settings.data.get("quant_type")
     default = stated.get("default") if isinstance(stated, dict) else None
     kind = default.get("_type") if isinstance(default, dict) else stated
     if not isinstance(kind, str) or kind not in _TORCHAO_NAMES:
         raise UnreadSettingError("quant_type", kind)
-    empty = Settings({}, settings.where("quant_type"), settings.dtype)
+    empty = Quantization({}, settings.where("quant_type"), settings.dtype)
     named = dict(settings.each("quant_type")).get("default", empty) if isinstance(stated, dict) else empty
     return kind, named.within("_data") or empty
 
 
-def _torchao_layout(kind: str, data: Settings) -> Layout:
+def _torchao_layout(kind: str, data: Quantization) -> Layout:
     if kind == "Int4WeightOnlyConfig":
         return Grouped(4, data.group(128), 2, 2)
     if kind == "Float8DynamicActivationFloat8WeightConfig":

@@ -9,7 +9,7 @@ from archcalc.formats.layouts import Grouped, Nested, PerRow, RowBlocks
 from archcalc.hf.config import FLAG
 from archcalc.hf.storage.modules import kept, linears
 from archcalc.hf.storage.patterns import skipped
-from archcalc.hf.storage.settings import FLAG_OR_NONE, Settings, UnreadSettingError, one_of
+from archcalc.hf.storage.quantization import FLAG_OR_NONE, Quantization, UnreadSettingError, one_of
 from archcalc.spec.storage import StoredFormat
 
 _SKIP = "llm_int8_skip_modules"
@@ -17,7 +17,7 @@ _SKIP = "llm_int8_skip_modules"
 _LEVELS, _NESTED = 16 * 4, 4 + 256 * 4
 
 
-def bitsandbytes(settings: Settings) -> list[StoredFormat]:
+def bitsandbytes(settings: Quantization) -> list[StoredFormat]:
     """Return the formats of Linear8bitLt or Linear4bit."""
     if settings.get("load_in_8bit", FLAG_OR_NONE, False) or settings.get("_load_in_8bit", FLAG_OR_NONE, False):
         return linears(settings, "int8-bnb", PerRow(1, 4), _SKIP)
@@ -27,14 +27,14 @@ def bitsandbytes(settings: Settings) -> list[StoredFormat]:
     return linears(settings, f"{kind}-single", Nested(64, 0, _LEVELS), _SKIP)
 
 
-def mxfp4(settings: Settings) -> list[StoredFormat]:
+def mxfp4(settings: Quantization) -> list[StoredFormat]:
     """Return the format of gpt-oss's experts: blocks of 32 of a row, a uint8 scale each."""
     keys = settings.words("modules_to_not_convert")
     pattern = skipped(keys, settings.where("modules_to_not_convert")) if keys else None
     return [*kept(settings, pattern), StoredFormat(name="mxfp4", layout=RowBlocks(32, 16, 1), roles=("experts",))]
 
 
-def bitnet(settings: Settings) -> list[StoredFormat]:
+def bitnet(settings: Quantization) -> list[StoredFormat]:
     """Return the format of BitLinear: 2 bits a weight, a scale for each matrix."""
     if settings.get("quantization_mode", one_of("offline", "online"), "offline") == "online":
         raise UnreadSettingError("quantization_mode", "online")

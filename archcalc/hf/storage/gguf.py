@@ -8,14 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
-from archcalc.formats.element_types import ElementName
 from archcalc.formats.gguf_file import Header
 from archcalc.formats.gguf_types import FILE_BLOCKS
 from archcalc.hf.storage.patterns import any_of
-from archcalc.spec.storage import Storage, StoredFormat
+from archcalc.spec.storage import FloatName, Storage, StoredFormat
 
 # What llama.cpp allocates for caches unless told otherwise.
-_CACHE_DTYPE: Final[ElementName] = "fp16"
+_CACHE_DTYPE: Final[FloatName] = "fp16"
 _INDEX = re.compile(r"\.(\d+)\.")
 
 

@@ -13,13 +13,13 @@ from typing import Any
 from archcalc.formats.layouts import Grouped, Layout, RowBlocks, Words
 from archcalc.hf.storage.modules import LINEARS, WITH_HEAD, kept
 from archcalc.hf.storage.patterns import checked, containing
-from archcalc.hf.storage.settings import FLAG_OR_NONE, Settings, UnreadSettingError, one_of
+from archcalc.hf.storage.quantization import FLAG_OR_NONE, Quantization, UnreadSettingError, one_of
 from archcalc.spec.storage import StoredFormat
 
 _WORD_BITS = one_of(2, 3, 4, 8)
 
 
-def gptq(settings: Settings) -> list[StoredFormat]:
+def gptq(settings: Quantization) -> list[StoredFormat]:
     """Return the formats of GPTQ files; GPTQModel's `dynamic` has other settings for the modules that it names."""
     roles = WITH_HEAD if settings.get("lm_head", FLAG_OR_NONE, False) else LINEARS
     named = settings.data.get("modules_in_block_to_quantize")
@@ -30,12 +30,12 @@ def gptq(settings: Settings) -> list[StoredFormat]:
     ]
 
 
-def _gptq(settings: Settings) -> Words:
+def _gptq(settings: Quantization) -> Words:
     bits = settings.get("bits", _WORD_BITS, 4)
     return Words(bits=bits, group=settings.group(128), scale=2, out_by=32, in_by=32, index=4)
 
 
-def _gptq_name(settings: Settings) -> str:
+def _gptq_name(settings: Quantization) -> str:
     bits, group = settings.get("bits", _WORD_BITS, 4), settings.group(128)
     return f"gptq-int{bits}" + (f"-g{group}" if group else "")
 
@@ -45,7 +45,7 @@ def _flat(named: list[Any]) -> Iterator[str]:
         yield from _flat(item) if isinstance(item, list) else [item] if isinstance(item, str) else []
 
 
-def _dynamic(settings: Settings) -> Iterator[StoredFormat]:
+def _dynamic(settings: Quantization) -> Iterator[StoredFormat]:
     """Yield the formats of modules that `dynamic` names: '-:expression' are kept, others have settings of their own."""
     dynamic = settings.within("dynamic")
     for key, changes in dynamic.data.items() if dynamic else ():
@@ -54,11 +54,11 @@ def _dynamic(settings: Settings) -> Iterator[StoredFormat]:
         if sign == "-":
             yield StoredFormat(name=settings.dtype, pattern=pattern)
         elif isinstance(changes, dict):
-            own = Settings({**settings.data, **changes}, settings.where("dynamic"), settings.dtype)
+            own = Quantization({**settings.data, **changes}, settings.where("dynamic"), settings.dtype)
             yield StoredFormat(name=_gptq_name(own), layout=_gptq(own), roles=WITH_HEAD, pattern=pattern)
 
 
-def awq(settings: Settings) -> list[StoredFormat]:
+def awq(settings: Quantization) -> list[StoredFormat]:
     """Return the formats of AWQ files; the head is never quantized."""
     version = str(settings.data.get("version") or settings.data.get("format") or "gemm").lower()
     if version not in ("gemm", "exllama", "ipex"):
@@ -70,18 +70,18 @@ def awq(settings: Settings) -> list[StoredFormat]:
     return [*kept(settings, pattern), StoredFormat(name=name, layout=layout, roles=LINEARS)]
 
 
-def _awq_group(settings: Settings) -> int:
+def _awq_group(settings: Quantization) -> int:
     return settings.group(128) if "q_group_size" not in settings.data else int(settings.data["q_group_size"])
 
 
-def auto_round(settings: Settings) -> list[StoredFormat]:
+def auto_round(settings: Quantization) -> list[StoredFormat]:
     """Return the formats of AutoRound files in the packing of GPTQ or AWQ; `extra_config` has settings by module."""
     packing = str(settings.data.get("packing_format") or settings.data.get("backend") or "auto_round:auto_gptq")
     if not any(name in packing for name in ("gptq", "awq", "auto_round")):
         raise UnreadSettingError("packing_format", packing)
     found: list[StoredFormat] = []
     for name, changes in settings.each("extra_config"):
-        own = Settings({**settings.data, **changes.data}, changes.key, settings.dtype)
+        own = Quantization({**settings.data, **changes.data}, changes.key, settings.dtype)
         pattern = re.escape(name)
         if own.data.get("bits") in (16, 32):
             found.append(StoredFormat(name=settings.dtype, pattern=pattern))
@@ -90,7 +90,7 @@ def auto_round(settings: Settings) -> list[StoredFormat]:
     return [*found, _rounded(settings, packing, None)]
 
 
-def _rounded(settings: Settings, packing: str, pattern: str | None) -> StoredFormat:
+def _rounded(settings: Quantization, packing: str, pattern: str | None) -> StoredFormat:
     bits, group = settings.get("bits", _WORD_BITS, 4), settings.group(128)
     if "awq" in packing:
         layout = Words(bits=bits, group=group, scale=2, out_by=8, in_by=group or 1)
@@ -100,7 +100,7 @@ def _rounded(settings: Settings, packing: str, pattern: str | None) -> StoredFor
     return StoredFormat(name=name, layout=layout, roles=WITH_HEAD if pattern else LINEARS, pattern=pattern)
 
 
-def hqq(settings: Settings) -> list[StoredFormat]:
+def hqq(settings: Quantization) -> list[StoredFormat]:
     """Return the formats of HQQLinear: packed weights, a scale and a zero point for each group."""
     config = settings.within("quant_config") or settings
     if isinstance(config.data.get("weight_quant_params"), dict) or "nbits" in config.data:
@@ -115,7 +115,7 @@ def hqq(settings: Settings) -> list[StoredFormat]:
     return [*kept(settings, containing(["lm_head"] if names is None else names)), *found]
 
 
-def _hqq(settings: Settings, pattern: str | None) -> StoredFormat:
+def _hqq(settings: Quantization, pattern: str | None) -> StoredFormat:
     bits, group = settings.get("nbits", one_of(8, 4, 2, 1), 4), settings.group(64)
     wide = settings.element_bytes
     return StoredFormat(
@@ -126,19 +126,19 @@ def _hqq(settings: Settings, pattern: str | None) -> StoredFormat:
     )
 
 
-def mlx(settings: Settings) -> list[StoredFormat]:
+def mlx(settings: Quantization) -> list[StoredFormat]:
     """Return the formats of MLX files: tables and the head too; a module's own settings, or false, by its name."""
     found: list[StoredFormat] = []
     for name, changes in settings.data.items():
         if changes is False:
             found.append(StoredFormat(name=settings.dtype, pattern=re.escape(name)))
         elif isinstance(changes, dict):
-            own = Settings({**settings.data, **changes}, settings.where(name), settings.dtype)
+            own = Quantization({**settings.data, **changes}, settings.where(name), settings.dtype)
             found.append(_mlx(own, re.escape(name)))
     return [*found, _mlx(settings, None)]
 
 
-def _mlx(settings: Settings, pattern: str | None) -> StoredFormat:
+def _mlx(settings: Quantization, pattern: str | None) -> StoredFormat:
     bits, group = settings.get("bits", one_of(2, 3, 4, 5, 6, 8), 4), settings.group(64)
     roles = (*WITH_HEAD, "router", "embedding", "tied")
     mode = settings.get("mode", one_of("affine", "mxfp4", "mxfp8", "nvfp4"), "affine")

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from archcalc.errors import shown
 from archcalc.hf.storage import compressed_tensors, eight_bit, four_bit, groups, modelopt
-from archcalc.hf.storage.settings import Settings, UnreadSettingError
+from archcalc.hf.storage.quantization import Quantization, UnreadSettingError
 from archcalc.spec.storage import StoredFormat
 
-_METHODS: dict[str, Callable[[Settings], list[StoredFormat]]] = {
+_METHODS: dict[str, Callable[[Quantization], list[StoredFormat]]] = {
     "auto-round": groups.auto_round,
     "awq": groups.awq,
     "bitnet": four_bit.bitnet,
@@ -36,7 +36,7 @@ _SPELLINGS = {
 }
 
 
-def formats(settings: Settings) -> tuple[str, list[StoredFormat], list[str]]:
+def formats(settings: Quantization) -> tuple[str, list[StoredFormat], list[str]]:
     """Return the method's name, its formats, and the assumption for settings that are not read.
 
     Raises InputError for a setting of a known method that has no valid value.
@@ -51,11 +51,11 @@ def formats(settings: Settings) -> tuple[str, list[StoredFormat], list[str]]:
         return method, [], [_unquantized(settings, f"{method} with {error}")]
 
 
-def _unquantized(settings: Settings, what: str) -> str:
+def _unquantized(settings: Quantization, what: str) -> str:
     return f"bytes without quantization, because {what} is not known"
 
 
-def _method(settings: Settings) -> str:
+def _method(settings: Quantization) -> str:
     """Return the name of the method; MLX, ModelOpt and old files of bitsandbytes and AutoGPTQ do not state it."""
     stated = settings.data.get("quant_method")
     if isinstance(stated, str):

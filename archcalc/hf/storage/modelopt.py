@@ -5,7 +5,7 @@ from __future__ import annotations
 from archcalc.formats.layouts import Grouped, Layout, PerRow, PerTensor, RowBlocks, Tiled
 from archcalc.hf.storage.modules import ROUTED, WITH_HEAD, kept
 from archcalc.hf.storage.patterns import wildcards
-from archcalc.hf.storage.settings import Settings, UnreadSettingError
+from archcalc.hf.storage.quantization import Quantization, UnreadSettingError
 from archcalc.spec.storage import StoredFormat
 
 # Each with its scale of inputs, which is stored in fp32.
@@ -21,7 +21,7 @@ _LAYOUTS: dict[str, tuple[str, Layout]] = {
 _MIXED = "MIXED_PRECISION"
 
 
-def read(settings: Settings) -> list[StoredFormat]:
+def read(settings: Quantization) -> list[StoredFormat]:
     """Return the formats; with mixed precision, one for each module that `quantized_layers` names."""
     inner = settings.within("quantization") or settings
     algorithm = inner.data.get("quant_algo")

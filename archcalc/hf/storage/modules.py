@@ -5,7 +5,7 @@ from __future__ import annotations
 from archcalc.formats.layouts import Layout
 from archcalc.formats.policy import Role
 from archcalc.hf.storage.patterns import skipped
-from archcalc.hf.storage.settings import Settings
+from archcalc.hf.storage.quantization import Quantization
 from archcalc.spec.storage import StoredFormat
 
 # An expert's matrix counts as a Linear of its own, as files have it.
@@ -14,13 +14,13 @@ WITH_HEAD: tuple[Role, ...] = (*LINEARS, "head")
 ROUTED: tuple[Role, ...] = (*WITH_HEAD, "router")
 
 
-def kept(settings: Settings, pattern: str | None) -> list[StoredFormat]:
+def kept(settings: Quantization, pattern: str | None) -> list[StoredFormat]:
     """Return the format of modules that stay as they are; none without a pattern."""
     return [StoredFormat(name=settings.dtype, pattern=pattern)] if pattern else []
 
 
 def linears(
-    settings: Settings, name: str, layout: Layout, skip: str = "modules_to_not_convert", *, keeps_head: bool = False
+    settings: Quantization, name: str, layout: Layout, skip: str = "modules_to_not_convert", *, keeps_head: bool = False
 ) -> list[StoredFormat]:
     """Return the format of every Linear but those that the setting `skip` names.
 

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from archcalc.errors import shown
-from archcalc.formats.element_types import ElementName, element_bytes
+from archcalc.formats.element_types import element_bytes
 from archcalc.hf.config import Config, ValueType
+from archcalc.spec.storage import FloatName
 from archcalc.words import msg
 
 FLAG_OR_NONE = ValueType(lambda value: value is None or type(value) is bool, "true, false or null")
@@ -38,23 +39,23 @@ class UnreadSettingError(Exception):
         super().__init__(f"{name} {shown(value)}")
 
 
-class Settings(msgspec.Struct, frozen=True):
+class Quantization(msgspec.Struct, frozen=True):
     """The mapping of a method's settings, at its key of the config, and the dtype of what is not quantized."""
 
     data: Mapping[str, Any]
     key: str
-    dtype: ElementName
+    dtype: FloatName
 
     def get(self, name: str, value_type: ValueType, default: Any = None) -> Any:
         """Return a setting, or the default if it is absent. Raises InputError unless it has the given type."""
         return Config(self.data, self.key).get(name, value_type) if name in self.data else default
 
-    def within(self, name: str) -> Settings | None:
+    def within(self, name: str) -> Quantization | None:
         """Return the mapping at a key; None if there is none."""
         value = self.data.get(name)
         return msgspec.structs.replace(self, data=value, key=f"{self.key}.{name}") if isinstance(value, dict) else None
 
-    def each(self, name: str) -> Iterator[tuple[str, Settings]]:
+    def each(self, name: str) -> Iterator[tuple[str, Quantization]]:
         """Yield the mappings by their keys at a key; nothing if it is absent. Raises InputError for anything else."""
         mapping = self.within(name)
         for key, value in mapping.data.items() if mapping else ():
