@@ -111,11 +111,13 @@ def written_as(spec: Spec, model_type: str, class_name: str) -> dict[str, Any]:
 
     Raises InputError if the class does not have it any more.
     """
+    from archcalc.hf.equivalence import is_same_architecture
+    from archcalc.spec.document import decode
+
     family = family_of(model_type)
-    for form in (family, *family.forms):
-        for config in form.configs(spec):
-            if not class_name or class_name in config["architectures"]:
-                return config
+    for config in (config for form in (family, *family.forms) for config in form.configs(spec)):
+        if class_name in ("", *config["architectures"]) and is_same_architecture(decode(from_config(config)), spec):
+            return config
     raise InputError(
         msg("no longer has the architecture of {model_type}", model_type=model_type),
         where="about.storage",

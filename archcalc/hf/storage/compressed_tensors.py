@@ -55,9 +55,10 @@ def _scheme(weights: Quantization, inputs: Quantization | None, packing: str) ->
 
 
 def _input_bytes(inputs: Quantization | None, scale: int) -> int:
-    """Return the bytes of the scale of inputs that is stored beside a matrix: only a static one is."""
-    is_static = inputs is not None and inputs.data.get("dynamic") in (False, None)
-    return scale if is_static else 0
+    """Return the bytes of the scale and zero point of inputs that are stored beside a matrix: only static ones are."""
+    if inputs is None or inputs.data.get("dynamic") not in (False, None):
+        return 0
+    return scale + (0 if inputs.get("symmetric", FLAG, True) else 1)
 
 
 def _eight_bit(weights: Quantization, strategy: str, static: int) -> Layout:

@@ -53,9 +53,9 @@ def quanto(settings: Quantization) -> list[StoredFormat]:
     """Return the format of quanto's QLinear: scales by row, or scales and shifts by groups below 8 bits."""
     kind = settings.get("weights", one_of(*_QUANTO), "int8")
     wide = settings.element_bytes
-    layout: Layout = (
-        PerRow(1, wide) if kind in ("int8", "float8") else Grouped(int(kind[-1]), _QUANTO_GROUP, wide, wide)
-    )
+    scales = 2 * wide  # of inputs and outputs
+    bits, group, shift = (int(kind[-1]), _QUANTO_GROUP, wide) if kind in ("int4", "int2") else (8, 0, 0)
+    layout = Grouped(bits, group, wide, shift, matrix=scales)
     return linears(settings, f"quanto-{_QUANTO[kind]}", layout)
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from archcalc.formats.element_types import ELEMENT_TYPES
 from archcalc.formats.layouts import Grouped, Layout, RowBlocks, Words
 from archcalc.hf.storage.modules import LINEARS, WITH_HEAD, kept
 from archcalc.hf.storage.patterns import checked, containing
@@ -118,9 +119,11 @@ def hqq(settings: Quantization) -> list[StoredFormat]:
 def _hqq(settings: Quantization, pattern: str | None) -> StoredFormat:
     bits, group = settings.get("nbits", one_of(8, 4, 2, 1), 4), settings.group(64)
     wide = settings.element_bytes
+    # The settings of each matrix are stored beside it, the dtype by its name.
+    described = 55 + len(f"torch.{ELEMENT_TYPES[settings.dtype].torch}")
     return StoredFormat(
         name=f"hqq-int{bits}" + (f"-g{group}" if group else ""),
-        layout=Grouped(bits, group, wide, wide),
+        layout=Grouped(bits, group, wide, wide, matrix=described),
         roles=WITH_HEAD,
         pattern=pattern,
     )
