@@ -108,7 +108,10 @@ def small_config(family: Family) -> dict[str, Any]:
         sizes |= {name: SMALL["qk_rope_head_dim"] for name in ("head_dim",) if name in names(family.template)}
     if "attention_types" in defaults:  # By default this key lists every layer.
         sizes = {name: value for name, value in sizes.items() if value != LAYERS}
-    config = complete_config(family) | sizes | _nested_sizes(defaults)
+    config = complete_config(family) | sizes
+    config |= {name: config.get(name, {}) | nested for name, nested in _nested_sizes(defaults).items()}
+    if "layer_types" in config:
+        config["layer_types"] = config["layer_types"][:LAYERS]
     try:
         family.document(config)
     except InputError as error:
@@ -136,4 +139,4 @@ def complete_config(family: Family) -> dict[str, Any]:
     if heads and width:
         implied = {"head_dim": width // heads, "num_key_value_heads": heads}
         missing |= {name: value for name, value in implied.items() if name in missing}
-    return {"model_type": family.model_type} | missing
+    return {"model_type": family.model_type} | missing | dict(family.needs)

@@ -13,7 +13,7 @@ AXES: dict[str, str | Message] = {
     "S": msg("key tokens"),
     "V": msg("vocabulary"),
     "Y": msg("labels"),
-    "P": msg("the one place of a whole text"),
+    "P": msg("first tokens of a text"),
     "D": "d_model",
     "N": msg("heads"),
     "K": msg("key and value heads"),

@@ -3,7 +3,7 @@
 Axes: B batch, T tokens of the pass, S key tokens, D model, N heads, K kv heads, H query and key width, U value width,
 C latent of keys and values or of experts, R rotary width, X heads of an indexer, J their width, F feed-forward width,
 E experts, k chosen experts, V vocab, Y labels, Z width of a mixer's projection, I inner width of a mixer, 1 shared by
-all heads, P the single position of a whole text.
+all heads, P first tokens of a text: one that represents it, or global ones.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             work.source_seq if self.is_source or self.has_source_keys else self._n_earlier_keys(work.past) + work.seq
         )
         sizes["S"] += self.n_prompt + (sizes["S"] // self.n_block if self.n_block else 0)
+        if "P" in sizes:
+            sizes["P"] = min(sizes["P"], sizes["T"])
         return tuple(sizes[axis] for axis in self.axes)
 
     def _n_earlier_keys(self, past: int) -> int:

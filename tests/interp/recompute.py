@@ -348,6 +348,9 @@ class Interpreter:
         s = torch.arange(rows.shape[1])
         return x[:, rows, s]
 
+    def first_tokens(self, x: Tensor, n: int) -> Tensor:
+        return x[:n]
+
     def with_first(self, x: Tensor, y: Tensor, n: int) -> Tensor:
         return torch.stack([(y if t < n else x)[:, t] for t in range(x.shape[1])], 1)
 

@@ -16,7 +16,6 @@ from archcalc.inside import attribute
 from archcalc.spec import Spec
 from archcalc.spec.branches import arms
 from archcalc.spec.groups import layers_of
-from archcalc.spec.sparse import SparseAttention
 from archcalc.spec.variants import variant
 from tests.checkpoint.random_models import random_model
 from tests.nn.test_nn_cache import drawn, inputs, lengths
@@ -40,11 +39,6 @@ def logits_of(model: Any, texts: list[list[int]], position: int) -> Tensor:
     return logits
 
 
-def is_sparse(part: object) -> bool:
-    """Its values are not those of one projection of the tokens, so it is attributed as a whole."""
-    return isinstance(part, SparseAttention)
-
-
 @settings(max_examples=60)
 @given(specs(per_token=True))
 def test_contributions_sum_to_the_logit(spec: Spec) -> None:
@@ -63,7 +57,7 @@ def test_contributions_sum_to_the_logit(spec: Spec) -> None:
         arm.part.n_heads
         for layer in layers_of(stack)
         for arm in arms(layer)
-        if variant(arm.part).component == "attention" and arm.reads != "nothing" and not is_sparse(arm.part)
+        if variant(arm.part).component == "attention" and arm.reads != "nothing"
     )
     heads = [one for one in found.contributions if one.head is not None]
     assert len(heads) == n_heads

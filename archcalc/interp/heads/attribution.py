@@ -130,6 +130,8 @@ def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:
             yield from (path + name for name in (*after, own.arms_sum, own.sum) if name)
     for path, arm in arms.items():
         yield from (f"{path}.values", f"{path}.pattern", f"{arm.key_path}.v")
+        if arm.n_global:
+            yield f"{path}.global_v"
         if getattr(arm.part, "gate", None) is not None:
             yield f"{path}.gate"
 
@@ -275,7 +277,8 @@ class _Reading:
             Contribution(path, "head", float(by_head_N[n]), arm.layer, n) for n in reversed(range(arm.n_heads))
         ]
         pattern_NS = self.values[f"{path}.pattern"][0, :, self.position].double()
-        value_NSU = self.values[f"{arm.key_path}.v"][0].double()
+        is_global = self.position < arm.n_global
+        value_NSU = self.values[f"{path}.global_v" if is_global else f"{arm.key_path}.v"][0].double()
         value_NSU = value_NSU[[arm.kv_head(n) for n in range(arm.n_heads)]]
         read_NU = self._gated(path, direction_Z.view_as(gated_NU))
         found.edges[path] = pattern_NS * torch.einsum("nsu,nu->ns", value_NSU, read_NU)

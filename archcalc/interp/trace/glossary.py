@@ -152,6 +152,7 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("by_distance", "of_distance"),
         msg("for each query and key, x of the row r of their distance: rows are columns of x, or its rows"),
     ),
+    "first_tokens(x, n)": FunctionMeaning(("first_tokens",), msg("x of the first n tokens")),
     "with_first(x, y, n)": FunctionMeaning(("with_first",), msg("y for the first n tokens as queries, x for others")),
     "followed(x, y)": FunctionMeaning(("followed",), msg("x, then y as further keys")),
     "block_sums(x, n)": FunctionMeaning(

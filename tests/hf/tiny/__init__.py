@@ -28,4 +28,10 @@ TINY: dict[str, dict[str, Any]] = {
     **sparse_like.CONFIGS,
 }
 # What classes need that cannot be built from their defaults.
-NEEDS: dict[str, dict[str, Any]] = {**bert_like.NEEDS, **mla_like.NEEDS, **moe_like.NEEDS}
+NEEDS: dict[str, dict[str, Any]] = {
+    **bert_like.NEEDS,
+    **gpt_like.NEEDS,
+    **mixer_like.NEEDS,
+    **mla_like.NEEDS,
+    **moe_like.NEEDS,
+}
