@@ -74,7 +74,12 @@ MOE = {
             "nf4-single",
         ),
         ({"quant_method": "eetq"}, "int8", "int8", "bf16"),
-        ({"quant_method": "fbgemm_fp8", "modules_to_not_convert": ["model.layers.*.mlp"]}, "fp8-row", "bf16", "fp8-row"),
+        (
+            {"quant_method": "fbgemm_fp8", "modules_to_not_convert": ["model.layers.*.mlp"]},
+            "fp8-row",
+            "bf16",
+            "fp8-row",
+        ),
         (
             {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head", "*self_attn*"]},
             "bf16",
