@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from archcalc.analysis.memory import AUTO, DTYPES, Dtype, DtypeOrAuto
 from archcalc.analysis.model_workload import ModelWorkload
@@ -17,9 +19,9 @@ from archcalc.analysis.weights import WeightBytes, role_of, weights
 from archcalc.errors import InputError
 from archcalc.formats.element_types import element_bytes
 from archcalc.formats.layouts import ByteCount, Layout, PlainLayout, Shape, bytes_of
-from archcalc.hf import family_of, written_as
+from archcalc.hf import family_of, to_config, written_as
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.tensors import TensorEntry, TensorMap
+from archcalc.hf.tensors import TensorMap
 from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.spec import Spec
 from archcalc.spec.storage import Storage, StoredFormat
@@ -70,44 +72,73 @@ def _lines(row: WeightRow, by_name: Mapping[str, Stored], rest: tuple[str, Layou
         yield WeightBytes(row.path, row.kind, stored_as, len(each), payload, overhead)
 
 
+class FileTensorForm(msgspec.Struct, frozen=True):
+    """A tensor of the files as the source states it: the canonical ones that it holds, its shape, format and bytes.
+
+    `is_plain`: it is one tensor of elements of `format`; a quantized one has scales beside it.
+    """
+
+    name: str
+    ours: tuple[str, ...]
+    shape: tuple[int, ...]
+    format: str
+    bytes: ByteCount
+    is_plain: bool
+
+    @property
+    def stored(self) -> Stored:
+        """Return the format and the bytes."""
+        return self.format, self.bytes
+
+
+def file_forms(spec: Spec, ledger: Ledger, stored: Collection[str] = ()) -> Iterator[FileTensorForm]:
+    """Yield each tensor of the files. Experts are stored one by one where the names in files, `stored`, say so."""
+    storage = spec.about.storage
+    tensors, spelling = names_of(spec)
+    rows = {name: row for row in ledger.rows for name in row.names()}
+    chooser = _Chooser(storage, is_tied=bool(ledger.tied))
+    for entry in spelling.rows(tensors.of_file(stored), stored).placed(rows) if stored else tensors.placed(rows):
+        parts = [rows[name] for name in entry.ours]
+        apart = spelling.expert_names(entry.name)
+        if apart and (not stored or apart[0].replace("{e}", "0") in stored):
+            for ours, row, name in zip(entry.ours, parts, apart, strict=True):
+                yield chooser.form(name, (ours,), row, row.shape, row.shape)
+        else:
+            whole = [*parts[0].shape]
+            whole[entry.axis] = sum(part.shape[entry.axis] for part in parts) if len(parts) > 1 else whole[entry.axis]
+            in_file = entry.shape([part.shape for part in parts])
+            yield chooser.form(entry.name, entry.ours, parts[0], whole, in_file)
+
+
 def _by_name(spec: Spec, ledger: Ledger, storage: Storage) -> dict[str, Stored]:
     """Return the format and the bytes of each canonical tensor."""
     rows = {name: row for row in ledger.rows for name in row.names()}
-    chooser = _Chooser(storage, is_tied=bool(ledger.tied))
     if storage.naming == "canonical":
-        return {name: chooser.stored(name, row, row.shape) for name, row in rows.items()}
-    tensors, spelling = _names(spec, storage)
+        chooser = _Chooser(storage, is_tied=bool(ledger.tied))
+        return {name: chooser.form(name, (name,), row, row.shape, row.shape).stored for name, row in rows.items()}
     found: dict[str, Stored] = {}
-    for entry in tensors.placed(rows):
-        parts = [rows[name] for name in entry.ours]
-        apart = spelling.expert_names(entry.name)
-        if len(parts) == 1 or apart:
-            names = apart or (entry.name,)
-            for ours, row, name in zip(entry.ours, parts, names, strict=True):
-                found[ours] = chooser.stored(name, row, row.shape)
-        else:
-            found |= zip(entry.ours, _joined(chooser, entry, parts), strict=True)
+    for form in file_forms(spec, ledger):
+        found |= zip(form.ours, _parts(form, [rows[name].count for name in form.ours]), strict=True)
     return found
 
 
-def _joined(chooser: _Chooser, entry: TensorEntry, parts: Sequence[WeightRow]) -> list[Stored]:
-    """Return the bytes of the parts of a joined tensor; the first has what they share."""
-    shape = [*parts[0].shape]
-    shape[entry.axis] = sum(part.shape[entry.axis] for part in parts)
-    stored_as, whole = chooser.stored(entry.name, parts[0], shape)
-    own = [whole.payload * part.count // sum(each.count for each in parts) for part in parts[1:]]
+def _parts(form: FileTensorForm, counts: Sequence[int]) -> list[Stored]:
+    """Return the bytes of the parts of a tensor; the first has what they share."""
+    whole = form.bytes
+    own = [whole.payload * count // sum(counts) for count in counts[1:]]
     first = ByteCount(whole.payload - sum(own), whole.scales, whole.other)
-    return [(stored_as, first), *((stored_as, ByteCount(payload)) for payload in own)]
+    return [(form.format, first), *((form.format, ByteCount(payload)) for payload in own)]
 
 
-def _names(spec: Spec, storage: Storage) -> tuple[TensorMap, Spelling]:
-    """Return the names of the tensors in the files that the storage's patterns match."""
-    family = family_of(storage.model_type)
+def names_of(spec: Spec) -> tuple[TensorMap, Spelling]:
+    """Return the names of the tensors in the model's files."""
+    storage = spec.about.storage
     if storage.naming == "gguf":
+        family = family_of(storage.model_type)
         assert family.gguf is not None, "the file was read through it"
         return family.gguf.tensors, Spelling()
-    config = written_as(spec, storage.model_type, storage.class_name)
-    form = family.form(config)
+    config = written_as(spec, storage.model_type, storage.class_name) if storage.model_type else to_config(spec)
+    form = family_of(config["model_type"]).form(config)
     return form.tensors, form.spelling
 
 
@@ -120,10 +151,13 @@ class _Chooser:
         self._formats = [(one, re.compile(one.pattern) if one.pattern else None) for one in storage.formats]
         self._deadline = time.monotonic() + MAX_SECONDS
 
-    def stored(self, name: str, row: WeightRow, shape: Shape) -> Stored:
-        """Return the format of the tensor of this name, and its bytes."""
+    def form(
+        self, name: str, ours: tuple[str, ...], row: WeightRow, shape: Shape, in_file: Sequence[int]
+    ) -> FileTensorForm:
+        """Return the form of the tensor of this name, whose canonical shape is `shape`."""
         chosen, layout = self._choose(name.removesuffix(".weight").replace("{e}", "0"), row)
-        return chosen.name, bytes_of(layout, shape, row.path, chosen.name)
+        one = bytes_of(layout, shape, row.path, chosen.name)
+        return FileTensorForm(name, ours, tuple(in_file), chosen.name, one, isinstance(layout, PlainLayout))
 
     def _choose(self, module: str, row: WeightRow) -> tuple[StoredFormat, Layout]:
         role, spellings = role_of(row, self._is_tied), _spellings(module)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from archcalc.errors import InputError, shown
 from archcalc.formats.file_tensor import FileTensor
 from archcalc.hf.spellings import Spelling
+from archcalc.hf.stored_names import class_names
 from archcalc.hf.tensors import Shape, TensorEntry, TensorMap, TensorMapError
 from archcalc.words import msg
 
@@ -56,18 +57,7 @@ def make_plan(
 
 def _by_class_name(stored: Mapping[str, FileTensor], tensors: TensorMap, spelling: Spelling) -> dict[str, FileTensor]:
     """Return the stored tensors by the names that the map has."""
-    named: dict[str, FileTensor] = {}
-    rooted = tensors.class_names(stored)  # before and after: a rename may expect the prefix, or bring it
-    names = {name: spelling.name(rooted[name]) for name in stored}
-    class_names = tensors.class_names(names.values())
-    for tensor in stored.values():
-        name = class_names[names[tensor.name]]
-        if name in named:
-            raise InputError(
-                msg("is {name} in another spelling", name=shown(named[name].name, 200)), where=shown(tensor.name, 200)
-            )
-        named[name] = tensor
-    return named
+    return {name: stored[own] for name, own in class_names(stored, tensors, spelling).items()}
 
 
 def _fallbacks(names: Set[str], spelling: Spelling) -> dict[str, str]:
