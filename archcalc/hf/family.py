@@ -44,6 +44,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     - `runs_pooler`: the class runs a pooler that its logits do not depend on.
     - `other_products`: why the class computes other matrix products than ours, though the same logits.
     - `class_tensors`: the tensors that only classes of a kind have, or that have another name in them.
+    - `class_notes`: what is assumed for classes of a kind.
     """
 
     model_type: str
@@ -63,6 +64,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     tensors_of: Callable[[Config], TensorMap] | None = None
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
+    class_notes: Mapping[str, str] = {}
     runs_all_experts: bool = False
     runs_pooler: bool = False
     other_products: Message | None = None
@@ -173,6 +175,8 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         assumed = []
         if not config.data.get("architectures"):
             assumed.append(f"the class {self.classes[0]}")
+        if note := self.class_notes.get(self._kind(config.data)):
+            assumed.append(note)
         if config.ignored:
             assumed += self._misspelling_notes(config)
         if not config.ignored and not assumed:

@@ -24,6 +24,7 @@ AXES: dict[str, str | Message] = {
     "F": msg("feed-forward width"),
     "X": msg("heads of the indexer"),
     "J": msg("width of the indexer's heads"),
+    "M": msg("residual streams"),
     "Z": msg("width of the mixer's projection"),
     "I": msg("inner width of the mixer"),
     "E": msg("experts"),
