@@ -10,7 +10,7 @@ import msgspec
 from archcalc.errors import InputError
 from archcalc.formats import gguf_file, safetensors_file, safetensors_folder
 from archcalc.formats.file_tensor import FileTensor
-from archcalc.locations import Folder, Gguf, Location, Pickle, Preset, Repo, Safetensors, locate
+from archcalc.locations import CONFIG_FILE, Folder, Gguf, Location, Pickle, Preset, Repo, Safetensors, locate
 from archcalc.words import msg
 
 
@@ -57,10 +57,12 @@ def has_no_architecture(location: Location) -> bool:
 
 
 def weight_headers(location: Location) -> FileHeaders | None:
-    """Return the headers of a source on this machine that has weights beside its architecture; None for any other."""
+    """Return the headers of weights beside a config, or in a GGUF file, on this machine; None for any other source."""
     if isinstance(location, Gguf):
         return read_headers(location)
-    if not isinstance(location, Folder) or not Path(location.file).is_file():
+    if not isinstance(location, Folder) or not (Path(location.path) / CONFIG_FILE).is_file():
+        return None
+    if Path(location.file).name != CONFIG_FILE:  # our own layout, whose tensors have our names
         return None
     names = (safetensors_folder.SINGLE, safetensors_folder.INDEX)
     return read_headers(location) if any((Path(location.path) / name).is_file() for name in names) else None
