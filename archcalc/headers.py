@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from archcalc.errors import InputError
-from archcalc.formats import gguf_file, safetensors_file, safetensors_folder
+from archcalc.formats import gguf_split, safetensors_file, safetensors_folder
 from archcalc.formats.file_tensor import FileTensor
 from archcalc.locations import CONFIG_FILE, Folder, Gguf, Location, Pickle, Preset, Repo, Safetensors, locate
 from archcalc.words import msg
@@ -33,7 +33,7 @@ def read_headers(source: str | Location) -> FileHeaders:
         case Folder(text=text, path=path) | Preset(text=text, weights=Folder(path=path)):
             return FileHeaders(text, safetensors_folder.read_headers(Path(path)))
         case Gguf(text=text, path=path):
-            return FileHeaders(text, gguf_file.read_header(Path(path)).tensors, is_gguf=True)
+            return FileHeaders(text, gguf_split.read_whole_header(Path(path)).tensors, is_gguf=True)
         case Repo(text=repo_id):
             from archcalc.hf.hub import tensors_of
 

@@ -111,10 +111,10 @@ def _document(location: Location, seen: tuple[str, ...]) -> Document:
     """Return the full document of a location, with its bases merged."""
     seen = (*seen, location.text)
     if isinstance(location, Gguf):
-        from archcalc.formats.gguf_file import read_header
+        from archcalc.formats.gguf_split import read_whole_header
         from archcalc.hf.gguf import document_of as of_header
 
-        return of_header(read_header(Path(location.path)))
+        return of_header(read_whole_header(Path(location.path)))
     data = _read(location)
     try:
         return _as_document(_with_quantization(parse(data), location), seen)

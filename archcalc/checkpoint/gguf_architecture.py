@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from archcalc.errors import InputError
-from archcalc.formats.gguf_file import Header, read_header
+from archcalc.formats.gguf_file import Header
+from archcalc.formats.gguf_split import read_whole_header
 from archcalc.hf.gguf import document_of, tensors_of
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
@@ -14,7 +15,7 @@ from archcalc.spec.document import Document
 
 def read_gguf(path: Path) -> tuple[Document, Header, Spelling, TensorMap]:
     """Return a file's spec document, header, spelling and tensor map. Raise InputError as these do."""
-    header = read_header(path)
+    header = read_whole_header(path)
     try:
         tensors, spelling = tensors_of(header)
         return document_of(header), header, spelling, tensors

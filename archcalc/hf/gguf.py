@@ -121,8 +121,6 @@ def _architecture(header: Header) -> tuple[str, str, GgufMap]:
             where="general.architecture",
             allowed=", ".join(architectures),
         )
-    if header.metadata.get("split.count", 0) not in (0, 1):
-        raise InputError(msg("is one of several parts"), where="split.count", allowed=msg("a whole model in one file"))
     return name, family.model_type, family.gguf
 
 
