@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from archcalc.formats.layouts import Grouped, Nested, PerRow, PerTensor, PlainLayout, RowBlocks, Tiled, Words
 from archcalc.words import Message, msg
 
 MEANINGS: dict[str, Message] = {
@@ -730,4 +733,41 @@ MEANINGS: dict[str, Message] = {
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
     ),
     "Pooler.activation.identity": msg("x itself"),
+}
+
+# The fields of layouts, which mean the same in each of them, and the layouts themselves.
+_OF_LAYOUTS: Final = {
+    "element": msg("bytes of an element"),
+    "scale": msg("bytes of a scale"),
+    "zero": msg("bytes of a zero point"),
+    "tile": msg("rows of a tile"),
+    "columns": msg("columns of a tile; 0: as many as rows"),
+    "matrix": msg("other bytes of a matrix"),
+    "bits": msg("bits of an element"),
+    "group": msg("elements of a row that share a scale; 0: the whole row"),
+    "word": msg("bytes of the words that a row fills"),
+    "packed_zeros": msg("zero points have as many bits as elements"),
+    "out_by": msg("the outputs divide by it"),
+    "in_by": msg("the inputs divide by it"),
+    "index": msg("bytes of the index of an input's group"),
+    "block": msg("elements of a block"),
+    "nested": msg("scales that share a scale; 0: none do"),
+    "tables": msg("bytes of the tables of a matrix"),
+    "payload": msg("bytes of a block's elements"),
+    "scales": msg("bytes of a block's scales"),
+    "other": msg("other bytes of a block"),
+}
+_LAYOUTS: Final = {
+    PlainLayout: msg("elements without scales"),
+    PerTensor: msg("a scale for each matrix"),
+    PerRow: msg("a scale for each row"),
+    Tiled: msg("a scale for each tile"),
+    Grouped: msg("a scale for each group of a row"),
+    Words: msg("elements and zero points in 32-bit words, a scale for each group"),
+    Nested: msg("4 bits in blocks of the flattened matrix, whose scales are in blocks too"),
+    RowBlocks: msg("blocks of a row with their scales"),
+}
+MEANINGS |= {layout.__name__: meaning for layout, meaning in _LAYOUTS.items()}
+MEANINGS |= {
+    f"{layout.__name__}.{field}": _OF_LAYOUTS[field] for layout in _LAYOUTS for field in layout.__struct_fields__
 }
