@@ -6,7 +6,6 @@ elements is counted in the row of the first.
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from archcalc.formats.element_types import element_bytes
 from archcalc.formats.layouts import ByteCount, Layout, PlainLayout, Shape, bytes_of
 from archcalc.hf import family_of, to_config, written_as
 from archcalc.hf.spellings import Spelling
+from archcalc.hf.storage.patterns import compiled
 from archcalc.hf.tensors import TensorMap
 from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.spec import Spec
@@ -135,7 +135,10 @@ def names_of(spec: Spec) -> tuple[TensorMap, Spelling]:
     storage = spec.about.storage
     if storage.naming == "gguf":
         family = family_of(storage.model_type)
-        assert family.gguf is not None, "the file was read through it"
+        if family.gguf is None:
+            raise InputError(
+                msg("{model_type} has no GGUF files", model_type=storage.model_type), where="about.storage.naming"
+            )
         return family.gguf.tensors, Spelling()
     config = written_as(spec, storage.model_type, storage.class_name) if storage.model_type else to_config(spec)
     form = family_of(config["model_type"]).form(config)
@@ -148,7 +151,10 @@ class _Chooser:
     def __init__(self, storage: Storage, *, is_tied: bool) -> None:
         self._is_tied = is_tied
         self._plain = StoredFormat(name=storage.dtype), PlainLayout(element_bytes(storage.dtype))
-        self._formats = [(one, re.compile(one.pattern) if one.pattern else None) for one in storage.formats]
+        self._formats = [
+            (one, compiled(one.pattern, f"about.storage.formats[{place}].pattern") if one.pattern else None)
+            for place, one in enumerate(storage.formats)
+        ]
         self._deadline = time.monotonic() + MAX_SECONDS
 
     def form(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +52,27 @@ def test_a_layer_may_have_a_format_of_its_own() -> None:
     quantized = stored_in(spec, Storage(formats=(first,)))
     saved = 12 * 768 * 768
     assert stored_bytes(weight_lines(quantized, build(spec), "auto")) == 124_439_808 * 2 - saved
+
+
+@pytest.mark.parametrize(
+    ("storage", "problem"),
+    [
+        ({"formats": [{"name": "x", "pattern": "("}]}, "formats[0].pattern: the pattern '(' does not parse"),
+        ({"formats": [{"name": "x", "pattern": "(a+)+"}]}, "formats[0].pattern: found '(a+)+'"),
+        ({"formats": [{"name": "x"}], "naming": "gguf", "model_type": "bert"}, "naming: bert has no GGUF files"),
+        (
+            {"formats": [{"name": "x"}], "naming": "transformers", "model_type": "bert"},
+            "no longer has the architecture",
+        ),
+        ({"formats": [{"name": "x", "layout": {"kind": "per_row", "element": 1}}]}, "formats[0].layout"),
+    ],
+    ids=str,
+)
+def test_a_storage_that_cannot_be_is_refused_in_one_line(storage: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        archcalc.report(archcalc.load({"base": "gpt2", "about": {"storage": storage}}))
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_architecture_that_left_its_files_is_refused_by_name() -> None:

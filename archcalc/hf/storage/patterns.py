@@ -30,12 +30,26 @@ def checked(pattern: str, where: str) -> str:
     try:
         re.compile(simple)
     except (re.error, RecursionError, OverflowError) as error:
-        raise InputError(
-            msg("the pattern {pattern} does not parse ({error})", pattern=shown(pattern, 60), error=error),
-            where=where,
-            allowed=msg("a regular expression"),
-        ) from None
+        raise _unparsed(pattern, error, where) from None
     return simple
+
+
+def _unparsed(pattern: str, error: Exception, where: str) -> InputError:
+    problem = msg("the pattern {pattern} does not parse ({error})", pattern=shown(pattern, 60), error=error)
+    return InputError(problem, where=where, allowed=msg("a regular expression"))
+
+
+def compiled(pattern: str, where: str) -> re.Pattern[str]:
+    """Return a whole pattern of alternatives, each of which `checked` would accept. Raises InputError for any other."""
+    if _REPEATED_GROUP.search(pattern):
+        checked(pattern[:MAX_LENGTH], where)
+    for alternative in pattern.split("|"):
+        if len(_REPETITION.findall(alternative)) > _MAX_REPETITIONS + 1:
+            checked(alternative, where)
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise _unparsed(pattern, error, where) from None
 
 
 def any_of(patterns: Iterable[str]) -> str | None:
