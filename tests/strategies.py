@@ -29,10 +29,10 @@ from archcalc.spec.attention import (
     lends_selection,
 )
 from archcalc.spec.base import Activation, Part
-from archcalc.spec.branches import parts
+from archcalc.spec.branches import norms, parts
 from archcalc.spec.claim import Claim
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
-from archcalc.spec.ffn import AnyFfn, Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import (
     AltUp,
@@ -435,7 +435,17 @@ def mixtures(draw: st.DrawFn) -> MoE:
     )
 
 
-FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures()
+ADAPTERS = st.sampled_from((1, 2, 3)).flatmap(
+    lambda n: st.builds(
+        Adapters,
+        n_adapters=st.just(n),
+        d_adapter=SIZES,
+        activation=FIXED_ACTIVATIONS,
+        active=st.integers(0, n - 1),
+        bias=st.booleans(),
+    )
+)
+FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures() | ADAPTERS
 
 
 GLOBAL_WINDOWS = st.builds(GlobalWindow, window=st.integers(1, 5), n_global=st.sampled_from((0, 1, 2, 30)))
@@ -604,12 +614,26 @@ def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) 
 
 
 @st.composite
+def with_tied_norms(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) -> Branch:
+    """Draw the branch with all its norms those of an earlier branch, or of itself."""
+    owner = draw(st.sampled_from((*earlier, branch)))
+    part = next((part for _, part in norms(owner)), None)
+    if part is None or len([*norms(branch)]) < 1 + (owner is branch):
+        return branch
+    arms = tuple(structs.replace(arm, norm=arm.norm and part, norm_out=arm.norm_out and part) for arm in branch.arms)
+    own = {name: getattr(branch, name) and part for name in ("norm_in", "norm_out", "norm_after")}
+    return structs.replace(branch, arms=arms, norm_of=owner.arms[0].name, **own)
+
+
+@st.composite
 def explicit_layers(draw: st.DrawFn, place: Place, has_source: bool) -> Layer:
     """Draw a layer in the explicit form."""
     groups = draw(IDLING if has_source and place.is_idle else CROSSING if has_source else EXPLICIT)
     drawn = tuple(draw(branches(group, place, "cross" if has_source else "")) for group in groups)
     if len(drawn) > 1 and draw(st.booleans()):
         drawn = (*drawn[:-1], draw(with_shortcut(drawn[-1], drawn[:-1])))
+    if draw(st.integers(0, 2)) == 0:
+        drawn = (*drawn[:-1], draw(with_tied_norms(drawn[-1], drawn[:-1])))
     return Layer(branches=drawn, out_scalar=draw(st.booleans()))
 
 
@@ -1099,6 +1123,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Gated: GATED,
     MoE: mixtures(),
     PerLayerGate: PER_LAYER_GATES,
+    Adapters: ADAPTERS,
     PerLayerEmbedding: PER_LAYER,
     AltUp: ALTUPS,
     Arm: arms("attn"),

@@ -6,12 +6,13 @@ Axes: B batch, T tokens, D model, F feed-forward width.
 from __future__ import annotations
 
 from statistics import NormalDist
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archcalc.nn.activation import activation, gated
-from archcalc.nn.linear import Linear
+from archcalc.nn.linear import ExpertLinear, Linear
 from archcalc.nn.norm import norm
 from archcalc.nn.scaling import multiply
 from archcalc.nn.taps.points import tap
@@ -59,6 +60,30 @@ class Gated(nn.Module):
         gate_BTF = multiply(self.gate(x_BTD), self.gate_scale)
         gate_BTF = gate_BTF if self.sparsity is None else sparse(gate_BTF, self.sparsity)
         return project_down(self, tap("hidden", gated(self.activation, gate_BTF, self.up(x_BTD))))
+
+
+class Adapters(nn.Module):
+    """One of several feed-forwards whose matrices are stacked (X-MOD, Pfeiffer et al. 2022, section 3)."""
+
+    def __init__(self, part: spec.Adapters, model: Spec) -> None:
+        super().__init__()
+        self.active, self.dropout, self.execution = part.active, model.dropout.ffn, Execution()
+        self.activation = activation(part.activation)
+        self.experts = nn.ModuleDict(
+            {
+                "up": ExpertLinear(part.n_adapters, model.d_model, part.d_adapter, part.bias),
+                "down": ExpertLinear(part.n_adapters, part.d_adapter, model.d_model, part.bias),
+            }
+        )
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """Map states [B, T, D] to states [B, T, D]."""
+        hidden_BTF = tap("hidden", self.activation(self._linear("up", x_BTD)))
+        hidden_BTF = F.dropout(hidden_BTF, self.dropout, self.training and self.execution.dropout)
+        return self._linear("down", hidden_BTF)
+
+    def _linear(self, name: str, x: Tensor) -> Tensor:
+        return cast(ExpertLinear, self.experts[name]).apply_expert(x, self.active)
 
 
 def sparse(x_BTF: Tensor, sparsity: float) -> Tensor:

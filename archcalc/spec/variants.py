@@ -18,7 +18,7 @@ from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
-from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Layer
 from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
 from archcalc.spec.sparse import SparseAttention
@@ -358,6 +358,24 @@ VARIANTS: dict[type[Part], Variant] = {
         rank=None,
         split={},
         fast=None,
+    ),
+    Adapters: Variant(
+        component="ffn",
+        mixes_tokens=False,
+        roles=ANY_STACK,
+        resolve="archcalc.spec.resolve_parts:adapters",
+        ledger="archcalc.ledger.ffn:adapters",
+        module="archcalc.nn.ffn:Adapters",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.sites:adapters",
+        steps="archcalc.interp.trace.part_steps:adapters",
+        label="archcalc.render.diagram.box_texts:adapters",
+        heads=None,
+        rank=None,
+        split={},
+        fast="archcalc.run.pack.decode_step:module_forward",
     ),
 }
 

@@ -90,6 +90,11 @@ BASE = {"model_type": "llama"} | LLAMA
             {"model_type": "deberta-v2", "conv_kernel_size": 4},
             "conv_kernel_size: found 4; allowed: 0, or an odd number",
         ),
+        (
+            {"model_type": "xmod", "default_language": "de_DE"},
+            "default_language: found 'de_DE'; allowed: en_XX",
+        ),
+        ({"model_type": "xmod", "languages": ["a", "a"]}, "languages: found"),
         ({"model_type": "deberta", "embedding_size": 5}, "embedding_size: found 5; allowed: null or 768"),
         (
             {"model_type": "gemma4_unified_text", "num_kv_shared_layers": 4},

@@ -80,6 +80,7 @@ NOT_ON_META = {
     "bigbird_pegasus:untied": "its mask is looked into",
     "big_bird:full": "its mask is looked into",
     "ibert": "it looks whether the ranges of its activations are numbers",
+    "xmod": "it looks which texts are of a language",
     "xlm": LENGTHS,
     "flaubert": LENGTHS,
     "longcat_flash": "it looks which experts are chosen",

@@ -173,6 +173,11 @@ class Interpreter:
             rows.append(torch.stack(made))
         return torch.stack(rows)
 
+    def linear_at(self, x: Tensor, i: int, module: str) -> Tensor:
+        bias = self._weight(module, "bias")
+        y = x @ self.weights[f"{module}.weight"][i].T
+        return y if bias is None else y + bias[i]
+
     def or_input(self, outputs: Tensor, x: Tensor, chosen: Tensor, n: int) -> Tensor:
         rows = [
             torch.stack([outputs[t, k] if e < n else x[t] for k, e in enumerate(of_token)])

@@ -75,6 +75,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `causal_key`: the key that turns the stack into a decoder
     - `groups`: ALBERT's keys for the number of groups and of layers in each
     - `attention`, `ffn`: further fields of a layer's parts
+    - `layer`: the template of a layer, given that of the short form
     - `conv`: the key of the width of a convolution that joins the first layer, 0 for none, and its activation
     - `encoder_attention`: the attention of an encoder, given that of a decoder
     - `class_attention`: the same for some classes, by what their names end with
@@ -116,12 +117,13 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     positions: Template
     embed_norm: bool | ConfigLens = True
     placement: Template = "post"
-    final_norm: bool = False
+    final_norm: bool | ConfigLens = False
     attention: Mapping[str, Any]
     encoder_attention: Callable[[Mapping[str, Any]], Template] = dict
     class_attention: Mapping[str, Callable[[Mapping[str, Any]], Template]] = {}
     lists: Mapping[str, str] = {}
     ffn: Mapping[str, Any]
+    layer: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     conv: tuple[Key, Template] | None = None
     causal_key: Key | None
     groups: tuple[Key, Key] | None = None
@@ -288,16 +290,18 @@ def _with_decoder_bias(row: BertSwitches, extras: tuple[Mapping[str, Any], ...])
 
 def _stack(row: BertSwitches, *, is_encoder: bool = True) -> StackLens | SharedStackLens | NullCases:
     attention = {"kind": "gqa", "n_heads": row.n_heads, **row.attention}
-    layer = {
-        "norm": row.norm,
-        "placement": row.placement,
-        "attention": row.encoder_attention(attention) if is_encoder else attention,
-        "ffn": {"d_ff": row.d_ff, "activation": row.activation, **row.ffn},
-    }
+    layer = row.layer(
+        {
+            "norm": row.norm,
+            "placement": row.placement,
+            "attention": row.encoder_attention(attention) if is_encoder else attention,
+            "ffn": {"d_ff": row.d_ff, "activation": row.activation, **row.ffn},
+        }
+    )
     stack_fields = {
         "position": row.positions,
         "embed_norm": _optional(row.embed_norm, row.norm),
-        "final_norm": row.norm if row.final_norm else None,
+        "final_norm": _optional(row.final_norm, row.norm),
     }
     if row.groups:
         return SharedStackLens(row.n_layers, *row.groups, layer, stack_fields)

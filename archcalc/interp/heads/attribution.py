@@ -200,26 +200,26 @@ class _Reading:
         own, block, path = names(branch), self.module.layers[str(self.owners[i])], f"layers.{i}."
         full = self.model_stack.prefix + path
         if own.norm_after is not None:
-            norm = frozen(block.get_submodule(own.norm_after), self.at(f"{path}{own.sum}"))
+            norm = frozen(block.norm_module(own.norm_after), self.at(f"{path}{own.sum}"))
             direction_D = self._through(found, full + own.norm_after, norm, direction_D, i)
             later.insert(0, norm)
         arm_steps: list[LinearStep] = [Multiply(branch.scale)]
         arm_direction_D = direction_D * branch.scale
         if own.norm_out is not None:
-            norm = frozen(block.get_submodule(own.norm_out), self._summed(branch, own, path))
+            norm = frozen(block.norm_module(own.norm_out), self._summed(branch, own, path))
             arm_direction_D = self._through(found, full + own.norm_out, norm, arm_direction_D, i)
             arm_steps.insert(0, norm)
         for arm in reversed(branch.arms):
             read_D, steps = arm_direction_D, [*arm_steps, *later]
             if name := arm_norm_out(arm):
-                norm = frozen(block.get_submodule(name), self.at(f"{path}{arm.name}.out") * arm.scale)
+                norm = frozen(block.norm_module(name), self.at(f"{path}{arm.name}.out") * arm.scale)
                 read_D, steps = self._through(found, full + name, norm, read_D, i), [norm, *steps]
             steps = [Multiply(arm.scale), *steps]
             self._arm(found, i, arm, block.get_submodule(arm.name), read_D * arm.scale, steps, n_promoted)
         skip: list[LinearStep] = [Multiply(branch.skip)]
         direction_D = direction_D * branch.skip
         if branch.skip_reads == "normed" and own.norm_in is not None:
-            norm = frozen(block.get_submodule(own.norm_in), self.at(path + before))
+            norm = frozen(block.norm_module(own.norm_in), self.at(path + before))
             direction_D = self._through(found, full + own.norm_in, norm, direction_D, i)
             skip.insert(0, norm)
         later[:0] = skip
