@@ -50,6 +50,7 @@ from archcalc.spec.layer import (
 from archcalc.spec.mixer import (
     AnyMixer,
     ChannelMix,
+    Fourier,
     GatedDelta,
     Lightning,
     Mamba1,
@@ -556,12 +557,14 @@ MIXERS: st.SearchStrategy[AnyMixer] = (
     SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s() | LIGHTNING | RG_LRU | TIME_MIX | CHANNEL_MIX
 )
 SPAN_CONVS = st.builds(SpanConv, d_conv=st.sampled_from((3, 1, 5)), activation=FIXED_ACTIVATIONS)
+FOURIER = st.builds(Fourier)
+ENCODER_MIXERS: st.SearchStrategy[AnyMixer] = SPAN_CONVS | FOURIER
 
 
 @cache
 def token_mixers(place: Place) -> st.SearchStrategy[AnyAttention | AnyMixer]:
     """Draw an attention, or a mixer, often in a decoder."""
-    return any_attentions(place) | (MIXERS if place.is_decoder else SPAN_CONVS)
+    return any_attentions(place) | (MIXERS if place.is_decoder else ENCODER_MIXERS)
 
 
 RESIDUALS = st.sampled_from(
@@ -1110,6 +1113,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     RandomBlocks: RANDOM_BLOCKS,
     ShortConv: SHORT_CONVS,
     SpanConv: SPAN_CONVS,
+    Fourier: FOURIER,
     GatedDelta: gated_deltas(),
     Lightning: LIGHTNING,
     Mamba1: MAMBA1,

@@ -78,6 +78,8 @@ _OTHER_VALUES = {
     "mask_token_id": 4,
     "query_pre_attn_scalar": D_HEAD,
 }
+# Without these, a class does not run.
+_NEEDED = {"default_language": "en_XX"}
 _OPTIONAL = {
     "vocab_size",
     "head_dim",
@@ -136,4 +138,5 @@ def complete_config(family: Family) -> dict[str, Any]:
     if heads and width:
         implied = {"head_dim": width // heads, "num_key_value_heads": heads}
         missing |= {name: value for name, value in implied.items() if name in missing}
-    return {"model_type": family.model_type} | missing
+    needed = {name: value for name, value in _NEEDED.items() if name in family.keys}
+    return {"model_type": family.model_type} | missing | needed

@@ -212,6 +212,7 @@ MEANINGS: dict[str, Message] = {
     "PowerTemperature.exponent": msg("the power"),
     "PowerTemperature.n_tokens": msg("tokens at whose place the base is 2"),
     "PowerTemperature.from_one": msg("positions count from 1, not from 0"),
+    "Fourier": msg("a Fourier transform over tokens and channels, of which the real part is kept; no weights (FNet)"),
     "SpanConv": msg("a convolution of all channels over the tokens around each, then an activation"),
     "SpanConv.d_conv": msg("tokens that the convolution sees: an odd number, half of the others before"),
     "SpanConv.activation": msg("the function after the convolution"),

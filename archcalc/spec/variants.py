@@ -20,7 +20,18 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Layer
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
+from archcalc.spec.mixer import (
+    ChannelMix,
+    Fourier,
+    GatedDelta,
+    Lightning,
+    Mamba1,
+    Mamba2,
+    RgLru,
+    ShortConv,
+    SpanConv,
+    TimeMix,
+)
 from archcalc.spec.sparse import SparseAttention
 from archcalc.words import msg
 
@@ -282,6 +293,24 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.mixer_sites:span_conv",
         steps="archcalc.interp.trace.mixer_steps:span_conv",
         label="archcalc.render.diagram.mixer_texts:span_conv",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    Fourier: Variant(
+        component="mixer",
+        mixes_tokens=True,
+        roles=("encoder",),
+        resolve="archcalc.spec.resolve_mixers:unchanged",
+        ledger="archcalc.ledger.mixers.fourier:leaves",
+        module="archcalc.nn.mixers.fourier:Fourier",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:fourier",
+        steps="archcalc.interp.trace.mixer_steps:fourier",
+        label="archcalc.render.diagram.mixer_texts:fourier",
         heads=None,
         rank=None,
         split={},

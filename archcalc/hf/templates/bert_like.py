@@ -139,7 +139,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     extras: tuple[Mapping[str, Any], ...] = ()
     head_activation: str | None = None
     dropout: Key
-    attention_dropout: Key
+    attention_dropout: Template
     names: Mapping[str, str]
     head_names: HeadNames
     is_stored_as_head: bool = False
