@@ -446,7 +446,7 @@ ADAPTERS = st.sampled_from((1, 2, 3)).flatmap(
         bias=st.booleans(),
     )
 )
-FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures() | ADAPTERS
+FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures()
 
 
 GLOBAL_WINDOWS = st.builds(GlobalWindow, window=st.integers(1, 5), n_global=st.sampled_from((0, 1, 2, 30)))
@@ -576,7 +576,9 @@ RESIDUALS = st.sampled_from(
 def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = False, norm: bool = False) -> Arm:
     """Draw an arm of this name, with its own norm if `norm`."""
     mixers = token_mixers(place)
-    own = {"ffn": FFNS, "experts": FFNS, "more": mixers | FFNS, "mixer": mixers}.get(name, any_attentions(place))
+    own = {"ffn": FFNS, "experts": FFNS | ADAPTERS, "more": mixers | FFNS | ADAPTERS, "mixer": mixers}.get(
+        name, any_attentions(place)
+    )
     part = draw(attentions(place, cross=True) if source else own)
     reads = "stream" if not source else "nothing" if place.is_idle else "source"
     norm_out = draw(st.sampled_from((None, None, *_NORMS)))

@@ -253,3 +253,10 @@ def test_slices_that_lose_a_bias_are_counted_and_not_run() -> None:
     assert from_config(config | {"pretraining_tp": 2}) == from_config(CONFIGS["bloom:small"])
     with pytest.raises(InputError, match="slow_but_exact: found True; allowed: false"):
         family.check_runnable(config | {"pretraining_tp": 2})
+
+
+def test_approximate_attention_is_counted_and_not_run() -> None:
+    config = CONFIGS["mra:small"]
+    family_of("mra").check_runnable(config)
+    with pytest.raises(InputError, match="block_per_row: found 1; allowed: 2"):
+        family_of("mra").check_runnable(config | {"block_per_row": 1})
