@@ -196,7 +196,7 @@ def _random_reference(family: Family) -> Any:
     for weight in model.parameters():
         if weight.requires_grad:
             weight.normal_(std=0.3)
-    return model
+    return model.requires_grad_(False)  # PyTorch's counter follows what needs a gradient, and not all has one
 
 
 def _logits_and_flops(model: Any, ids: Any, source: Any) -> tuple[Any, int]:

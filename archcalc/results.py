@@ -92,7 +92,10 @@ def data(heading: str | Message) -> Field:
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of a table. Every field is annotated with its `Field`; a mapping has a column for each key."""
+    """A row of a table. Every field is annotated with its `Field`; a mapping has a column for each key.
+
+    The fields of a record come before those of its base: what a row is about, then its figures.
+    """
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +106,16 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 def fields_of(record: type[msgspec.Struct]) -> dict[str, Field]:
     """Return how each field of a record is shown, in their order. KeyError for a field without a `Field`."""
     hints = get_type_hints(record, include_extras=True)
-    return {name: _field(hints[name], f"{record.__name__}.{name}") for name in record.__struct_fields__}
+    return {name: _field(hints[name], f"{record.__name__}.{name}") for name in _field_names(record)}
+
+
+@cache
+def _field_names(record: type[msgspec.Struct]) -> tuple[str, ...]:
+    base = record.__base__
+    if base is None or not issubclass(base, Row):
+        return record.__struct_fields__
+    inherited = _field_names(base)
+    return (*(name for name in record.__struct_fields__ if name not in inherited), *inherited)
 
 
 def _field(hint: Any, name: str) -> Field:
@@ -118,7 +130,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, msgspec.Struct) and not isinstance(value, Message):
-        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+        return {name: plain(getattr(value, name)) for name in _field_names(type(value))}
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}
     return [plain(inner) for inner in value] if isinstance(value, Sequence) else str(value)
@@ -127,7 +139,7 @@ def plain(value: Any) -> Any:
 def columns(row: Row) -> dict[str, Any]:
     """Return the fields of a row as CSV and DataFrames have them: a key `k` of a mapping `field` is `field.k`."""
     cells: dict[str, Any] = {}
-    for name in row.__struct_fields__:
+    for name in _field_names(type(row)):
         value = getattr(row, name)
         if isinstance(value, Mapping):
             cells |= {f"{name}.{key}": number for key, number in value.items()}
@@ -160,9 +172,11 @@ def json_schema(result: Any) -> dict[str, Any]:
     if Message.__name__ in definitions:
         definitions[Message.__name__] = {"type": "string"}
     for record in _records(result):
-        described = definitions[record.__name__]["properties"]
-        for name, field in fields_of(record).items():
-            described[name] = {"description": str(field.heading)} | described[name]
+        definition = definitions[record.__name__]
+        definition["properties"] = {
+            name: {"description": str(field.heading)} | definition["properties"][name]
+            for name, field in fields_of(record).items()
+        }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": definitions}
 
 

@@ -7,6 +7,7 @@ stated with the formula.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated
 
@@ -107,18 +108,10 @@ class Rewriter(msgspec.Struct, frozen=True, dict=True):
         steps = [symbols, numbers, exact(value)]
         return " = ".join(step for step in steps if step != str(value) or step is steps[-1])
 
-    def steps(self, poly: Poly, *, numbers: bool = True) -> list[str]:
-        """Return the lines of a formula and its value: one if it has few terms, else one for each number of layers."""
+    def parts(self, poly: Poly) -> list[Poly]:
+        """Return a simplified formula in parts, one for each number of layers; none if it has few terms."""
         simple = self.simplify(poly)
-        if len(simple.terms) <= MAX_TERMS:
-            return [self.equation(simple) if numbers else f"{simple} = {exact(poly.at(self.ledger.sizes))}"]
-        parts = _by_layers(simple)
-        lines = [f"{'+ ' if line else ''}{part.factored()}" for line, part in enumerate(parts)]
-        return [
-            *lines,
-            f"= {' + '.join(exact(part.at(self.ledger.sizes)) for part in parts)}",
-            f"= {exact(poly.at(self.ledger.sizes))}",
-        ]
+        return _by_layers(simple) if len(simple.terms) > MAX_TERMS else []
 
     def used(self, poly: Poly) -> list[Relation]:
         """Return the relations that simplify this formula."""
@@ -140,6 +133,14 @@ def _by_layers(poly: Poly) -> list[Poly]:
     return [Poly(terms) for _, terms in sorted(parts.items(), reverse=True)]
 
 
+def sum_lines(parts: Sequence[tuple[str, int]], value: int) -> list[str]:
+    """Return the lines of a long formula: its parts, what each comes to, and its value; none of no parts."""
+    if not parts:
+        return []
+    terms = [f"{'+ ' if line else ''}{part}" for line, (part, _) in enumerate(parts)]
+    return [*terms, f"= {' + '.join(exact(part) for _, part in parts)}", f"= {exact(value)}"]
+
+
 def in_letters(poly: Poly) -> str:
     """Return the formula with the usual letters of dimensions: '12·L·d² + 13·L·d'."""
     terms = {tuple(LETTERS.get(name, name) for name in monomial): value for monomial, value in poly.terms.items()}
@@ -149,10 +150,11 @@ def in_letters(poly: Poly) -> str:
 def closed_form(ledger: Ledger) -> ClosedForm:
     """Return the total of the parameters as a formula."""
     rewriter, formula = Rewriter(ledger), ledger.formula()
-    simple = rewriter.simplify(formula)
+    simple, parts = rewriter.simplify(formula), rewriter.parts(formula)
+    lines = sum_lines([(part.factored(), part.at(ledger.sizes)) for part in parts], ledger.total())
     symbols = sorted(simple.symbols(), key=lambda name: ([*LETTERS, name].index(name), name))
     return ClosedForm(
-        lines=tuple(rewriter.steps(formula, numbers=False)),
+        lines=tuple(lines or [f"{simple} = {exact(ledger.total())}"]),
         letters=in_letters(simple) if len(simple.terms) <= MAX_TERMS else None,
         symbols={name: ledger.sizes[name] for name in symbols},
         relations=tuple(map(str, rewriter.used(formula))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -10,8 +11,10 @@ from archcalc.analysis.memory import Dtype
 from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, PER_LAYER, SOURCE_TABLE, TOKEN_TABLE, components
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.leaves import COMPONENTS
+from archcalc.ledger.leaves import COMPONENTS, Component
 from archcalc.ledger.rows import Ledger, MatmulRow, SavedActivationRow, WeightRow
+
+PartName = Literal["weights", "biases", "tokens_by_weights", "tokens_by_tokens", "others"]
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -19,7 +22,13 @@ class Figure(msgspec.Struct, frozen=True):
 
     name: str
     formula: Poly
-    parts: tuple[tuple[str, Poly], ...] = ()
+    parts: tuple[tuple[PartName, Poly], ...] = ()
+
+    @property
+    def component(self) -> Component | None:
+        """Return the component that the figure is of, None for a total."""
+        name = self.name.removeprefix("flops.")
+        return next((component for component in COMPONENTS if component == name), None)
 
 
 def figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
@@ -82,17 +91,7 @@ def _activations(rows: Sequence[SavedActivationRow]) -> Figure:
     """Return saved activations, split into what grows with the square of the sequence and the rest."""
     square = Poly.sum(row.formula for row in rows if row.is_square)
     rest = Poly.sum(row.formula for row in rows if not row.is_square)
-    named = ("tokens_by_tokens", square), ("others", rest)
-    return Figure("memory.activations_bytes", square + rest, named)
-
-
-def notable_params_figures(ledger: Ledger) -> list[Figure]:
-    """Return the figures of parameters without those that are 0 or equal to the total."""
-    total, *others = params_figures(ledger)
-    notable = [figure for figure in others if figure.formula.terms and figure.formula != total.formula]
-    variants = ("active_without_input_embedding", "active_without_embedding_and_head")
-    has_active = any(figure.name == "active" for figure in notable)
-    return [total, *(figure for figure in notable if has_active or figure.name not in variants)]
+    return Figure("memory.activations_bytes", square + rest, (("tokens_by_tokens", square), ("others", rest)))
 
 
 _KINDS = {"trainable": "trainable", "frozen": "frozen", "buffer": "buffers"}
@@ -109,9 +108,8 @@ def _of_kind(ledger: Ledger, kind: str) -> Poly:
 def _component(component: str, rows: Sequence[WeightRow]) -> Figure:
     """Return the parameters of a component, split into weights and biases."""
     own = [row for row in rows if row.component == component]
-    parts = {is_bias: Poly.sum(row.formula for row in own if row.is_bias is is_bias) for is_bias in (False, True)}
-    named = ("weights", parts[False]), ("biases", parts[True])
-    return Figure(component, Poly.sum(row.formula for row in own), named)
+    weights, biases = (Poly.sum(row.formula for row in own if row.is_bias is is_bias) for is_bias in (False, True))
+    return Figure(component, weights + biases, (("weights", weights), ("biases", biases)))
 
 
 def _component_flops(component: str, ledger: Ledger) -> Figure:
@@ -119,8 +117,9 @@ def _component_flops(component: str, ledger: Ledger) -> Figure:
     own = [row for row in ledger.matmuls if row.component == component]
     pairs = [row for row in own if row.matmul.causal_axes]
     others = [row for row in own if row not in pairs]
-    named = ("tokens_by_weights", _forward(others)), ("tokens_by_tokens", _forward(pairs))
-    return Figure(f"flops.{component}", _forward(own), named)
+    by_weights, by_tokens = _forward(others), _forward(pairs)
+    parts: tuple[tuple[PartName, Poly], ...] = (("tokens_by_weights", by_weights), ("tokens_by_tokens", by_tokens))
+    return Figure(f"flops.{component}", by_weights + by_tokens, parts)
 
 
 def _forward(rows: Sequence[MatmulRow]) -> Poly:

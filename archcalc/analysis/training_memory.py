@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -56,12 +56,9 @@ class PartMemory(Row, frozen=True, kw_only=True):
     kind: Annotated[Sureness, text(msg("exact or modeled"), names=SURENESS, shown="varied")]
 
 
-class ComponentTraining(Row, frozen=True, kw_only=True):
-    """The persistent bytes of one component, or of the buffers; step counters are not part of `bytes`."""
+class PersistentRow(Row, frozen=True, kw_only=True):
+    """The persistent bytes of a part of the model; step counters are not part of `bytes`."""
 
-    component: Annotated[
-        Component | Literal["buffers"], text(msg("component"), names={**COMPONENT_NAMES, "buffers": msg("buffers")})
-    ]
     weights_bytes: Annotated[int, count(PART_NAMES["weights"])]
     gradients_bytes: Annotated[int, count(PART_NAMES["gradients"])]
     master_bytes: Annotated[int, count(PART_NAMES["master"])]
@@ -72,22 +69,22 @@ class ComponentTraining(Row, frozen=True, kw_only=True):
     kind: Annotated[Sureness, data(msg("exact, measured or modeled"))]
 
 
-class TrainingTensor(Row, frozen=True, kw_only=True):
-    """The persistent bytes of a weight or buffer over all its layers; step counters are not part of `bytes`."""
+class ComponentTraining(PersistentRow, frozen=True, kw_only=True):
+    """The persistent bytes of one component, or of the buffers."""
+
+    component: Annotated[
+        Component | Literal["buffers"], text(msg("component"), names={**COMPONENT_NAMES, "buffers": msg("buffers")})
+    ]
+
+
+class TrainingTensor(PersistentRow, frozen=True, kw_only=True):
+    """The persistent bytes of a weight or buffer over all its layers."""
 
     path: Annotated[str, text(msg("tensor"))]
     group: Annotated[str, text(msg("kind of layer"), shown="varied")]
     component: Annotated[Component, data(msg("component"))]
     tensor_kind: Annotated[Kind, data(msg("trainable, frozen or buffer"))]
     layers: Annotated[int, count(msg("layers"), is_summed=False)]
-    weights_bytes: Annotated[int, count(PART_NAMES["weights"])]
-    gradients_bytes: Annotated[int, count(PART_NAMES["gradients"])]
-    master_bytes: Annotated[int, count(PART_NAMES["master"])]
-    optimizer_bytes: Annotated[int, count(PART_NAMES["optimizer"])]
-    bytes: Annotated[int, count(msg("bytes"), rounded="bytes")]
-    share: Annotated[float, share(msg("share"))]
-    step_counters_bytes: Annotated[int, data(msg("bytes of step counters on the host"))]
-    kind: Annotated[Sureness, data(msg("exact, measured or modeled"))]
 
 
 class TrainingMemory(Result, frozen=True, kw_only=True):
@@ -196,27 +193,27 @@ def parts_of(sizes: Sequence[PartSize], n_parameters: int) -> tuple[PartMemory, 
 
 def _components(tensors: Sequence[PersistentTensor], total: PersistentBytes) -> Iterator[ComponentTraining]:
     for component, size in by_component(tensors).items():
-        yield ComponentTraining(
-            component=component,
-            **part_bytes(size),
-            bytes=size.bytes,
-            share=size.bytes / total.bytes,
-            step_counters_bytes=size.step_counters_bytes,
-            kind="exact",
-        )
+        yield ComponentTraining(component=component, **_figures(size, total))
 
 
 def _tensor(tensor: PersistentTensor, total: PersistentBytes) -> TrainingTensor:
-    row, size = tensor.row, persistent_bytes([tensor])
+    row = tensor.row
     return TrainingTensor(
         path=path_pattern(row.path),
         group=row.group,
         component=row.component,
         tensor_kind=row.kind,
         layers=row.layers,
-        **part_bytes(size),
-        bytes=size.bytes,
-        share=size.bytes / total.bytes,
-        step_counters_bytes=size.step_counters_bytes,
-        kind="exact",
+        **_figures(persistent_bytes([tensor]), total),
     )
+
+
+def _figures(size: PersistentBytes, total: PersistentBytes) -> dict[str, Any]:
+    """Return the fields of a `PersistentRow`."""
+    return {
+        **part_bytes(size),
+        "bytes": size.bytes,
+        "share": size.bytes / total.bytes,
+        "step_counters_bytes": size.step_counters_bytes,
+        "kind": "exact",
+    }

@@ -20,6 +20,7 @@ WITHIN_HEADS = ("turned", "swapped")
 def view_pairs(mapping: TensorEntry, stored: Tensor, ours: Sequence[Tensor], n_groups: int = 1) -> list[Pair]:
     """Return (canonical, stored) views; `n_groups` is the number of heads by which rows are ordered."""
     whole = stored.squeeze(mapping.unit_axes) if mapping.unit_axes else stored
+    whole = torch.unflatten(whole, 0, (ours[0].shape[0], -1)) if mapping.joins_rows else whole
     whole = whole.transpose(-1, -2) if mapping.transposed else whole
     whole = whole.unsqueeze(0) if mapping.is_flat else whole
     if len(ours) == 1 and mapping.order not in WITHIN_HEADS:

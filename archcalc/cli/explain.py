@@ -10,7 +10,7 @@ from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.cli.language import emit
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.ledger.build import build
-from archcalc.render.explain import ExplainOptions, table_view, view
+from archcalc.render.explain import table_view, view
 from archcalc.render.output import Format
 from archcalc.render.page import Page
 from archcalc.results import plain
@@ -52,7 +52,9 @@ def command(
     how = None if past or dtype == "fp8" else Execution(dtype=dtype)
     subject = ModelWorkload(spec, build(spec, how), work, dtype)
 
-    def page() -> Page:
-        return table_view(explanation(subject, row)) if form == "csv" else view(subject, ExplainOptions(row))
+    result = explanation(subject, row)
 
-    emit(page, lambda: plain(explanation(subject, row)), form, output=output, color=not no_color)
+    def page() -> Page:
+        return table_view(result) if form == "csv" else view(result)
+
+    emit(page, lambda: plain(result), form, output=output, color=not no_color)

@@ -34,6 +34,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     - `run_constraints`: keys that change logits but no count; files with other values can be counted and not run.
     - `irrelevant`: keys of this family that change no number.
     - `fixed_keys`: keys that are always written, because the class's default may not fit.
+    - `needs`: keys without which the class cannot be built, for its default config.
     - `spelling`: how published files differ from the class's names.
     - `gguf`: the family's GGUF files.
     - `forms`: other rows of this type, for its other classes, or for configs that `when` selects.
@@ -43,6 +44,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     - `runs_pooler`: the class runs a pooler that its logits do not depend on.
     - `other_products`: why the class computes other matrix products than ours, though the same logits.
     - `class_tensors`: the tensors that only classes of a kind have, or that have another name in them.
+    - `class_notes`: what is assumed for classes of a kind.
     """
 
     model_type: str
@@ -53,6 +55,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     irrelevant: frozenset[str] = frozenset()
     is_encoder_decoder: bool = False
     fixed_keys: Mapping[str, Any] = {}
+    needs: Mapping[str, Any] = {}
     spelling: Spelling = Spelling()
     gguf: GgufMap | None = None
     run_constraints: tuple[Constraint, ...] = ()
@@ -61,6 +64,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     tensors_of: Callable[[Config], TensorMap] | None = None
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
+    class_notes: Mapping[str, str] = {}
     runs_all_experts: bool = False
     runs_pooler: bool = False
     other_products: Message | None = None
@@ -171,6 +175,8 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         assumed = []
         if not config.data.get("architectures"):
             assumed.append(f"the class {self.classes[0]}")
+        if note := self.class_notes.get(self._kind(config.data)):
+            assumed.append(note)
         if config.ignored:
             assumed += self._misspelling_notes(config)
         if not config.ignored and not assumed:

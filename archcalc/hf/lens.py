@@ -226,10 +226,10 @@ class Choice(ConfigLens, msgspec.Struct, frozen=True):
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
         """Put the first word with this meaning."""
-        word = next((word for word, meaning in self.meanings.items() if meaning == value), None)
-        if word is None:
+        words = [word for word, meaning in self.meanings.items() if meaning == value]
+        if not words:
             raise MismatchError(self.key.name)
-        draft.put(self.key.name, word)
+        draft.put(self.key.name, words[0])
 
 
 @final

@@ -257,10 +257,13 @@ class LayerTheta(ConfigLens, msgspec.Struct, frozen=True):
 
 @final
 class RotationFlag(ConfigLens, msgspec.Struct, frozen=True):
-    """Whether a kind of layers has rotary positions: a null in `rope_parameters` means no (Beam)."""
+    """Whether a kind of layers has rotary positions: a null in `rope_parameters` means no (Beam).
+
+    `default`: what it means if the mapping does not have the kind; None: it must.
+    """
 
     layer_kind: str
-    default: bool
+    default: bool | None = None
 
     def names(self) -> Iterator[str]:
         """Yield the key of the mapping."""
@@ -269,7 +272,13 @@ class RotationFlag(ConfigLens, msgspec.Struct, frozen=True):
     def read(self, config: Config) -> bool:
         """Return whether this kind of layers rotates."""
         parameters = Key("rope_parameters", MAPPING, {}, null={}).read(config)
-        return parameters[self.layer_kind] is not None if self.layer_kind in parameters else self.default
+        if self.layer_kind in parameters:
+            return parameters[self.layer_kind] is not None
+        if self.default is None:
+            raise config.error(
+                "rope_parameters", parameters or None, f"a mapping with {self.layer_kind}, null without positions"
+            )
+        return self.default
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
         """Put a null if it does not."""

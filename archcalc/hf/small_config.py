@@ -78,8 +78,6 @@ _OTHER_VALUES = {
     "mask_token_id": 4,
     "query_pre_attn_scalar": D_HEAD,
 }
-# Without these, a class does not run.
-_NEEDED = {"default_language": "en_XX"}
 _OPTIONAL = {
     "vocab_size",
     "head_dim",
@@ -110,7 +108,10 @@ def small_config(family: Family) -> dict[str, Any]:
         sizes |= {name: SMALL["qk_rope_head_dim"] for name in ("head_dim",) if name in names(family.template)}
     if "attention_types" in defaults:  # By default this key lists every layer.
         sizes = {name: value for name, value in sizes.items() if value != LAYERS}
-    config = complete_config(family) | sizes | _nested_sizes(defaults)
+    config = complete_config(family) | sizes
+    config |= {name: config.get(name, {}) | nested for name, nested in _nested_sizes(defaults).items()}
+    if "layer_types" in config:
+        config["layer_types"] = config["layer_types"][:LAYERS]
     try:
         family.document(config)
     except InputError as error:
@@ -133,10 +134,10 @@ def _nested_sizes(defaults: Mapping[str, list[Any]]) -> dict[str, dict[str, int]
 def complete_config(family: Family) -> dict[str, Any]:
     """Return the default config of a family, with the sizes that its class needs and leaves out."""
     defaults = upstream.keys(family.model_type)
-    missing = {name: SMALL[name] for name in _OPTIONAL & family.keys if defaults.get(name) == [None]}
+    missing = {name: SMALL[name] for name in _OPTIONAL & family.keys if None in defaults.get(name, ())}
     heads, width = (defaults.get(name, [None])[0] for name in ("num_attention_heads", "hidden_size"))
     if heads and width:
         implied = {"head_dim": width // heads, "num_key_value_heads": heads}
         missing |= {name: value for name, value in implied.items() if name in missing}
-    needed = {name: value for name, value in _NEEDED.items() if name in family.keys}
-    return {"model_type": family.model_type} | missing | needed
+    stated = {name: value for name, value in family.fixed_keys.items() if None in defaults.get(name, ())}
+    return {"model_type": family.model_type} | stated | missing | dict(family.needs)

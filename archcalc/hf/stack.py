@@ -518,3 +518,33 @@ class SharedStackLens(ConfigLens, msgspec.Struct, frozen=True):
         draft.put(self.n_groups.name, len(runs))
         draft.put(self.n_inner.name, n_inner)
         write(self.stack_fields, value, draft)
+
+
+@final
+class LastLayer(ConfigLens, msgspec.Struct, frozen=True):
+    """A stack with one more layer after those that the config counts (the feed-forward of BigBird's answers)."""
+
+    stack: ConfigLens
+    layer: Template
+
+    def names(self) -> Iterator[str]:
+        """Yield the keys of both."""
+        yield from self.stack.names()
+        yield from names(self.layer)
+
+    def read(self, config: Config) -> Document:
+        """Return the stack, with a run of the layer."""
+        stack: Document = self.stack.read(config)
+        *runs, last = stack["runs"]
+        last = last | {"count": stack["n_layers"] - sum(run["count"] for run in runs)}
+        runs = [*runs, last, {"pattern": [read(self.layer, config)]}]
+        return stack | {"n_layers": stack["n_layers"] + 1, "runs": runs}
+
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the keys of the layers before the last, and of the last."""
+        if value is None or value["n_layers"] < 2:
+            raise MismatchError
+        *layers, last = layers_of(value)
+        before = {"n_layers": len(layers), "runs": [{"count": len(layers), "pattern": layers}]}
+        self.stack.write({**value, **before}, draft)
+        write(self.layer, last, draft)

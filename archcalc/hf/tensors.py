@@ -42,7 +42,8 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     `transposed` swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `requires`: another canonical
     tensor without which this entry does not apply. `plus`: the constant by which stored values exceed ours.
     `unit_axes`: axes of length 1 that the stored tensor has besides ours (ERNIE's corrections). `is_flat`: stored
-    without ours (TAPAS's scores). `{e}` in the name: each row of ours is a tensor of its own (StableLM's norms of
+    without ours (TAPAS's scores). `joins_rows`: its rows are those of ours one after the other: the first two axes are
+    one (DBRX's experts). `{e}` in the name: each row of ours is a tensor of its own (StableLM's norms of
     heads), numbered or named by `row_names` (X-MOD's languages).
     """
 
@@ -56,6 +57,7 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     unit_axes: tuple[int, ...] = ()
     is_flat: bool = False
     row_names: tuple[str, ...] = ()
+    joins_rows: bool = False
 
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
@@ -96,6 +98,8 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
             joined[-1], joined[-2] = joined[-2], joined[-1]
         if self.is_flat:
             return tuple(joined[1:])
+        if self.joins_rows:
+            joined[:2] = [joined[0] * joined[1]]
         for axis in self.unit_axes:
             joined.insert(axis, 1)
         return tuple(joined)

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from archcalc.errors import InputError
-from archcalc.spec.model import ModelStack
+from archcalc.spec.model import ModelStack, Spec
 from archcalc.words import msg
 
 
 def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
-    """Raise InputError for no ids, too many, unknown ones, and a stack with learned prompts or several streams."""
+    """Raise InputError for no ids, too many, unknown ones, and a stack with learned prompts."""
     model = stack.model
     if stack.stack.prompts is not None:
         raise InputError(
             msg("learned prompts are run, not looked into"), where=f"{stack.prefix}prompts", allowed="null"
-        )
-    if stack.stack.altup is not None:
-        raise InputError(
-            msg("several residual streams are run, not looked into"), where=f"{stack.prefix}altup", allowed="null"
         )
     wrong = [token for token in ids if not 0 <= token < model.vocab_size]
     if wrong or not 0 < len(ids) <= model.n_ctx:
@@ -27,6 +23,17 @@ def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
             where=where,
             allowed=msg("1 to {n_ctx:,} ids from 0 to {last_id:,}", n_ctx=model.n_ctx, last_id=model.vocab_size - 1),
         )
+
+
+def check_one_stream(spec: Spec) -> None:
+    """Raise InputError for a model with several residual streams, which this reads or edits one of."""
+    for stack in spec.stacks:
+        if stack.stack.altup is not None:
+            raise InputError(
+                msg("the layers have {n} residual streams", n=stack.stack.altup.n_streams),
+                where=f"{stack.prefix}altup",
+                allowed=msg("one; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read several"),
+            )
 
 
 def check_tokens(tokens: Iterable[int | None], vocab_size: int, where: str) -> None:

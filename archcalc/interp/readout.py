@@ -31,14 +31,17 @@ def read_stack(spec: Spec) -> ModelStack:
 def stream_sites(spec: Spec) -> tuple[Site, ...]:
     """Return the sites of the residual stream that ends in the logits, in the order of a forward pass.
 
-    They are the first layer's input, and the stream after every branch of every layer: `resid_mid`…, `resid_post`.
+    They are the first layer's input, and the stream after every branch of every layer: `resid_mid`…, `resid_post`. Of
+    several streams they are all, before the first layer, and after each layer and between its steps.
 
     >>> from archcalc.sources import load
     >>> [site.name for site in stream_sites(load("happy"))]
     ['layers.0.resid_pre', 'layers.0.resid_mid', 'layers.0.resid_post']
     """
-    prefix = f"{read_stack(spec).prefix}layers."
-    in_stack = [site for site in sites(spec) if site.name.startswith(prefix) and not site.is_source]
+    stack = read_stack(spec)
+    in_stack = [site for site in sites(spec) if site.name.startswith(stack.prefix) and not site.is_source]
+    if stack.stack.altup is not None:
+        return tuple(site for site in in_stack if "M" in site.axes)
     kinds = [(site, site.name.rpartition(".")[2]) for site in in_stack]
     return tuple(
         site
@@ -54,6 +57,10 @@ class Readout:
         spec = canonical_spec(model)
         read_stack(spec)
         self.model, self.stack = model, model.decoder if spec.encoder and spec.decoder else model
+
+    def states(self, x: Tensor) -> Tensor:
+        """Return the states [B, T, D] that the final norm reads: several streams [B, T, M, D] are merged."""
+        return x if self.stack.altup is None else self.stack.altup.states(x)
 
     def __call__(self, x_BTD: Tensor) -> Tensor:
         """Return the logits [B, T, V] of states of the residual stream [B, T, D]."""

@@ -86,7 +86,7 @@ class Block(nn.Module):
         predicted_BTJD = tap("predicted", self.altup.predicted(x))
         y_BTD = self.run_branches(self.altup.active(predicted_BTJD), context)
         x_BTJD = tap("corrected", self.altup.corrected(predicted_BTJD, y_BTD))
-        read_BTD = self.altup.read(x_BTJD) if self.later_branches else y_BTD
+        read_BTD = tap("active", self.altup.read(x_BTJD)) if self.later_branches else y_BTD
         for branch in self.later_branches:
             branch_names = names(branch)
             normed_BTD = self.apply_norm(branch_names.norm_in, read_BTD)

@@ -50,12 +50,10 @@ class SparseAttention(nn.Module):
     def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
         pattern = self.part.pattern
-        q_BNTH, k_BNSH, v_BNSH = (tap(name, self.heads(name, x_BTD)) for name in "qkv")
-        if self.part.summaries is not None:
-            states_BGD = self.summaries(x_BTD, self.part.summaries, context)
-            k_BNSH = torch.cat((k_BNSH, self.heads("k", states_BGD)), 2)
-            v_BNSH = torch.cat((v_BNSH, self.heads("v", states_BGD)), 2)
+        states_BGD = self.summaries(x_BTD, self.part.summaries, context) if self.part.summaries else None
         context = context.with_pattern(lambda places: _UNREAD[type(pattern)](pattern, places), pattern.mask_key)
+        q_BNTH = tap("q", self.heads("q", x_BTD))
+        k_BNSH, v_BNSH = (tap(name, self.followed(name, x_BTD, states_BGD), context) for name in "kv")
         rows = self.global_rows(x_BTD, context) if self.part.n_global else None
         y_BNTH = attend(
             self.softmax, q_BNTH, k_BNSH, v_BNSH, context, self.execution, rows=rows, training=self.training
@@ -65,17 +63,19 @@ class SparseAttention(nn.Module):
 
     def dots(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
         """Return the products of queries and keys [B, N, T, S] before scale, bias and mask."""
-        q_BNTH, k_BNSH = self.heads("q", x_BTD), self.heads("k", x_BTD)
-        if self.part.summaries is not None:
-            states_BGD = self.summaries(x_BTD, self.part.summaries, context)
-            k_BNSH = torch.cat((k_BNSH, self.heads("k", states_BGD)), 2)
-        dots_BNTS = q_BNTH @ k_BNSH.transpose(-1, -2)
+        states_BGD = self.summaries(x_BTD, self.part.summaries, context) if self.part.summaries else None
+        dots_BNTS = self.heads("q", x_BTD) @ self.followed("k", x_BTD, states_BGD).transpose(-1, -2)
         return self.global_rows(x_BTD, context).scores(dots_BNTS, 1.0) if self.part.n_global else dots_BNTS
 
     def heads(self, name: str, x_BTD: Tensor) -> Tensor:
         """Return queries, keys or values [B, N, T, H] of states."""
         y_BTZ: Tensor = self.get_submodule(name)(x_BTD)
         return y_BTZ.view(*y_BTZ.shape[:-1], self.part.n_heads, self.d_head).transpose(1, 2)
+
+    def followed(self, name: str, x_BTD: Tensor, summaries_BGD: Tensor | None) -> Tensor:
+        """Return the keys or values of the tokens, then those of the summaries."""
+        x_BNTH = self.heads(name, x_BTD)
+        return x_BNTH if summaries_BGD is None else torch.cat((x_BNTH, self.heads(name, summaries_BGD)), 2)
 
     def summaries(self, x_BTD: Tensor, part: spec.BlockSummaries, context: AttentionContext) -> Tensor:
         """Return the normalized sum of the states of each block [B, G, D]."""
@@ -93,8 +93,9 @@ class SparseAttention(nn.Module):
             start_B1 = padding_BT.int().argmin(1, keepdim=True)
             indices_Bg = (start_B1 + torch.arange(n, device=x_BTD.device)).clamp(max=x_BTD.shape[1] - 1)
             first_BgD = x_BTD.gather(1, indices_Bg.unsqueeze(-1).expand(-1, -1, x_BTD.shape[2]))
-        k_BNTH, v_BNTH = self.heads("global_k", x_BTD), self.heads("global_v", x_BTD)
-        return GlobalRows(self.heads("global_q", first_BgD), k_BNTH, v_BNTH, indices_Bg)
+        q_BNgH = tap("global_q", self.heads("global_q", first_BgD))
+        k_BNTH, v_BNTH = (tap(name, self.heads(name, x_BTD)) for name in ("global_k", "global_v"))
+        return GlobalRows(q_BNgH, k_BNTH, v_BNTH, indices_Bg)
 
 
 def _summary_biases(pattern: spec.BlockSummaries) -> Bias | None:

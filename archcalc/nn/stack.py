@@ -87,7 +87,7 @@ class Layers(nn.Module):
         `x_BTD` are the states before `first_layer`; the layers before it are skipped. With several streams, which begin
         in the first layer, none can be skipped.
         """
-        x = x_BTD if self.altup is None else self.altup.streams(x_BTD)
+        x = x_BTD if self.altup is None else tap(f"{self.prefix}split", self.altup.streams(x_BTD))
         turns = enumerate(zip(self.owners, self.layer_contexts(context, cache), strict=True))
         for turn, (owner, layer_context) in islice(turns, first_layer, None):
             x = tap_scope(

@@ -54,6 +54,8 @@ def definitions(result: Attentions) -> list[Message]:
         msg("entropy: of the attention weights of one query, mean over queries; a learned sink is one more outcome"),
         msg("distance: from query to key, by weight, mean over queries; none in cross-attention"),
     ]
+    if result.has_summaries:
+        lines.append(msg("Σ 0, Σ 1, …: keys that stand for whole blocks of tokens; the distance leaves them out"))
     if any(row.head_kind == "mixer" for row in result.heads):
         lines.append(
             msg(

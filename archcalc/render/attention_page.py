@@ -61,13 +61,15 @@ def as_html(result: Attentions, reading: AttentionReading, say: Translator) -> s
 def _attentions(result: Attentions, reading: AttentionReading) -> list[dict[str, Any]]:
     """Return each attention: its weights [N, T, S] as 16-bit numbers in base64, and a row for each head."""
     found = []
-    for path in reading.arms:
+    for path, arm in reading.arms.items():
+        names = arm.key_names(result.texts[arm.key_text], reading.patterns[path].shape[-1])
         rows = [row for row in result.heads if row.path == path]
         found.append(
             {
                 "path": path,
-                "queries": reading.arms[path].text,
-                "keys": reading.arms[path].key_text,
+                "queries": arm.text,
+                "keys": arm.key_text,
+                "summaries": names[len(result.texts[arm.key_text]) :],
                 "cells": b64encode(pattern_bytes(reading.shares(path), reading.scores[path])).decode(),
                 "heads": [
                     [row.kv_head, round(row.entropy_nats, 4), _rounded(row.distance), row.head_kind] for row in rows

@@ -51,7 +51,9 @@ def position_names(trace: Trace, traced: TracedStep, piece: Piece, *, keys: bool
     has_keys = step.key_ids and (keys or "S" in traced.axes[:2])
     own = step.key_ids if has_keys else next((path for path in trace.ids if _is_of(step.name, path)), "")
     ids = trace.ids.get(own) or next(reversed(trace.ids.values()))
-    return [f"{position} {token_text(piece(token)) or token}" for position, token in enumerate(ids)]
+    found = [f"{position} {token_text(piece(token)) or token}" for position, token in enumerate(ids)]
+    n_keys = traced.value.shape[traced.axes.index("S")] if has_keys and "S" in traced.axes else 0
+    return found + [f"Σ {i}" for i in range(n_keys - len(found))]  # the sums of blocks are keys after the tokens
 
 
 def _is_of(name: str, ids: str) -> bool:
@@ -74,7 +76,7 @@ def matrix(
     """Return the value of a step as rows and columns."""
     value, axes, head = _two_axes(trace, traced, traced.value, part)
     n_rows, n_columns = value.shape
-    row_names = position_names(trace, traced, piece) if axes[0] in "TS" else _numbers(n_rows)
+    row_names = position_names(trace, traced, piece) if axes[0] in "TSP" else _numbers(n_rows)
     here = min(trace.position, n_rows - 1) if axes[0] == "T" else None
     rows = _around(here if axes[0] in "TS" else None, n_rows)
     columns, column_names = _columns(trace, traced, piece, axes, value, part)
@@ -165,8 +167,7 @@ def _columns(
         tokens = list(range(n)) if n <= MAX_TOKENS else value[trace.position].topk(MAX_TOKENS).indices.tolist()
         return tokens, tuple(f"{token_text(piece(token))} {token}".strip() for token in tokens)
     if axes[1] in "TS":
-        names = list(position_names(trace, traced, piece, keys=True))
-        names += [f"Σ {i}" for i in range(n - len(names))]  # keys that are sums of a block's states come last
+        names = position_names(trace, traced, piece, keys=True)
         columns = list(_around(min(trace.position, n - 1), n))
     else:
         start = max(0, min(part.start, n - MAX_DIMENSIONS))

@@ -2,8 +2,8 @@
 
 Axes: B batch, T tokens of the pass, S key tokens, D model, N heads, K kv heads, H query and key width, U value width,
 C latent of keys and values or of experts, R rotary width, X heads of an indexer, J their width, F feed-forward width,
-E experts, k chosen experts, V vocab, Y labels, Z width of a mixer's projection, I inner width of a mixer, 1 shared by
-all heads, P the single position of a whole text.
+E experts, k chosen experts, M residual streams, V vocab, Y labels, Z width of a mixer's projection, I inner width of a
+mixer, 1 shared by all heads, P first tokens of a text: one that represents it, or global ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from archcalc.spec.branches import (
 )
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of
-from archcalc.spec.layer import AltUp, Branch, Layer, Reads
+from archcalc.spec.layer import AltUp, Branch, Layer, Reads, Stack
 from archcalc.spec.model import Spec
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 from archcalc.spec.variants import implementation
@@ -92,6 +92,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             work.source_seq if self.is_source or self.has_source_keys else self._n_earlier_keys(work.past) + work.seq
         )
         sizes["S"] += self.n_prompt + (sizes["S"] // self.n_block if self.n_block else 0)
+        if "P" in sizes:
+            sizes["P"] = min(sizes["P"], sizes["T"])
         return tuple(sizes[axis] for axis in self.axes)
 
     def _n_earlier_keys(self, past: int) -> int:
@@ -114,12 +116,7 @@ def _sites(spec: Spec) -> Iterator[Site]:
     for model_stack in spec.stacks:
         prefix, stack, is_source = model_stack.prefix, model_stack.stack, model_stack.is_source
         width, n_prompt = {"D": model_stack.model.d_model}, stack.prompts.n_prompt if stack.prompts else 0
-        embedded = msg("the sum of tokens, types and positions: the input of the first layer")
-        yield states_site(f"{prefix}embed", embedded, width, is_source)
-        if stack.per_layer:
-            sizes = {"Z": len(layers_of(stack)) * stack.per_layer.d_per_layer}
-            numbers = msg("the token's own numbers for each layer")
-            yield Site(name=f"{prefix}per_layer", axes="BTZ", description=numbers, sizes=sizes, is_source=is_source)
+        yield from _before_layers(prefix, stack, width, is_source)
         for layer_index, layer in enumerate(layers_of(stack)):
             for site in _layer(layer, width) if stack.altup is None else _streams(layer, stack.altup, width):
                 yield msgspec.structs.replace(
@@ -146,6 +143,19 @@ def _sites(spec: Spec) -> Iterator[Site]:
         yield Site(name="logits", axes=axes, description=msg("a score for each label"), sizes=sizes)
 
 
+def _before_layers(prefix: str, stack: Stack, width: Sizes, is_source: bool) -> Iterator[Site]:
+    """Yield the sites before the first layer of a stack."""
+    embedded = msg("the sum of tokens, types and positions: the input of the first layer")
+    yield states_site(f"{prefix}embed", embedded, width, is_source)
+    if stack.per_layer:
+        sizes = {"Z": len(layers_of(stack)) * stack.per_layer.d_per_layer}
+        numbers = msg("the token's own numbers for each layer")
+        yield Site(name=f"{prefix}per_layer", axes="BTZ", description=numbers, sizes=sizes, is_source=is_source)
+    if stack.altup is not None:
+        streams = _all_streams(f"{prefix}split", msg("all streams before the first layer"), stack.altup, width)
+        yield msgspec.structs.replace(streams, is_source=is_source)
+
+
 def states_site(name: str, description: Message, sizes: Sizes, is_source: bool = False) -> Site:
     """Return a site of states [B, T, D]."""
     return Site(name=name, axes="BTD", description=description, sizes=sizes, is_source=is_source)
@@ -153,13 +163,18 @@ def states_site(name: str, description: Message, sizes: Sizes, is_source: bool =
 
 def _streams(layer: Layer, part: AltUp, width: Sizes) -> Iterator[Site]:
     """Yield the sites of a layer with several streams."""
-    sizes = {"J": part.n_streams} | width
-    yield Site(name="predicted", axes="BTJD", description=msg("all streams, mixed before the layer"), sizes=sizes)
+    yield _all_streams("predicted", msg("all streams, mixed before the layer"), part, width)
     yield from _layer(layer, width)
-    yield Site(name="corrected", axes="BTJD", description=msg("all streams, with what the layer changed"), sizes=sizes)
-    for branch in later_branches(layer):
+    yield _all_streams("corrected", msg("all streams, with what the layer changed"), part, width)
+    if later := later_branches(layer):
+        yield states_site("active", msg("the active stream, corrected: what the last branches read"), width)
+    for branch in later:
         yield from _branch(branch, width)
-    yield Site(name="streams", axes="BTJD", description=msg("all streams after the layer"), sizes=sizes)
+    yield _all_streams("streams", msg("all streams after the layer"), part, width)
+
+
+def _all_streams(name: str, description: Message, part: AltUp, width: Sizes) -> Site:
+    return Site(name=name, axes="BTMD", description=description, sizes={"M": part.n_streams} | width)
 
 
 def _layer(layer: Layer, width: Sizes) -> Iterator[Site]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from archcalc.analysis.closed_form import Relation, Rewriter, in_letters
+from archcalc.analysis.closed_form import Relation, Rewriter, closed_form, in_letters
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.build import build
 from archcalc.spec.document import decode, override
@@ -32,10 +32,8 @@ def test_gpt3_in_layers_and_width():
     assert str(simple) == "12·d_model²·n_layers + n_ctx·d_model + 13·d_model·n_layers + vocab_size·d_model + 2·d_model"
     assert in_letters(simple) == "12·L·d² + C·d + 13·L·d + V·d + 2·d"
     assert simple.at(made.ledger.sizes) == 174_604_259_328
-    assert made.steps(made.ledger.formula()) == [
-        f"{simple} = {simple.text(made.ledger.sizes)} = 174,604,259,328",
-    ]
-    assert made.steps(made.ledger.formula(), numbers=False) == [f"{simple} = 174,604,259,328"]
+    assert made.equation(made.ledger.formula()) == f"{simple} = {simple.text(made.ledger.sizes)} = 174,604,259,328"
+    assert closed_form(made.ledger).lines == (f"{simple} = 174,604,259,328",)
 
 
 def test_only_what_the_sizes_bear_out():
@@ -80,7 +78,7 @@ def test_a_relation_reads_both_ways():
 @pytest.mark.parametrize("name", ["GPT3", "DEEPSEEK_MTP", "ALBERT_XXLARGE", "T5_SMALL", "GPT_OSS_20B"])
 def test_steps_end_in_the_total(name: str):
     made = rewriter(name)
-    steps = made.steps(made.ledger.formula())
+    steps = closed_form(made.ledger).lines
     total = made.ledger.total()
     assert steps[-1].rpartition("= ")[2] == f"{total:,}"
     if len(steps) > 1:
@@ -93,7 +91,7 @@ def test_steps_end_in_the_total(name: str):
 
 def test_a_long_formula_has_a_line_for_each_count_of_layers():
     made = rewriter("DEEPSEEK_MTP")
-    lines = made.steps(made.ledger.formula())[:-2]
+    lines = closed_form(made.ledger).lines[:-2]
     counts = ("n_mtp", "n_layers[like_0]", "n_layers[like_3]", "n_layers·")
     assert len(lines) == 5
     for count in counts:

@@ -24,11 +24,15 @@ from archcalc.analysis.training import (
     persistent_bytes,
     persistent_tensors,
 )
+from archcalc.analysis.training_memory import ComponentTraining, TrainingTensor, training_memory
+from archcalc.analysis.training_setup import training_setup
 from archcalc.errors import InputError
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.build import build
 from archcalc.nn.build import build as build_module
+from archcalc.results import columns, fields_of, plain
 from archcalc.spec.model import Spec
+from archcalc.spec.workload import workload
 from tests import strategies
 from tests.analysis.optimizer_truth import in_model, sum_of
 
@@ -172,3 +176,13 @@ def test_every_recipe_says_where_it_is_from() -> None:
         assert one.name == name
         assert one.title
         assert one.source
+
+
+def test_a_row_begins_with_what_it_is_about() -> None:
+    """The fields of a record come before those of its base, in all formats."""
+    assert [*fields_of(ComponentTraining)][:2] == ["component", "weights_bytes"]
+    assert [*fields_of(TrainingTensor)][:6] == ["path", "group", "component", "tensor_kind", "layers", "weights_bytes"]
+    spec = archcalc.load("tiny")
+    result = training_memory(training_setup(spec, workload(spec)))
+    for row in (result.components[0], result.weights[0]):
+        assert [*plain(row)] == [*columns(row)] == [*fields_of(type(row))]

@@ -24,6 +24,12 @@ CELLS = "TapasForQuestionAnswering"
 # A class of its own model type, which reads a text model: `test_decisions_are_scored_at_their_marks`.
 DECISION = "JevForDecision"
 EOS, PAD = 2, 0
+# What classes set by the separators in a text, if it is not given: here, that there are none.
+GIVEN = {
+    "BigBirdForQuestionAnswering": ("token_type_ids", "question_lengths"),
+    "LongformerForMultipleChoice": ("global_attention_mask",),
+    "LongformerForQuestionAnswering": ("global_attention_mask",),
+}
 NAMES = {model_type: next(name for name in CONFIGS if name.split(" ")[0] == model_type) for model_type in model_types()}
 
 
@@ -56,13 +62,15 @@ def random_class(model_type: str, class_name: str) -> Any:
 
 def output(model: Any, ids: Tensor, source: Tensor | None) -> Tensor:
     """Return what the class of transformers computes of ids, and of a source if it has two stacks."""
-    if "MultipleChoice" in type(model).__name__:
-        return model(input_ids=ids.unsqueeze(1)).logits
-    found = model(ids) if source is None else model(input_ids=source, decoder_input_ids=ids)
+    name = type(model).__name__
+    if "MultipleChoice" in name:
+        ids = ids.unsqueeze(1)
+    given = {key: torch.zeros_like(ids[:, :1] if "lengths" in key else ids) for key in GIVEN.get(name, ())}
+    found = model(ids, **given) if source is None else model(input_ids=source, decoder_input_ids=ids)
     if "start_logits" in found:
         return torch.stack([found.start_logits, found.end_logits], -1)
-    if name := next((name for name in ("logits", "prediction_logits") if name in found), None):
-        return found[name].unsqueeze(-1) if type(model) is transformers.ElectraForPreTraining else found[name]
+    if key := next((key for key in ("logits", "prediction_logits") if key in found), None):
+        return found[key].unsqueeze(-1) if type(model) is transformers.ElectraForPreTraining else found[key]
     return found[0] if found.get("pooler_output") is None else found.pooler_output
 
 

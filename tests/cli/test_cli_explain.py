@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -113,6 +114,47 @@ def test_figures_are_the_reports_and_their_equations_hold(name: str, good: Good)
         assert steps(one["formula"], sizes) == {one["value"]}
         assert Formula(one["expression"], sizes).value() == one["value"]
         assert one["kind"] == "exact"
+
+
+@each_preset
+def test_parts_terms_and_multiples_add_up(name: str, good: Good) -> None:
+    sizes, found = sizes_of(name), explained(good("explain", name, "-f", "json"))
+    for one in found.values():
+        assert sum(part["value"] for part in one["parts"]) in (0, one["value"])
+        assert sum(term["value"] for term in one["terms"]) in (0, one["value"])
+        assert all(steps(part["formula"], sizes) == {part["value"]} for part in one["parts"])
+        assert all(steps(term["expression"], sizes) == {term["value"]} for term in one["terms"])
+        assert bool(one["terms"]) == (one["n_terms"] > 8)
+        assert all(len(steps(relation, sizes)) == 1 for relation in one["relations"])
+        if one["multiple_of"]:
+            *factor, other = one["multiple_of"].split("·")
+            assert one["value"] == int(factor[0] if factor else 1) * found[other]["value"]
+
+
+def test_rows_say_what_they_are(good: Good) -> None:
+    """The record has all that the page says."""
+    told = json.loads(good("explain", "gpt-oss-20b", "*", "--seq", "3", "--past", "9", "-f", "json"))
+    weight, product, cache = (
+        next(one for one in told["formulas"] if one["what"] == what) for what in ("weight", "product", "cache")
+    )
+    assert weight["share"] == weight["value"] / weight["share_of"]
+    assert weight["share_of"] == report(load("gpt-oss-20b"))["params"]["total"]
+    assert math.prod(weight["shape"]) == weight["parts"][0]["value"] == weight["value"] // weight["layers"]
+    assert 2 * math.prod(product["shape"]) == product["parts"][0]["value"] == product["value"] // product["layers"]
+    assert product["share_of"] == report(load("gpt-oss-20b"), seq=3, past=9)["flops"]["forward"]
+    assert 2 * cache["parts"][0]["value"] == cache["value"] == 2 * math.prod(cache["shape"]) * cache["layers"]
+    (experts,) = (one for one in told["formulas"] if one["figure"] == "layers.*.ffn.experts.down.weight")
+    assert experts["active_value"] * 32 == experts["value"] * 4
+    (scores,) = (one for one in told["formulas"] if one["figure"] == "flops.layers.*.attn.scores [global]")
+    assert 2 * math.prod(scores["causal_shape"]) * scores["layers"] == scores["causal_value"] < scores["value"]
+    assert told["dimensions"]["window"] == 128
+    symbols = {one["symbol"]: one for one in told["symbols"]}
+    assert (symbols["past"]["value"], symbols["past"]["formula"]) == (9, None)
+    assert (symbols["keys"]["value"], symbols["keys"]["formula"]) == (12, "seq + past")
+    (head,) = (one for one in explained(good("explain", "gpt2", "head.weight", "-f", "json")).values()
+               if one["what"] == "weight")  # fmt: skip
+    assert (head["share"], head["share_of"]) == (None, None)
+    assert head["note"].startswith("tied: ")
 
 
 @each_preset
@@ -233,16 +275,21 @@ def test_a_label_of_the_weights_view_is_a_row(good: Good) -> None:
 
 def test_csv_has_formula_and_value(good: Good) -> None:
     first, *_ = csv.DictReader(io.StringIO(good("explain", "gpt3", "attention", "-f", "csv")))
-    assert first == {
+    assert {name: cell for name, cell in first.items() if cell and name != "parts"} == {
         "figure": "attention",
         "expression": "4·d_model²·n_layers + 4·d_model·n_layers",
         "formula": "4·d_model²·n_layers + 4·d_model·n_layers = 4·12288²·96 + 4·12288·96 = 57,986,777,088",
         "value": "57986777088",
-        "causal_expression": "",
-        "causal_formula": "",
-        "causal_value": "",
+        "what": "figure",
+        "meaning": "all of the component attention",
+        "n_terms": "2",
+        "relations": "n_kv_heads = n_heads × n_heads·d_head = d_model",
         "kind": "exact",
     }
+    assert [(part["part"], part["value"]) for part in json.loads(first["parts"])] == [
+        ("weights", 57_982_058_496),
+        ("biases", 4_718_592),
+    ]
 
 
 @pytest.mark.parametrize("row", ["atention", "", "layers.96.attn.q.weight", "xyz"])

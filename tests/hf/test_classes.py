@@ -16,16 +16,11 @@ from archcalc.ledger.build import build
 from archcalc.spec.document import decode
 from tests.hf.hf_configs import CONFIGS, LLAMA
 
-# Classes that score entities, with speech towers, or whose labels have layers, global tokens or texts of their own.
+# Classes that score entities, or that hear, speak, or read what another model computed.
 NOT_READ = {
-    "BigBirdForQuestionAnswering",
-    "BigBirdForSequenceClassification",
-    "LongformerForMultipleChoice",
-    "LongformerForQuestionAnswering",
     "LukeForEntityClassification",
     "LukeForEntityPairClassification",
     "LukeForEntitySpanClassification",
-    "RoCBertForPreTraining",
     "SeamlessM4TForSpeechToSpeech",
     "SeamlessM4TForSpeechToText",
     "SeamlessM4TForTextToSpeech",
@@ -36,6 +31,9 @@ NOT_READ = {
     "SeamlessM4Tv2ForSpeechToText",
     "SeamlessM4Tv2ForTextToSpeech",
     "SeamlessM4Tv2Model",
+    "WhisperForAudioClassification",
+    "WhisperForConditionalGeneration",
+    "WhisperModel",
 }
 
 

@@ -104,6 +104,7 @@ STEPS = {"s128": (128, 0), "s2048": (2048, 0), "decode": (1, 2047)}
 # Types whose mixers transformers computes by the algorithm that we name; of others only the projections are the same.
 SAME_ALGORITHM = {
     "lfm2",
+    "lfm2_moe",
     "mamba",
     "falcon_mamba",
     "jamba",

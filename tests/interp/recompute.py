@@ -362,6 +362,29 @@ class Interpreter:
         s = torch.arange(rows.shape[1])
         return x[:, rows, s]
 
+    def streams(self, *x: Tensor) -> Tensor:
+        return torch.stack(x, -2)
+
+    def stream(self, x: Tensor, i: int) -> Tensor:
+        return x[:, i]
+
+    def as_large(self, y: Tensor, x: Tensor) -> Tensor:
+        return y * x.norm(dim=-1, keepdim=True) / y.norm(dim=-1, keepdim=True)
+
+    def mixed_streams(self, w: Tensor, x: Tensor) -> Tensor:
+        n = x.shape[1]
+        rows = [sum(w[:, n * j + i, None] * x[:, i] for i in range(n)) for j in range(n)]
+        return torch.stack(rows, 1)
+
+    def spread(self, y: Tensor, w: Tensor) -> Tensor:
+        return torch.stack([w[:, j, None] * y for j in range(w.shape[1])], 1)
+
+    def to_later(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.stack([x[:, 0], *(stream + y for stream in x[:, 1:].unbind(1))], 1)
+
+    def first_tokens(self, x: Tensor, n: int) -> Tensor:
+        return x[:n]
+
     def with_first(self, x: Tensor, y: Tensor, n: int) -> Tensor:
         return torch.stack([(y if t < n else x)[:, t] for t in range(x.shape[1])], 1)
 

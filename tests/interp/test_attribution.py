@@ -16,7 +16,6 @@ from archcalc.inside import attribute
 from archcalc.spec import Spec
 from archcalc.spec.branches import arms
 from archcalc.spec.groups import layers_of
-from archcalc.spec.sparse import SparseAttention
 from archcalc.spec.variants import variant
 from tests.checkpoint.random_models import random_model
 from tests.nn.test_nn_cache import drawn, inputs, lengths
@@ -40,11 +39,6 @@ def logits_of(model: Any, texts: list[list[int]], position: int) -> Tensor:
     return logits
 
 
-def is_sparse(part: object) -> bool:
-    """Its values are not those of one projection of the tokens, so it is attributed as a whole."""
-    return isinstance(part, SparseAttention)
-
-
 @settings(max_examples=60)
 @given(specs(per_token=True))
 def test_contributions_sum_to_the_logit(spec: Spec) -> None:
@@ -63,7 +57,7 @@ def test_contributions_sum_to_the_logit(spec: Spec) -> None:
         arm.part.n_heads
         for layer in layers_of(stack)
         for arm in arms(layer)
-        if variant(arm.part).component == "attention" and arm.reads != "nothing" and not is_sparse(arm.part)
+        if variant(arm.part).component == "attention" and arm.reads != "nothing"
     )
     heads = [one for one in found.contributions if one.head is not None]
     assert len(heads) == n_heads
@@ -109,3 +103,47 @@ def test_what_cannot_be_attributed(options: dict[str, int], message: str) -> Non
         attribute(
             archcalc.random_model(archcalc.load("bert-base", {"n_layers": 1, "vocab_size": 9, "head": None})), [1]
         )
+
+
+NORM = {"kind": "rmsnorm"}
+ATTENTION = {"kind": "gqa", "n_heads": 2, "n_kv_heads": 1, "q_bias": True}
+LOW = {"kind": "plain", "d_ff": 3, "activation": "identity"}
+
+
+OWN_NORM = {"norm": {"kind": "layernorm"}, "norm_out": NORM, "scale": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("branch", "arm"),
+    [
+        ({"norm_in": NORM, "scale": 0.5, "skip": 0.7}, {"norm_out": NORM}),
+        ({"norm_in": {"kind": "layernorm"}, "norm_out": NORM, "skip_reads": "normed"}, {}),
+        ({"norm_after": NORM, "skip": 0.3}, OWN_NORM),
+        ({"norm_out": NORM, "scale": 0.5}, OWN_NORM),
+    ],
+)
+def test_an_arm_that_adds_its_input(branch: dict[str, Any], arm: dict[str, Any]) -> None:
+    """As LAuReL beside attention, and by itself."""
+    low = {"arms": [{"name": "low", "part": LOW, "skip": True} | arm]} | branch
+    both = {"arms": [{"name": "attn", "part": ATTENTION}, {"name": "more", "part": LOW, "skip": True} | arm]} | branch
+    runs = [{"count": 2, "pattern": [{"branches": [both, low]}]}]
+    document = {"name": "skips", "vocab_size": 31, "n_ctx": 16, "d_model": 8, "head": {"tied": True}}
+    spec = archcalc.load(document | {"decoder": {"runs": runs, "final_norm": NORM}})
+    model, ids = drawn(spec), [3, 1, 4, 1, 5]
+    found = attribute(model, ids, token=1, against=0, n_promoted=31)
+    logits = logits_of(model, [ids], 4)
+    scale = sum(abs(one.value) for one in found.contributions)
+    assert found.logit == pytest.approx(float(logits[1] - logits[0]))
+    assert abs(found.remainder) <= 1e-5 * scale
+    # What a head promotes is what its output adds to all logits: the order of their attributions.
+    head = next(one for one in found.contributions if one.head is not None)
+    alone = [
+        next(
+            one.value
+            for one in attribute(model, ids, token=token, n_promoted=0).contributions
+            if (one.path, one.head) == (head.path, head.head)
+        )
+        for token in range(31)
+    ]
+    ranked = sorted(range(31), key=lambda token: -alone[token])
+    assert ranked == found.promoted_ids[head.path, head.head or 0]

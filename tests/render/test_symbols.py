@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.analysis.atoms import ATOMS, STATED, is_of_work
+from archcalc.analysis.workload_symbols import SYMBOL_WORDS, workload_symbols
 from archcalc.ledger import tokens
 from archcalc.ledger.tokens import workload_sizes
-from archcalc.render.symbols import SYMBOL_WORDS, symbol_lines
+from archcalc.render.explain import symbol_lines
 from archcalc.spec.workload import Workload
 from archcalc.words import LANGS, translator
 
@@ -59,7 +60,7 @@ def test_what_is_said_is_what_is_computed(
 ) -> None:
     work = Workload(batch=2, seq=seq, past=past, source_seq=source)
     sizes = workload_sizes({"window[a]": window, "more[a]": past % 4}, work, [symbol])
-    stated, line = map(translator(lang), symbol_lines([symbol], sizes))
+    stated, line = map(translator(lang), symbol_lines([*workload_symbols([symbol], sizes)]))
     assert stated.startswith(f"batch = 2, seq = {seq}, past = {past}")
     assert stated.endswith(f", source_seq = {source}") == ("source" in symbol)
     name, formula, value = LINE.fullmatch(line).groups()  # type: ignore[union-attr]

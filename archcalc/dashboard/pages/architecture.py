@@ -128,9 +128,8 @@ def _formulas(model: ModelWorkload) -> None:
         placeholder="attention",
         **IN_URL,
     )
-    name = row.strip() or None
-    page = explain.view(model, explain.ExplainOptions(name))
-    blocks.show(page, name=f"{model.spec.name}.explain", data=lambda: plain(explanation(model, name)))
+    result = explanation(model, row.strip() or None)
+    blocks.show(explain.view(result), name=f"{model.spec.name}.explain", data=lambda: plain(result))
 
 
 def _claims(model: ModelWorkload) -> None:

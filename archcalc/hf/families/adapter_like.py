@@ -195,6 +195,8 @@ XMOD = xmod_like(
         "layer": with_adapters,
         "ffn": {"kind": "plain", "bias": True},
         "final_norm": NORM_KEYS[0],
+        # Without one, the class does not run.
+        "fixed_keys": {DEFAULT.name: "en_XX"},
         "names": EMBEDDING_NAMES | LAYER_NAMES | {"final_norm": "{root}.encoder.LayerNorm"},
     },
 )

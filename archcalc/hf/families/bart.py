@@ -16,7 +16,7 @@ from archcalc.hf.templates.bart_like import (
     bart_like,
     decoder_alone,
 )
-from archcalc.hf.vocabulary import flag, keys, size
+from archcalc.hf.vocabulary import biases, flag, keys, size
 
 LEARNED = {"kind": "learned"}
 TWO_ROWS_LATE = {"kind": "learned", "n_extra": 2}
@@ -68,6 +68,22 @@ TROCR = BartSwitches(
     Cases(flag("use_learned_position_embeddings", True), {True: TWO_ROWS_LATE, False: fairseq(1)}),
     embed_norm=flag("layernorm_embedding", True),
     names=PartNames(main="decoder"),
+)
+
+# Its encoder hears, which no spec describes; the class never scales its embeddings.
+WHISPER = BartSwitches(
+    BartDefaults(51865, 448, 384, (4, 4), 6, 1536, scale_embedding=None, other_dropout=0.0),
+    LEARNED,
+    "pre",
+    embed_norm=False,
+    final_norm=True,
+    attention=biases(True) | {"k_bias": False},
+    context=size("max_target_positions", 448),
+)
+HEARS = keys(
+    "num_mel_bins max_source_positions use_weighted_layer_sum classifier_proj_size apply_spec_augment mask_time_prob"
+    " mask_time_length mask_time_min_masks mask_feature_prob mask_feature_length mask_feature_min_masks"
+    " median_filter_width scale_embedding num_key_value_heads"
 )
 
 
@@ -248,4 +264,16 @@ FAMILIES = (
     marian(),
     bart_like("fsmt", "FSMTForConditionalGeneration", None, FSMT, irrelevant=FSMT_KEYS, forms=(BARE_FSMT,)),
     decoder_alone("trocr", "TrOCRForCausalLM", TROCR, head="output_projection"),
+    replace(
+        # By default the padding token is in the last rows of a table of 51,865.
+        decoder_alone(
+            "whisper",
+            "WhisperForCausalLM",
+            WHISPER,
+            irrelevant=HEARS,
+            fixed_keys={"pad_token_id": 0},
+            head="proj_out",
+        ),
+        class_heads={"Model": None},
+    ),
 )

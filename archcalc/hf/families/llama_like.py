@@ -11,6 +11,7 @@ from archcalc.hf.gguf_map import BLOCK, HEAD_DIM, PERMUTED, QK, SIZES, UNPERMUTE
 from archcalc.hf.gguf_map import EXPERT_KEYS as GGUF_EXPERTS
 from archcalc.hf.heads import LABELS
 from archcalc.hf.lens import (
+    REQUIRED,
     Cases,
     Choice,
     ConfigLens,
@@ -21,7 +22,7 @@ from archcalc.hf.lens import (
     NullCases,
     RedundantKey,
 )
-from archcalc.hf.rope import LogTemperatureLens, NtkAlphaRope, RopeLens
+from archcalc.hf.rope import LogTemperatureLens, NtkAlphaRope, RopeLens, RotationFlag
 from archcalc.hf.stack import ListSchedule, NoRopeSchedule
 from archcalc.hf.templates.decoder import BIASED, GATE_UP, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, decoder, windows
 from archcalc.hf.tensors import fused_modules, module, modules, table
@@ -704,10 +705,52 @@ COHERE2 = derive(
     "cohere2",
     "Cohere2ForCausalLM",
     theta=10_000.0,
+    head={"scale": positive("logit_scale", 0.0625)},
     attention=BIASED,
     kinds={"global": {"window": None, "position": None}, "sliding": {"window": window(4096)}},
     schedule=windows(PATTERN),
     tensors=(LLAMA_DENSE,),
+)
+
+
+def rotated_if_stated(kind: str) -> dict[str, Any]:
+    """Return the position of a kind of layers, which their entry in `rope_parameters` must state; null: none."""
+    flag_of_kind = RotationFlag(kind)
+    return {
+        "position": lambda rope: Cases(flag_of_kind, {True: replace(rope, layer_kind=kind), False: None}),
+    }
+
+
+# The text model of a model that sees, or reads text alone.
+COMPASS_ROPE = {"rope_type": "default", "rope_theta": 50_000.0}
+COMPASS = derive(
+    COHERE2,
+    "cohere_compass_text",
+    "CohereCompassForCausalLM",
+    theta=REQUIRED,
+    rope={"theta_key": None, "extra_keys": keys("mrope_section mrope_interleaved")},
+    head={"scale": positive("logit_scale", None, null=None)},
+    kinds={
+        "global": {"window": None, **rotated_if_stated("full_attention")},
+        "sliding": {"window": window(4096), **rotated_if_stated("sliding_attention")},
+    },
+    schedule=windows(0),
+    class_heads={
+        "ForSequenceClassification": {
+            "head": {
+                "bias": False,
+                "labels": {
+                    "n_labels": LABELS,
+                    "reads": Choice(
+                        Key("pooling", TEXT, "eos", null="eos"), {"eos": "last", "bos": "first", "mean": "mean"}
+                    ),
+                    "picks": "after",
+                },
+            }
+        }
+    },
+    irrelevant=keys("pooling"),
+    fixed_keys={"rope_parameters": {"full_attention": COMPASS_ROPE, "sliding_attention": COMPASS_ROPE}},
 )
 
 # ------------------------------------------------------------------------------------------- with LayerNorms and biases
@@ -843,6 +886,7 @@ FAMILIES = (
     ARCEE,
     COHERE,
     COHERE2,
+    COMPASS,
     CWM,
     ERNIE,
     EUROBERT,

@@ -1,4 +1,4 @@
-"""Decoders whose layers have attention or a gated short convolution: LFM2, LFM3."""
+"""Decoders whose layers have attention or a gated short convolution: LFM2, LFM2-MoE, LFM3."""
 
 from collections.abc import Iterator
 from typing import Any, final
@@ -6,15 +6,16 @@ from typing import Any, final
 import msgspec
 from msgspec.structs import replace
 
-from archcalc.hf.config import FLAG, INDICES, POSITIVE, SIZE, Config
+from archcalc.hf.config import FLAG, INDICES, LAYERS_OR_NONE, POSITIVE, SIZE, WORDS, Config
 from archcalc.hf.families.gemma4 import ProportionalRope
 from archcalc.hf.families.llama_like import NO_PADDING
+from archcalc.hf.families.moe_like import experts
 from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Key, Override
 from archcalc.hf.spellings import TIED
-from archcalc.hf.stack import ListSchedule
+from archcalc.hf.stack import CombinedSchedule, DenseFirstSchedule, ListSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, decoder
-from archcalc.hf.tensors import module, modules
-from archcalc.hf.vocabulary import LLAMA_ATTENTION, QK_NORMS, flag, rmsnorm, size
+from archcalc.hf.tensors import TensorEntry, module, modules
+from archcalc.hf.vocabulary import LLAMA_ATTENTION, QK_NORMS, flag, positive, rmsnorm, size
 
 FULL_LAYERS = Key("full_attn_idxs", INDICES, None, null=None)
 
@@ -71,6 +72,24 @@ CONV_LAYER = {
     "ffn.up": "feed_forward.w3",
     "ffn.down": "feed_forward.w2",
 }
+LFM2_TENSORS = (
+    OUTSIDE,
+    modules(
+        {
+            "attn.q": "self_attn.q_proj",
+            "attn.k": "self_attn.k_proj",
+            "attn.v": "self_attn.v_proj",
+            "attn.out": "self_attn.out_proj",
+            "attn.q_norm": "self_attn.q_layernorm",
+            "attn.k_norm": "self_attn.k_layernorm",
+            **CONV_LAYER,
+        },
+        *LAYER,
+    ),
+)
+SHORT_CONV = {"kind": "short_conv", "d_conv": size("conv_L_cache", 3), "bias": flag("conv_bias", False)}
+LFM2_KINDS = {"full_attention": "attention", "conv": "conv"}
+IS_TIED = {"tied": Override(Key("tie_embedding", FLAG), flag("tie_word_embeddings", True))}
 LFM2 = decoder(
     "lfm2",
     "Lfm2ForCausalLM",
@@ -80,28 +99,74 @@ LFM2 = decoder(
     kv=8,
     norm=rmsnorm(1e-5, "norm_eps"),
     theta=1_000_000.0,
-    head={"tied": Override(Key("tie_embedding", FLAG), flag("tie_word_embeddings", True))},
+    head=IS_TIED,
     attention={"qk_norm": "head"},
     kinds={"attention": {}},
-    mixers={"conv": {"kind": "short_conv", "d_conv": size("conv_L_cache", 3), "bias": flag("conv_bias", False)}},
+    mixers={"conv": SHORT_CONV},
     ffn={"d_ff": RoundedWidth(Override(Key("block_ff_dim", SIZE), size("intermediate_size", 12288)))},
-    schedule=ListSchedule({"full_attention": "attention", "conv": "conv"}, full_layers, (FULL_LAYERS,)),
+    schedule=ListSchedule(LFM2_KINDS, full_layers, (FULL_LAYERS,)),
     dropouts={},
-    tensors=(
-        OUTSIDE,
-        modules(
-            {
-                "attn.q": "self_attn.q_proj",
-                "attn.k": "self_attn.k_proj",
-                "attn.v": "self_attn.v_proj",
-                "attn.out": "self_attn.out_proj",
-                "attn.q_norm": "self_attn.q_layernorm",
-                "attn.k_norm": "self_attn.k_layernorm",
-                **CONV_LAYER,
-            },
-            *LAYER,
+    tensors=LFM2_TENSORS,
+)
+
+
+def no_layer_types(config: Config, index: int) -> str:
+    """Raise InputError: the class has no kinds of layers by default."""
+    raise config.error("layer_types", None, WORDS.description)
+
+
+EXPERTS = "model.layers.{i}.feed_forward.experts"
+CORRECTION = flag("use_expert_bias", True)
+LFM2_MOE = decoder(
+    "lfm2_moe",
+    "Lfm2MoeForCausalLM",
+    vocab=65536,
+    n_ctx=128000,
+    width=2048,
+    kv=8,
+    d_ff=7168,
+    norm=rmsnorm(1e-5, "norm_eps"),
+    theta=1_000_000.0,
+    head=IS_TIED,
+    attention={"qk_norm": "head"},
+    kinds={"attention_dense": {}, "attention_moe": {}},
+    mixers={"conv_dense": SHORT_CONV, "conv_moe": SHORT_CONV},
+    ffn_kinds=dict.fromkeys(
+        ("attention_moe", "conv_moe"),
+        experts(
+            size("num_experts", 32),
+            size("num_experts_per_tok", 4),
+            size("moe_intermediate_size", 1792),
+            activation="silu",
+            choose="sigmoid",
+            correction=Cases(CORRECTION, {True: "buffer", False: "none"}),
+            normalize=flag("norm_topk_prob", True),
+            scale=positive("routed_scaling_factor", 1.0),
         ),
     ),
+    schedule=CombinedSchedule(
+        ListSchedule(LFM2_KINDS, no_layer_types), DenseFirstSchedule(Key("num_dense_layers", LAYERS_OR_NONE, 2))
+    ),
+    dropouts={},
+    tensors=(
+        *LFM2_TENSORS,
+        TensorEntry(
+            f"{EXPERTS}.gate_up_proj",
+            ("layers.{i}.ffn.experts.gate.weight", "layers.{i}.ffn.experts.up.weight"),
+            axis=1,
+        ),
+        TensorEntry(f"{EXPERTS}.down_proj", ("layers.{i}.ffn.experts.down.weight",)),
+        module("layers.{i}.ffn.router", "model.layers.{i}.feed_forward.gate"),
+        TensorEntry("model.layers.{i}.feed_forward.expert_bias", ("layers.{i}.ffn.correction_bias",)),
+    ),
+    spelling=replace(
+        TIED,
+        per_expert={
+            f"{EXPERTS}.gate_up_proj": (f"{EXPERTS}.{{e}}.w1.weight", f"{EXPERTS}.{{e}}.w3.weight"),
+            f"{EXPERTS}.down_proj": (f"{EXPERTS}.{{e}}.w2.weight",),
+        },
+    ),
+    needs={"layer_types": ["conv", "full_attention"] * 16},
 )
 
 HEAD_WIDTH = size("head_dim", 128)
@@ -165,4 +230,4 @@ LFM3 = decoder(
     spelling=replace(TIED, renames={r"\.self_attn\.gate_proj\.": ".self_attn.g_proj."}),
 )
 
-FAMILIES = (LFM2, LFM3)
+FAMILIES = (LFM2, LFM2_MOE, LFM3)

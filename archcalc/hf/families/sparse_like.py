@@ -10,12 +10,12 @@ from archcalc.hf.families.bart import LEARNED
 from archcalc.hf.families.bert_like import BERT, ROBERTA
 from archcalc.hf.families.t5 import T5_HEAD
 from archcalc.hf.family import Family, derive
-from archcalc.hf.heads import extra_modules
+from archcalc.hf.heads import LABELS, extra_modules, scores
 from archcalc.hf.lens import Cases, Choice, Conversion, ImpliedValue, Key, Template
 from archcalc.hf.templates.bart_like import BartDefaults, BartSwitches, OwnSize, PartNames, bart_like
 from archcalc.hf.templates.bert_like import DECODER_BIAS, EMBEDDING_NAMES, LAYER_NAMES, TIED, HeadNames
 from archcalc.hf.templates.t5_like import NORM, SPELLING, T5Defaults, template, tensors
-from archcalc.hf.tensors import TensorMap, module, table
+from archcalc.hf.tensors import TensorMap, module, modules, table
 from archcalc.hf.vocabulary import activation, biases, flag, keys, size
 from archcalc.words import msg
 
@@ -51,8 +51,10 @@ LONGFORMER = derive(
     other_products=BY_BLOCKS,
     class_attention={"ForSequenceClassification": classified},
     lists=WINDOWS,
-    # In questions and choices, the tokens before or after a separator are global, which the spec cannot say.
-    class_heads={"ForMultipleChoice": None, "ForQuestionAnswering": None},
+    # The tokens before or after a separator are global.
+    class_notes=dict.fromkeys(
+        ("ForMultipleChoice", "ForQuestionAnswering"), "no global tokens, which follow from the text's separators"
+    ),
     names=EMBEDDING_NAMES
     | LAYER_NAMES
     | {
@@ -150,8 +152,16 @@ def blocked(attention: Mapping[str, Any]) -> Template:
     return Cases(SPARSE, {"sparse": sparse, "full": attention})
 
 
-BIG_BIRD_WIDTH = size("hidden_size", 768)
+BIG_BIRD_WIDTH, BIG_BIRD_ACTIVATION = size("hidden_size", 768), activation("gelu_new")
 PAIR = extra_modules({"pooler": ("d_model", "d_model"), "relation": (2, "d_model")})
+
+
+def answer_layer(layer: Mapping[str, Any]) -> Template:
+    """Return the layer before the labels of answers: the feed-forward of the other layers alone."""
+    arm = {"name": "answers", "part": {"kind": "plain", **layer["ffn"]}}
+    return {"branches": ({"arms": (arm,), "norm_after": layer["norm"]},)}
+
+
 BIG_BIRD = derive(
     BERT,
     "big_bird",
@@ -160,7 +170,7 @@ BIG_BIRD = derive(
     vocab_size=size("vocab_size", 50358),
     n_ctx=size("max_position_embeddings", 4096),
     d_model=BIG_BIRD_WIDTH,
-    activation=activation("gelu_new"),
+    activation=BIG_BIRD_ACTIVATION,
     attention={f"{name}_bias": flag("use_bias", True) for name in "qkv"} | {"out_bias": True},
     encoder_attention=blocked,
     scale=Cases(
@@ -169,12 +179,32 @@ BIG_BIRD = derive(
     ),
     keeps_pooler=True,
     class_heads={
-        # It has a pooler of its own beside the unused one.
-        "ForSequenceClassification": None,
+        # It has a dense layer of its own beside the unused pooler.
+        "ForSequenceClassification": {
+            "head": scores(LABELS, reads="first") | {"transform": {"activation": BIG_BIRD_ACTIVATION}}
+        },
         "ForPreTraining": {"extras": Cases(TIED, {True: PAIR, False: (*PAIR, DECODER_BIAS)})},
-        # Its layers before the labels are those of a feed-forward.
-        "ForQuestionAnswering": None,
+        "ForQuestionAnswering": {"head": scores(2), "extras": ()},
         "ForNextSentencePrediction": None,
+    },
+    class_last_layer={"ForQuestionAnswering": answer_layer},
+    class_tensors={
+        "ForSequenceClassification": (
+            *module("head.transform", "classifier.dense"),
+            *module("head", "classifier.out_proj"),
+        ),
+        "ForQuestionAnswering": (
+            *modules(
+                {
+                    "answers.up": "intermediate.dense",
+                    "answers.down": "output.dense",
+                    "answers_norm": "output.LayerNorm",
+                },
+                "layers.{i}.",
+                "qa_classifier.",
+            ),
+            *module("head", "qa_classifier.qa_outputs"),
+        ),
     },
     head_names=HeadNames(
         decoder="cls.predictions.decoder",

@@ -12,7 +12,7 @@ from archcalc.hf.families.bert_like import ABSOLUTE, BERT
 from archcalc.hf.family import derive
 from archcalc.hf.heads import extra_modules, scores
 from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Constraint, Key, MismatchError
-from archcalc.hf.templates.bert_like import EMBEDDING_NAMES, LAYER_NAMES
+from archcalc.hf.templates.bert_like import DECODER_BIAS, EMBEDDING_NAMES, LAYER_NAMES, TIED
 from archcalc.hf.tensors import TensorEntry, module
 from archcalc.hf.vocabulary import flag, size
 
@@ -182,6 +182,7 @@ SOUNDS = {
         size("pronunciation_embed_dim", 768),
     ),
 }
+POOLER = extra_modules({"pooler": ("d_model", "d_model")})
 # Without the projection, shapes and pronunciations count only where a text has them: what is read is words alone.
 ROC_BERT = derive(
     BERT,
@@ -198,7 +199,7 @@ ROC_BERT = derive(
         "embed.tables.pronunciation": "{root}.embeddings.pronunciation_embed",
         "embed.join": "{root}.embeddings.map_inputs_layer",
     },
-    class_heads={"ForPreTraining": {}},
+    class_heads={"ForPreTraining": {"extras": Cases(TIED, {True: POOLER, False: (*POOLER, DECODER_BIAS)})}},
     unused={},
 )
 

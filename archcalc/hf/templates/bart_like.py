@@ -43,6 +43,7 @@ class BartDefaults(msgspec.Struct, frozen=True):
     activation: str = "gelu"
     scale_embedding: bool | None = False
     attention_dropout: float = 0.0
+    other_dropout: float = 0.1
 
 
 @final
@@ -251,7 +252,7 @@ class BartSwitches(msgspec.Struct, frozen=True):
 
     def causal(self) -> dict[str, Template]:
         """Return the template of the decoder alone."""
-        rate = dropout("dropout", 0.1)
+        rate = dropout("dropout", self.defaults.other_dropout)
         return {
             "vocab_size": self.vocabulary or size("vocab_size", self.defaults.vocab_size),
             "n_ctx": self.context or size("max_position_embeddings", self.defaults.n_ctx),

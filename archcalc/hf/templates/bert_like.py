@@ -24,7 +24,7 @@ from archcalc.hf.lens import (
     write,
 )
 from archcalc.hf.spellings import GAMMA, Spelling
-from archcalc.hf.stack import FirstLayerSchedule, SharedStackLens, StackLens, UniformSchedule
+from archcalc.hf.stack import FirstLayerSchedule, LastLayer, SharedStackLens, StackLens, UniformSchedule
 from archcalc.hf.tensors import TensorEntry, TensorMap, modules, table
 from archcalc.hf.vocabulary import flag, keys
 from archcalc.words import Message
@@ -79,6 +79,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `conv`: the key of the width of a convolution that joins the first layer, 0 for none, and its activation
     - `encoder_attention`: the attention of an encoder, given that of a decoder
     - `class_attention`: the same for some classes, by what their names end with
+    - `class_last_layer`: a layer that some classes have after the others, given one of these
     - `lists`: keys with an item for each layer, as in `StackLens`
     - `head_activation`: the activation of the head's transform; None: the layers'
     - `head_width`: the input width of an untied head
@@ -88,7 +89,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `pooler`: the activation of the bare model's pooler; None: it has no pooler
     - `keeps_pooler`: classes that do not use the pooler have it too, and run it
     - `classifier`: the activation of the dense layer before the labels of a text
-    - `class_heads`, `class_tensors`: heads of further classes, and their tensors, as in `Family`
+    - `class_heads`, `class_tensors`, `class_notes`: as in `Family`
     - `n_relations`: how many relations of two sentences the class of pre-training scores
     - `other_products`: as in `Family`
     - `entries`: tensors of the class that `names` does not name one by one
@@ -121,6 +122,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     attention: Mapping[str, Any]
     encoder_attention: Callable[[Mapping[str, Any]], Template] = dict
     class_attention: Mapping[str, Callable[[Mapping[str, Any]], Template]] = {}
+    class_last_layer: Mapping[str, Callable[[Mapping[str, Any]], Template]] = {}
     lists: Mapping[str, str] = {}
     ffn: Mapping[str, Any]
     layer: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
@@ -135,6 +137,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     classifier: Template = "tanh"
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
+    class_notes: Mapping[str, str] = {}
     n_relations: Template = 2
     extras: tuple[Mapping[str, Any], ...] = ()
     head_activation: str | None = None
@@ -173,6 +176,7 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
         spelling=_spelling(row),
         class_heads=_heads(row),
         class_tensors=row.class_tensors,
+        class_notes=row.class_notes,
         runs_pooler=row.keeps_pooler,
         other_products=row.other_products,
     )
@@ -251,6 +255,9 @@ def _heads(row: BertSwitches) -> dict[str, Template]:
     stacks = {
         kind: {"encoder": _stack(msgspec.structs.replace(row, encoder_attention=attention))}
         for kind, attention in row.class_attention.items()
+    } | {
+        kind: {"encoder": LastLayer(_stack(row), last_layer(_layer(row, is_encoder=True)))}
+        for kind, last_layer in row.class_last_layer.items()
     }
     return {
         kind: head and _unread(row, has_pooler="pooler" in head) | stacks.get(kind, {}) | head
@@ -288,16 +295,19 @@ def _with_decoder_bias(row: BertSwitches, extras: tuple[Mapping[str, Any], ...])
     return Cases(TIED, {True: plain, False: (*plain, DECODER_BIAS)}) if row.head_names.has_decoder_bias else plain
 
 
-def _stack(row: BertSwitches, *, is_encoder: bool = True) -> StackLens | SharedStackLens | NullCases:
+def _layer(row: BertSwitches, *, is_encoder: bool) -> dict[str, Any]:
     attention = {"kind": "gqa", "n_heads": row.n_heads, **row.attention}
-    layer = row.layer(
-        {
-            "norm": row.norm,
-            "placement": row.placement,
-            "attention": row.encoder_attention(attention) if is_encoder else attention,
-            "ffn": {"d_ff": row.d_ff, "activation": row.activation, **row.ffn},
-        }
-    )
+    layer = {
+        "norm": row.norm,
+        "placement": row.placement,
+        "attention": row.encoder_attention(attention) if is_encoder else attention,
+        "ffn": {"d_ff": row.d_ff, "activation": row.activation, **row.ffn},
+    }
+    return dict(row.layer(layer))
+
+
+def _stack(row: BertSwitches, *, is_encoder: bool = True) -> StackLens | SharedStackLens | NullCases:
+    layer = _layer(row, is_encoder=is_encoder)
     stack_fields = {
         "position": row.positions,
         "embed_norm": _optional(row.embed_norm, row.norm),

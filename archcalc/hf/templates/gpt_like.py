@@ -70,17 +70,18 @@ def gpt_layer(
     *,
     norm: Template,
     attention: Template,
-    d_ff: Template,
-    activation: Template,
+    d_ff: Template = None,
+    activation: Template = None,
     placement: Template = "pre",
     ffn_bias: Any = True,
+    ffn: Template = None,
 ) -> dict[str, Template]:
-    """Return a layer. `attention` has the fields of its attention except the number of heads."""
+    """Return a layer. `attention` has the fields of its attention except the number of heads; `ffn` replaces GPT's."""
     return {
         "norm": norm,
         "placement": placement,
         "attention": {"kind": "gqa", "n_heads": sizes.n_heads, **attention},
-        "ffn": {"kind": "plain", "d_ff": d_ff, "activation": activation, "bias": ffn_bias},
+        "ffn": ffn or {"kind": "plain", "d_ff": d_ff, "activation": activation, "bias": ffn_bias},
     }
 
 

@@ -12,11 +12,12 @@ from archcalc.interp.memory import sites_bytes
 from archcalc.run.devices import free_memory
 from archcalc.run.loading.memory_check import check_fits
 from archcalc.spec import Spec
-from archcalc.spec.attention import AnyAttention, Attention, LatentAttention
+from archcalc.spec.attention import AnyAttention, Attention
 from archcalc.spec.branches import active_branches
 from archcalc.spec.groups import layers_of, lender_indices
 from archcalc.spec.layer import Reads
 from archcalc.spec.sites import find_sites
+from archcalc.spec.sparse import SparseAttention
 from archcalc.spec.workload import Workload
 from archcalc.words import msg
 
@@ -57,6 +58,20 @@ class AttentionArm(msgspec.Struct, frozen=True):
         """Return the index of the text that its keys are of."""
         return 0 if self.is_cross else self.text
 
+    @property
+    def n_global(self) -> int:
+        """Return the number of global tokens, which have queries of their own, and keys and values for these."""
+        return self.part.n_global if isinstance(self.part, SparseAttention) else 0
+
+    @property
+    def has_summaries(self) -> bool:
+        """Return whether summaries of blocks are keys after those of the tokens."""
+        return isinstance(self.part, SparseAttention) and self.part.summaries is not None
+
+    def key_names(self, tokens: Sequence[str], n_keys: int) -> tuple[str, ...]:
+        """Return the names of the keys: the tokens, then the summaries of their blocks."""
+        return (*tokens, *(f"Σ {i}" for i in range(n_keys - len(tokens))))
+
     def kv_head(self, head: int) -> int:
         """Return the key-value head that a query head reads."""
         return head * self.n_kv_heads // self.n_heads
@@ -69,7 +84,7 @@ def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
         for i, layer in enumerate(layers_of(model_stack.stack)):
             for branch in active_branches(layer):
                 for arm in branch.arms:
-                    if isinstance(arm.part, Attention | LatentAttention):
+                    if isinstance(arm.part, AnyAttention):
                         owner = lenders[i] if arm.reads == "shared" else i
                         yield AttentionArm(
                             f"{model_stack.prefix}layers.{i}.{arm.name}",

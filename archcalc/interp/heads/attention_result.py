@@ -34,6 +34,7 @@ def attentions(
         label=source.label,
         texts=pieces,
         n_repeated=reading.kinds.n_repeated if reading.kinds else None,
+        has_summaries=any(arm.has_summaries for arm in reading.arms.values()),
         heads=tuple(_heads(reading)),
         selected=None if head is None else _selected(reading, pieces, *head, pair),
     )
@@ -73,8 +74,9 @@ def _selected(
     head: int,
     pair: tuple[int, int] | None,
 ) -> HeadPattern:
-    keys = pieces[reading.arm(path, head).key_text]
-    scores, weights = reading.scores[path][head].tolist(), reading.patterns[path][head].tolist()
+    arm, scores_TS = reading.arm(path, head), reading.scores[path][head]
+    keys = arm.key_names(pieces[arm.key_text], scores_TS.shape[-1])
+    scores, weights = scores_TS.tolist(), reading.patterns[path][head].tolist()
     rows = tuple(
         AttentionWeight(
             query=t,

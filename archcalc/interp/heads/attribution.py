@@ -19,17 +19,26 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
-from archcalc.interp.checks import check_position
+from archcalc.interp.checks import check_one_stream, check_position
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.attribution_result import ContributionPart
 from archcalc.interp.heads.frozen_head import FrozenHead, frozen_head
-from archcalc.interp.heads.linear_steps import FrozenNorm, LinearStep, Multiply, frozen
+from archcalc.interp.heads.linear_steps import FrozenNorm, LinearStep, Multiply, Sum, frozen
 from archcalc.interp.model_inputs import model_inputs
 from archcalc.interp.readout import read_stack
 from archcalc.nn.taps import record
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.nn.taps.record import Recording
-from archcalc.spec.branches import BranchNames, active_branches, arm_norm_out, arms, names, stream_names
+from archcalc.spec.branches import (
+    BranchNames,
+    active_branches,
+    arm_norm,
+    arm_norm_out,
+    arm_sum,
+    arms,
+    names,
+    stream_names,
+)
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Spec
@@ -98,6 +107,7 @@ def attribute(
     """
     spec = canonical_spec(model)
     stack = read_stack(spec)
+    check_one_stream(spec)
     _check_arms(layers_of(stack.stack))
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])
@@ -110,9 +120,9 @@ def attribute(
 
 
 def _check_arms(layers: Iterable[Layer]) -> None:
-    """Raise InputError for an arm that adds its input, which has no contribution of its own."""
-    if any(arm.skip for layer in layers for arm in arms(layer)):
-        raise InputError(msg("an arm adds its input"), where="skip", allowed="false")
+    """Raise InputError for an arm that adds the input of an earlier branch."""
+    if any(arm.skip and arm.input_of for layer in layers for arm in arms(layer)):
+        raise InputError(msg("an arm adds the input of an earlier branch"), where="skip", allowed="false")
 
 
 def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:
@@ -126,12 +136,25 @@ def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:
         for branch in active_branches(layer):
             yield from (f"{path}{arm.name}.out" for arm in branch.arms)
             own = names(branch)
-            after = (arm_norm_out(arm) for arm in branch.arms)
-            yield from (path + name for name in (*after, own.arms_sum, own.sum) if name)
+            after = (name for arm in branch.arms for name in (arm_norm_out(arm), arm_sum(arm)))
+            read = own.norm_in if any(arm.skip for arm in branch.arms) else None
+            yield from (path + name for name in (read, *after, own.arms_sum, own.sum) if name)
     for path, arm in arms.items():
         yield from (f"{path}.values", f"{path}.pattern", f"{arm.key_path}.v")
+        if arm.n_global:
+            yield f"{path}.global_v"
         if getattr(arm.part, "gate", None) is not None:
             yield f"{path}.gate"
+
+
+# Steps from a place before a branch to one after it, and the direction before them.
+_Path = tuple[tuple[LinearStep, ...], Tensor]
+
+
+def _total(paths: Sequence[_Path]) -> Tensor:
+    """Return the sum of the directions of some paths."""
+    first, *others = (direction_D for _, direction_D in paths)
+    return sum(others, first)
 
 
 class _Reading:
@@ -209,26 +232,51 @@ class _Reading:
             norm = frozen(block.norm_module(own.norm_out), self._summed(branch, own, path))
             arm_direction_D = self._through(found, full + own.norm_out, norm, arm_direction_D, i)
             arm_steps.insert(0, norm)
+        skips: list[_Path] = []
         for arm in reversed(branch.arms):
+            if arm.skip:
+                skips.append(
+                    self._arm_skip(found, i, arm, block, path + (own.norm_in or before), arm_direction_D, arm_steps)
+                )
             read_D, steps = arm_direction_D, [*arm_steps, *later]
             if name := arm_norm_out(arm):
                 norm = frozen(block.norm_module(name), self.at(f"{path}{arm.name}.out") * arm.scale)
                 read_D, steps = self._through(found, full + name, norm, read_D, i), [norm, *steps]
             steps = [Multiply(arm.scale), *steps]
             self._arm(found, i, arm, block.get_submodule(arm.name), read_D * arm.scale, steps, n_promoted)
-        skip: list[LinearStep] = [Multiply(branch.skip)]
-        direction_D = direction_D * branch.skip
-        if branch.skip_reads == "normed" and own.norm_in is not None:
+        skip: _Path = (Multiply(branch.skip),), direction_D * branch.skip
+        of_stream = [] if branch.skip_reads == "normed" else [skip]
+        of_normed = skips if of_stream else [skip, *skips]
+        if own.norm_in is not None and of_normed:
             norm = frozen(block.norm_module(own.norm_in), self.at(path + before))
-            direction_D = self._through(found, full + own.norm_in, norm, direction_D, i)
-            skip.insert(0, norm)
-        later[:0] = skip
-        return direction_D
+            total_D = self._through(found, full + own.norm_in, norm, _total(of_normed), i)
+            of_normed = [((norm, Sum(tuple(steps for steps, _ in of_normed))), total_D)]
+        paths = [*of_stream, *of_normed]
+        later[:0] = paths[0][0] if len(paths) == 1 else [Sum(tuple(steps for steps, _ in paths))]
+        return _total(paths)
+
+    def _arm_skip(
+        self,
+        found: Attribution,
+        i: int,
+        arm: Arm,
+        block: Any,
+        read: str,
+        direction_D: Tensor,
+        steps: Sequence[LinearStep],
+    ) -> _Path:
+        """Return the steps from what an arm reads and adds to its output, and the direction there."""
+        name = arm_norm(arm)
+        if name is None:
+            return tuple(steps), direction_D
+        norm = frozen(block.norm_module(name), self.at(read))
+        full = f"{self.model_stack.prefix}layers.{i}.{name}"
+        return (norm, *steps), self._through(found, full, norm, direction_D, i)
 
     def _summed(self, branch: Branch, own: BranchNames, path: str) -> Tensor:
         """Return what the norm after the arms of a branch reads."""
         first = branch.arms[0]
-        if name := own.arms_sum or arm_norm_out(first):
+        if name := own.arms_sum or arm_sum(first) or arm_norm_out(first):
             return self.at(f"{path}{name}")
         return self.at(f"{path}{first.name}.out") * first.scale
 
@@ -275,7 +323,8 @@ class _Reading:
             Contribution(path, "head", float(by_head_N[n]), arm.layer, n) for n in reversed(range(arm.n_heads))
         ]
         pattern_NS = self.values[f"{path}.pattern"][0, :, self.position].double()
-        value_NSU = self.values[f"{arm.key_path}.v"][0].double()
+        is_global = self.position < arm.n_global
+        value_NSU = self.values[f"{path}.global_v" if is_global else f"{arm.key_path}.v"][0].double()
         value_NSU = value_NSU[[arm.kv_head(n) for n in range(arm.n_heads)]]
         read_NU = self._gated(path, direction_Z.view_as(gated_NU))
         found.edges[path] = pattern_NS * torch.einsum("nsu,nu->ns", value_NSU, read_NU)

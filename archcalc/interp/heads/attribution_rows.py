@@ -46,7 +46,8 @@ def _edges(
     for one in sorted(heads, key=lambda one: -abs(one.value))[:n_heads]:
         assert one.head is not None, "it is a head"
         edges_S = found.edges[one.path][one.head]
-        keys = pieces[found.arms[one.path].key_text]
+        arm = found.arms[one.path]
+        keys = arm.key_names(pieces[arm.key_text], len(edges_S))
         for key in edges_S.abs().argsort(descending=True)[:n_edges].tolist():
             yield EdgeRow(
                 path=one.path,

@@ -66,6 +66,15 @@ class MixerArm(msgspec.Struct, frozen=True):
         return self.text
 
     @property
+    def has_summaries(self) -> bool:
+        """Return that all keys are tokens."""
+        return False
+
+    def key_names(self, tokens: Sequence[str], n_keys: int) -> tuple[str, ...]:
+        """Return the tokens."""
+        return tuple(tokens)
+
+    @property
     def selected_names(self) -> tuple[str, ...]:
         """Return the sites that are held fixed."""
         return tuple(f"{self.path}.{name}" for name in self.sites.selected)

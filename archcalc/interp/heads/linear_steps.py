@@ -46,6 +46,33 @@ class Multiply(LinearStep):
 
 
 @dataclass(frozen=True)
+class Sum(LinearStep):
+    """The sum of several paths, each of them steps in turn."""
+
+    paths: tuple[tuple[LinearStep, ...], ...]
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return the sum of the images along all paths."""
+        return sum((_along(path, x) for path in self.paths), torch.zeros_like(x))
+
+    def pull_back(self, u: Tensor) -> Tensor:
+        """Return the sum of the directions before all paths."""
+        total = torch.zeros_like(u)
+        for path in self.paths:
+            back = u
+            for step in reversed(path):
+                back = step.pull_back(back)
+            total = total + back
+        return total
+
+
+def _along(path: tuple[LinearStep, ...], x: Tensor) -> Tensor:
+    for step in path:
+        x = step.apply(x)
+    return x
+
+
+@dataclass(frozen=True)
 class FrozenNorm(LinearStep):
     """A norm with its scale frozen: (x − mean) · weight / deviation, without the mean for RMSNorm."""
 

@@ -49,6 +49,8 @@ class AttentionReading:
     By the path of each attention (`layers.3.attn`), in the order of a forward pass: `arms` says what it is, `patterns`
     has its weights [N, T, S], `scores` [N, T, S] is −∞ where the mask hides a key, `entropy_nats` and `distance` [N, T]
     are figures of each query, and `kinds` are measured on repeated random tokens (None: the context is too short).
+    Where summaries of blocks are keys (LongT5), they follow the tokens. `global_pairs` has the queries and keys of
+    global tokens (Longformer), which are the first ones.
     Of a recurrent mixer, `patterns` and `scores` are its effective attention (`archcalc.interp.heads.effective`), which
     may be negative; it has no queries, keys and kinds.
     """
@@ -58,6 +60,7 @@ class AttentionReading:
     scores: Mapping[str, Tensor]
     queries: Mapping[str, Tensor]
     keys: Mapping[str, Tensor]
+    global_pairs: Mapping[str, tuple[Tensor, Tensor]]
     kinds: KindScores | None
 
     def shares(self, path: str) -> Tensor:
@@ -78,11 +81,15 @@ class AttentionReading:
         return entropy_NT
 
     def distance(self, path: str) -> Tensor | None:
-        """Return the mean distance in tokens of query and key [N, T], by weight; None for cross-attention."""
+        """Return the mean distance in tokens of query and key [N, T], by weight; None for cross-attention.
+
+        Summaries, which stand for many tokens, are left out.
+        """
         if self.arms[path].is_cross:
             return None
         p_NTS = self.shares(path).double()
-        places_T = torch.arange(p_NTS.shape[-1], device=p_NTS.device)
+        places_T = torch.arange(p_NTS.shape[1], device=p_NTS.device)
+        p_NTS = p_NTS[..., : len(places_T)]
         far_TS = (places_T[:, None] - places_T).abs().double()
         return (p_NTS * far_TS).sum(-1) / p_NTS.sum(-1).clamp(min=1e-30)
 
@@ -100,8 +107,10 @@ class AttentionReading:
                 raise InputError(
                     msg("found {found}", found=position), where=where, allowed=msg("0 to {last}", last=size - 1)
                 )
-        q_H = self.queries[path][head, query].double()
-        k_H = self.keys[path][arm.kv_head(head), key].double()
+        q_NTH, k_KSH = self.queries[path], self.keys[path]
+        if query < arm.n_global:
+            q_NTH, k_KSH = self.global_pairs[path]
+        q_H, k_H = q_NTH[head, query].double(), k_KSH[arm.kv_head(head), key].double()
         return NeuronProducts(q_H, k_H, q_H * k_H * _scale(arm), float(self.scores[path][head, query, key]))
 
     def arm(self, path: str, head: int = 0) -> AttentionArm | MixerArm:
@@ -153,6 +162,8 @@ def attention(
     texts = model_inputs(model, ids, target)
     names = [f"{arm.path}.{name}" for arm in arms for name in ("pattern", "scores", "q")]
     names += dict.fromkeys(f"{arm.key_path}.k" for arm in arms)
+    with_global = [arm.path for arm in arms if arm.n_global]
+    names += [f"{path}.{name}" for path in with_global for name in ("global_q", "global_k")]
     check_memory(model, [*names, *(site for mixer in mixers for site in mixer.site_names)], texts)
     recording = record(model, *texts, sites=names)
     effective = effective_attention(model, mixers, texts)
@@ -167,6 +178,7 @@ def attention(
         | {arm.path: recording[f"{arm.path}.scores"][0] for arm in arms},
         {arm.path: recording[f"{arm.path}.q"][0] for arm in arms},
         {arm.path: recording[f"{arm.key_path}.k"][0] for arm in arms},
+        {path: (recording[f"{path}.global_q"][0], recording[f"{path}.global_k"][0]) for path in with_global},
         kinds,
     )
 
@@ -180,5 +192,4 @@ def _masked(weights_NTS: Tensor) -> Tensor:
 def _scale(arm: AttentionArm) -> float:
     if isinstance(arm.part, LatentAttention):
         return latent_scale(arm.part)
-    assert arm.part.d_head is not None, "the spec is resolved"
-    return arm.part.d_head**-0.5 if arm.part.scale is None else arm.part.scale
+    return arm.part.score_scale

@@ -100,5 +100,6 @@ class Attentions(Result, frozen=True, kw_only=True):
     label: Annotated[str | Message, data(msg("title of the model"))]
     texts: Annotated[tuple[tuple[str, ...], ...], data(msg("tokens of each text"))]
     n_repeated: Annotated[int | None, data(msg("random tokens, repeated once, that kinds are measured on"))]
+    has_summaries: Annotated[bool, data(msg("whether summaries of blocks of tokens are keys"))]
     heads: Annotated[tuple[HeadFigures, ...], data(msg("figures of each head"))]
     selected: Annotated[HeadPattern | None, data(msg("one head in full"))]

@@ -30,14 +30,14 @@ def split_texts(texts: Sequence[T]) -> tuple[list[T], list[T]]:
 
 
 def states_and_output(
-    model: Any, names: Sequence[str], texts: Sequence[Tensor], positions: Tensor
+    readout: Readout, names: Sequence[str], texts: Sequence[Tensor], positions: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the states [L, R, D] of sites at some positions, and the output's log-probabilities [R, V] there.
 
     `texts` are what a pass reads, ids [1, T] each: a text, or a source and a target, whose positions are read.
     """
-    recording = taps.record(model, *texts, sites=list(names))
-    states_LRD = torch.stack([recording[name][0, positions] for name in names]).float()
+    recording = taps.record(readout.model, *texts, sites=list(names))
+    states_LRD = torch.stack([readout.states(recording[name][:, positions])[0] for name in names]).float()
     return states_LRD, recording.logits[0, positions].float().log_softmax(-1)
 
 
@@ -66,7 +66,7 @@ def divergences(
     total_L, n_rows = torch.zeros(len(names), dtype=torch.float64), 0
     for inputs in all_inputs(model, texts, targets):
         positions = torch.arange(inputs[-1].shape[1], device=inputs[-1].device)[-per_text:]
-        states_LRD, log_output_RV = states_and_output(model, names, inputs, positions)
+        states_LRD, log_output_RV = states_and_output(readout, names, inputs, positions)
         n_rows += len(positions)
         for i, (name, x_RD) in enumerate(zip(names, states_LRD, strict=True)):
             total_L[i] += float(divergence(readout, lens(name, x_RD), log_output_RV)) * len(positions)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.interp.checks import check_one_stream
 from archcalc.interp.lens.maps import Lens, LensSites, lens_sites
 from archcalc.interp.lens.memory import check_maps_memory
 from archcalc.interp.model_inputs import Ids, all_inputs
@@ -46,6 +47,7 @@ def jacobian_lens(
     than `skip`, a model without a head over the vocabulary, and a packed one; TooLargeError where the maps do not fit.
     """
     spec = canonical_spec(model)
+    check_one_stream(spec)
     names = tuple(site.name for site in lens_sites(spec, sites))
     inputs = all_inputs(model, texts, targets)
     _check_lengths([row[-1].shape[1] for row in inputs], skip)

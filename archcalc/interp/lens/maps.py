@@ -63,4 +63,9 @@ def lens_sites(spec: Spec, which: LensSites = "branches") -> tuple[Site, ...]:
     if which not in ("branches", "layers"):
         raise InputError(msg("found {found}", found=shown(which)), where="sites", allowed="branches, layers")
     every = stream_sites(spec)
-    return every if which == "branches" else tuple(site for site in every if "resid_mid" not in site.name)
+    return every if which == "branches" else tuple(site for site in every if _is_end(site))
+
+
+def _is_end(site: Site) -> bool:
+    """Return whether a site of the residual stream is before the first layer or after one."""
+    return site.name.rpartition(".")[2] in ("split", "resid_pre", "resid_post", "streams")

@@ -153,6 +153,12 @@ def _speller(source: ModelSource) -> Callable[[int], str]:
     return lambda token: source.piece(token) or str(token)
 
 
+def _layer(path: str) -> int:
+    """Return the layer of a site; 0 for what is before the layers."""
+    number = path.rpartition("layers.")[2].split(".")[0]
+    return int(number) if number.isdecimal() else 0
+
+
 def _readings(reading: LensReading, spell: Callable[[int], str], n_named: int) -> Iterator[SiteReading]:
     ids, probabilities = reading.top_ids.tolist(), reading.top_probabilities.tolist()
     entropies, divergences = reading.entropy_nats.tolist(), reading.kl_nats.tolist()
@@ -163,7 +169,7 @@ def _readings(reading: LensReading, spell: Callable[[int], str], n_named: int) -
             named = zip(followed[j][:n_named], ranks[i][j], strict=False)
             yield SiteReading(
                 path=path,
-                layer=int(path.rpartition("layers.")[2].split(".")[0]),
+                layer=_layer(path),
                 position=position,
                 token=tokens[0],
                 id=ids[i][j][0],

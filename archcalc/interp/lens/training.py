@@ -58,12 +58,12 @@ def train_lens(
     longest = max(ids.shape[1] for row in rows for ids in row)
     check_maps_memory(model, len(names) - 1, copies=5, batch=N_TEXTS, n_tokens=longest)
     generator = torch.Generator().manual_seed(seed)
-    maps = _Maps(model, names, rows, generator)
+    maps = _Maps(readout, names, rows, generator)
     optimizer = torch.optim.Adam(maps.parameters(), lr=learning_rate)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * (1 - step / steps)
-        states_LRD, log_output_RV = _sample(model, names, rows, N_ROWS, generator)
+        states_LRD, log_output_RV = _sample(readout, names, rows, N_ROWS, generator)
         for name, x_RD in zip(names[:-1], states_LRD, strict=False):
             divergence(readout, maps(name, x_RD), log_output_RV).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -88,10 +88,10 @@ class _Maps(nn.Module):
     """
 
     def __init__(
-        self, model: Any, names: Sequence[str], texts: Sequence[Sequence[Tensor]], generator: torch.Generator
+        self, readout: Readout, names: Sequence[str], texts: Sequence[Sequence[Tensor]], generator: torch.Generator
     ) -> None:
         super().__init__()
-        states_LRD, _ = _sample(model, names, texts, 4 * N_ROWS, generator)
+        states_LRD, _ = _sample(readout, names, texts, 4 * N_ROWS, generator)
         self.scales: dict[str, tuple[Tensor, Tensor]] = {}
         self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
         for name, x_RD in zip(names[:-1], states_LRD, strict=False):
@@ -124,7 +124,7 @@ def _key(name: str) -> str:
 
 @torch.no_grad()
 def _sample(
-    model: Any, names: Sequence[str], texts: Sequence[Sequence[Tensor]], n_rows: int, generator: torch.Generator
+    readout: Readout, names: Sequence[str], texts: Sequence[Sequence[Tensor]], n_rows: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Return the states [L, R, D] of random tokens, and the output's log-probabilities [R, V] at them."""
     n_texts = min(N_TEXTS, len(texts))
@@ -134,7 +134,7 @@ def _sample(
     for inputs in chosen:
         n_tokens = inputs[-1].shape[1]
         positions = torch.randperm(n_tokens, generator=generator)[:per_text].to(inputs[-1].device)
-        states_LRD, log_output_RV = states_and_output(model, names, inputs, positions)
+        states_LRD, log_output_RV = states_and_output(readout, names, inputs, positions)
         states.append(states_LRD)
         outputs.append(log_output_RV)
     return torch.cat(states, 1), torch.cat(outputs)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
-from archcalc.interp.checks import check_ids, check_position
+from archcalc.interp.checks import check_ids, check_one_stream, check_position
 from archcalc.interp.partial_pass import PartialPass, PassResult, PassStart
 from archcalc.interp.patch.attribution import estimates, gradients
 from archcalc.interp.patch.cells import Cell, batches, cells, is_equal, restorations
@@ -306,6 +306,7 @@ def check_texts(
     spec: Spec, clean: Sequence[int], corrupted: Sequence[int] | Noise, target: Sequence[int] | None
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
     """Return the ids of each stack's text, clean and corrupted. Raises InputError as `patch` does; needs no weights."""
+    check_one_stream(spec)
     if (target is not None) != (len(spec.stacks) == 2):
         raise InputError(
             msg("reads a source and a target") if target is None else msg("found for a model with one stack"),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
-from archcalc.interp.checks import check_ids, check_tokens
+from archcalc.interp.checks import check_ids, check_one_stream, check_tokens
 from archcalc.nn import taps
 from archcalc.nn.taps import Edit
 from archcalc.nn.taps.model_tap import canonical_spec
@@ -127,6 +127,7 @@ def check(
     answer: int | None,
 ) -> None:
     """Raise InputError as `patchscope` does; this needs no weights."""
+    check_one_stream(spec)
     check_prompts(spec, [prompt_ids])
     check_ids(spec.stacks[0], list(source_ids), "prompt")
     check_ids(spec.stacks[0], list(prompt_ids), "into")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError, shown
-from archcalc.interp.checks import check_ids
+from archcalc.interp.checks import check_ids, check_one_stream
 from archcalc.interp.steer.layers import StackName, site_name
 from archcalc.nn.taps.model_tap import ModelTap, attached, canonical_spec
 from archcalc.run.decoding.prompts import decoder_start
@@ -63,6 +63,7 @@ def check_prompts(
     spec: Spec, groups: Mapping[str, Sequence[Sequence[int]]], tokens: Tokens, stack: StackName | None
 ) -> None:
     """Raise InputError for ids that the model cannot read, and for a prompt that has none of the tokens."""
+    check_one_stream(spec)
     selection = as_slice(tokens)
     for group, prompts in groups.items():
         for number, ids in enumerate(prompts, 1):

@@ -23,6 +23,7 @@ STEP_KINDS: dict[str, Message] = {
     "embed": msg("the input of the first layer"),
     "per_layer": msg("the token's own numbers for each layer"),
     "residual": msg("the residual stream"),
+    "streams": msg("all residual streams"),
     "normalized": msg("normalized, before the weights"),
     "norm": msg("scaled and shifted by the learned weights"),
     "queries": msg("queries: what each position looks for"),
@@ -152,11 +153,21 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("by_distance", "of_distance"),
         msg("for each query and key, x of the row r of their distance: rows are columns of x, or its rows"),
     ),
+    "first_tokens(x, n)": FunctionMeaning(("first_tokens",), msg("x of the first n tokens")),
     "with_first(x, y, n)": FunctionMeaning(("with_first",), msg("y for the first n tokens as queries, x for others")),
     "followed(x, y)": FunctionMeaning(("followed",), msg("x, then y as further keys")),
     "block_sums(x, n)": FunctionMeaning(
         ("block_sums",), msg("Σ x over each block of n tokens; what is left over is in the last whole one")
     ),
+    "streams(x, y, …), stream(x, i)": FunctionMeaning(
+        ("streams", "stream"), msg("several residual streams, and number i of them, counted from 0")
+    ),
+    "as_large(y, x)": FunctionMeaning(("as_large",), msg("y with the mean square of x")),
+    "mixed_streams(w, x)": FunctionMeaning(
+        ("mixed_streams",), msg("for each stream Σ w · x over all streams x, with its own weights w")
+    ),
+    "spread(y, w)": FunctionMeaning(("spread",), msg("for each stream w · y, with its own number w")),
+    "to_later(x, y)": FunctionMeaning(("to_later",), msg("y added to all streams but the first")),
     "softmax(x)": FunctionMeaning(("softmax",), msg("eˣ / Σ eˣ, which sum to 1")),
     "masked(x)": FunctionMeaning(("masked",), msg("x, and −∞ where a query does not see a key")),
     "selected(x, i)": FunctionMeaning(("selected",), msg("x at the keys i of each query, and −∞ at others")),

@@ -13,11 +13,21 @@ from operator import add
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.interp.trace.part_steps import PartContext
+from archcalc.interp.trace.stream_steps import AltUpExpressions, first_streams, merged_streams
 from archcalc.spec import Spec
-from archcalc.spec.branches import arm_norm, arm_norm_out, arm_sum, names, stream_branches, stream_names, tied_norms
+from archcalc.spec.branches import (
+    arm_norm,
+    arm_norm_out,
+    arm_sum,
+    later_branches,
+    names,
+    stream_branches,
+    stream_names,
+    tied_norms,
+)
 from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
-from archcalc.spec.layer import Arm, Branch, Layer
+from archcalc.spec.layer import AltUp, Arm, Branch, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
 from archcalc.spec.norm import LayerNorm, Norm
 from archcalc.spec.position import Sinusoidal, TablePosition
@@ -56,6 +66,9 @@ def _steps(spec: Spec) -> Iterator[Step]:
         yield from _embedding_steps(model_stack)
         last, owners, lenders = Value(f"{prefix}embed"), weight_indices(stack), lender_indices(stack)
         yield from _per_layer_steps(model_stack)
+        if stack.altup is not None:
+            yield Step(f"{prefix}split", "streams", first_streams(stack.altup, last, prefix))
+            last = Value(f"{prefix}split")
         for i, layer in enumerate(layers_of(stack)):
             steps_of_layer = _LayerSteps(
                 layer,
@@ -68,9 +81,12 @@ def _steps(spec: Spec) -> Iterator[Step]:
                 source_ids=source_ids,
                 per_layer=call("piece", Value(f"{prefix}per_layer"), i, len(owners)) if stack.per_layer else None,
                 d_model=model_stack.model.d_model,
+                altup=stack.altup,
             )
-            yield from steps_of_layer.steps(last)
-            last = Value(f"{prefix}layers.{i}.resid_post")
+            last = yield from steps_of_layer.steps(last)
+        if stack.altup is not None:
+            yield Step(f"{prefix}merged", "residual", merged_streams(stack.altup, last, prefix))
+            last = Value(f"{prefix}merged")
         if stack.final_norm is not None:
             last = yield from _norm_steps(stack.final_norm, f"{prefix}final_norm", last, f"{prefix}final_norm")
     assert last is not None, "a spec has a stack"
@@ -188,7 +204,7 @@ class _LayerSteps:
 
     `key_prefix` is that of the layer whose keys and values are read by arms that share them. `ids` and `source_ids` are
     the steps of the stack's and the source's tokens. `per_layer` is the layer's own embedding, `inputs` are those that
-    the branches so far read.
+    the branches so far read. With `altup` the layer has several streams.
     """
 
     layer: Layer
@@ -201,13 +217,33 @@ class _LayerSteps:
     source_ids: str
     per_layer: Expression | None
     d_model: int
+    altup: AltUp | None = None
     inputs: dict[str, Expression] = field(default_factory=dict)
 
-    def steps(self, last: Value) -> Iterator[Step]:
-        """Yield the steps of the layer, whose input is `last`."""
+    def steps(self, last: Value) -> Steps:
+        """Yield the steps of the layer, whose input is `last`; return its output."""
+        if self.altup is None:
+            return (yield from self._branches(last))
+        streams = AltUpExpressions(self.altup, f"{self.weight_prefix}altup.", self.d_model)
+        predicted = yield from self._step("predicted", "streams", streams.predicted(last))
+        residual = yield from self._branches(streams.active(predicted))
+        corrected = yield from self._step("corrected", "streams", streams.corrected(predicted, residual))
+        total: Expression = corrected
+        if later := later_branches(self.layer):
+            read = yield from self._step("active", "residual", streams.read(corrected))
+        for branch in later:
+            own = names(branch)
+            self.inputs[branch.arms[0].name] = yield from self._normed(branch.norm_in, own.norm_in, read)
+            for output in (yield from self._outputs(branch)):
+                total = call("to_later", total, output)
+        return (yield from self._step("streams", "streams", total))
+
+    def _branches(self, last: Expression) -> Steps:
+        """Yield the steps of the branches of one stream; return its value after them."""
         residual = yield from self._step("resid_pre", "residual", last)
         for branch, stream_name in zip(stream_branches(self.layer), stream_names(self.layer), strict=True):
             residual = yield from self._branch(branch, residual, stream_name)
+        return residual
 
     def _stream(self, name: str, x: Expression) -> Steps:
         """Yield the residual stream after a branch; the last of the layer is multiplied by its number, if any."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.interp.checks import check_ids, check_position
-from archcalc.interp.trace.expression import Name, nodes
+from archcalc.interp.trace.expression import Call, Expression, Name, nodes
 from archcalc.interp.trace.model_steps import Step, steps
 from archcalc.nn import taps
 from archcalc.spec.sites import sites
@@ -128,7 +128,8 @@ class _StepValues:
     def up(self, step: Step) -> Tensor:
         """Return the values before the activation: the module applied to its recorded input."""
         module_input, module = _names(step)
-        x: Tensor = self.model.get_submodule(module)(self.recorded[module_input])
+        factor = next((x for node in nodes(step.expression) for x in _numbers(node)), 1.0)
+        x: Tensor = self.model.get_submodule(module)(self.recorded[module_input] * factor)
         return x
 
     def normalized(self, step: Step) -> Tensor:
@@ -150,6 +151,11 @@ class _StepValues:
 def _names(step: Step) -> list[str]:
     """Return the names in a step's expression: its input, then its module."""
     return [node.name for node in nodes(step.expression) if isinstance(node, Name)]
+
+
+def _numbers(node: Expression) -> list[float]:
+    """Return the numbers among the arguments of a call."""
+    return [x for x in node.arguments if not isinstance(x, Expression)] if isinstance(node, Call) else []
 
 
 _COMPUTE = {

@@ -94,7 +94,7 @@ class ActiveEdit:
 
 
 def tokens_axis(site: Site) -> str:
-    """Return the axis of a site's tokens; 'P' where one state, at position 0, represents the whole text."""
+    """Return the axis of a site's tokens; 'P' where values are of its first tokens alone."""
     return next((axis for axis in "TS" if axis in site.axes), "P")
 
 

@@ -77,7 +77,7 @@ class PassObserver(Observer):
             n_last = y.shape[site.axes.index("T")]
             positions = self.token_context.key_token_positions[..., -n_tokens:][..., -n_last:]
         elif tokens_axis(site) == "P":
-            positions = self.token_context.positions[:1]
+            positions = self.token_context.positions[: y.shape[site.axes.index("P")]]
         assert positions is not None, "a site whose tokens are keys has a context"
         for tap in self.taps:
             y = tap.visit(site, y, positions, keys)

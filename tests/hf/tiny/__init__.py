@@ -30,4 +30,12 @@ TINY: dict[str, dict[str, Any]] = {
     **encoder_like.CONFIGS,
 }
 # What classes need that cannot be built from their defaults.
-NEEDS: dict[str, dict[str, Any]] = {**bert_like.NEEDS, **mla_like.NEEDS, **moe_like.NEEDS}
+NEEDS: dict[str, dict[str, Any]] = {
+    **bart_like.NEEDS,
+    **bert_like.NEEDS,
+    **gpt_like.NEEDS,
+    **llama_like.NEEDS,
+    **mixer_like.NEEDS,
+    **mla_like.NEEDS,
+    **moe_like.NEEDS,
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.hf.tiny.bert_like import BERT
+
 SIDES = {
     "vocab_size": 96,
     "d_model": 32,
@@ -29,6 +31,9 @@ ALONE = {
     "marian": "MarianForCausalLM",
 }
 TYPES = ("bart", "mbart", "pegasus", "blenderbot", "blenderbot-small", "plbart", "mvp", "m2m_100")
+CROSSES = {"is_decoder": True, "add_cross_attention": True}
+# Without a class's name, the default is the model that hears.
+NEEDS = {"whisper": {"is_encoder_decoder": False}}
 
 CONFIGS = {
     **{f"{name}:small": SIDES | {"scale_embedding": True} for name in TYPES},
@@ -47,10 +52,22 @@ CONFIGS = {
     "fsmt:tied": FSMT | {"src_vocab_size": 96, "tgt_vocab_size": 96, "tie_word_embeddings": True},
     "trocr:small": SIDES | {"scale_embedding": True},
     "trocr:sinusoids": SIDES | {"use_learned_position_embeddings": False, "layernorm_embedding": False},
+    "whisper:small": SIDES | {"max_target_positions": 64, "pad_token_id": 0, "scale_embedding": True},
+    "whisper:untied": SIDES
+    | {"max_target_positions": 60, "pad_token_id": 0, "tie_word_embeddings": False, "activation_function": "relu"},
     "nllb-moe:dense": SIDES | {"encoder_sparse_step": 0, "decoder_sparse_step": 0},
     "nllb-moe:mixed": SIDES
     | {"encoder_sparse_step": 2, "decoder_sparse_step": 1, "num_experts": 5, "router_bias": True}
     | {"moe_token_dropout": 0.1, "scale_embedding": False, "pad_token_id": 4},
     "nllb-moe:untied": SIDES | {"tie_word_embeddings": False, "decoder_sparse_step": 2, "num_experts": 3},
     "plbart:unscaled": SIDES | {"scale_embedding": False},
+    "encoder-decoder:small": {
+        "encoder": BERT | {"vocab_size": 99, "num_hidden_layers": 2, "hidden_act": "relu"},
+        "decoder": BERT | CROSSES,
+        "decoder_start_token_id": 2,
+    },
+    "encoder-decoder:of two types": {
+        "encoder": BERT | {"model_type": "roberta", "intermediate_size": 40},
+        "decoder": BERT | CROSSES | {"model_type": "bert-generation", "tie_word_embeddings": False},
+    },
 }

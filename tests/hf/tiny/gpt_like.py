@@ -6,6 +6,8 @@ GPT2 = {"vocab_size": 96, "n_positions": 48, "n_embd": 32, "n_layer": 3, "n_head
 GPT_NEO = {"vocab_size": 96, "hidden_size": 32, "num_layers": 4, "num_heads": 4, "max_position_embeddings": 48}
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
 MPT = {"vocab_size": 96, "d_model": 48, "n_layers": 2, "n_heads": 6, "max_seq_len": 40}
+DBRX = {"vocab_size": 96, "d_model": 48, "n_layers": 2, "n_heads": 6, "max_seq_len": 40}
+NEEDS = {"dbrx": {"attn_config": {"rope_theta": 10_000.0, "clip_qkv": 8.0}}}
 
 CONFIGS = {
     "gpt2:unscaled": GPT2 | {"scale_attn_weights": False},
@@ -28,6 +30,15 @@ CONFIGS = {
     "biogpt:small": SMALL | {"intermediate_size": 56, "max_position_embeddings": 48, "scale_embedding": False},
     "mpt:small": MPT | {"attn_config": {"softmax_scale": 0.3, "attn_pdrop": 0}},
     "mpt:clipped": MPT | {"attn_config": {"clip_qkv": 0.3, "alibi_bias_max": 3}, "tie_word_embeddings": False},
+    "dbrx:small": DBRX
+    | {"attn_config": {"rope_theta": 10_000.0, "clip_qkv": 4.0}, "ffn_config": {"ffn_hidden_size": 20}},
+    "dbrx:clipped": DBRX
+    | {
+        "attn_config": {"rope_theta": 50.0, "kv_n_heads": 3, "clip_qkv": 0.3},
+        "rope_parameters": {"rope_type": "default", "rope_theta": 50.0},
+        "ffn_config": {"ffn_hidden_size": 20, "moe_num_experts": 5, "moe_top_k": 2, "ffn_act_fn": {"name": "gelu"}}
+        | {"moe_normalize_expert_weights": None},
+    },
     "xglm:small": {"vocab_size": 96, "d_model": 32, "num_layers": 3, "attention_heads": 4, "ffn_dim": 40},
     "xglm:unscaled": {"vocab_size": 96, "d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 40}
     | {"scale_embedding": False, "activation_function": "relu"},

@@ -63,6 +63,7 @@ GEMMA4_TYPES = {"layer_types": ["sliding_attention", "full_attention", "sliding_
 ALPHA = {"rope_scaling": {"type": "dynamic", "alpha": 50.0, "factor": 1.0}, "rope_theta": 77.0}
 MODERN = BASE | {"pad_token_id": 0, "norm_eps": 0.03, "local_attention": 6}
 
+NEEDS = {"cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 5e4}}}}
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "llama:partial": RMS | {"partial_rotary_factor": 0.5},
@@ -131,6 +132,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "cohere:untied": LAYER | {"tie_word_embeddings": False, "attention_bias": True} | THETA,
     "cohere:normed queries": LAYER | {"use_qk_norm": True, "logit_scale": 0.3},
     "cohere2:pattern": LAYER | {"sliding_window": 5, "sliding_window_pattern": 2, "logit_scale": 2.0},
+    "cohere_compass_text:rotated": LAYER | BY_KIND | {"sliding_window": 5, "logit_scale": 0.3} | MIXED,
+    "cohere_compass_text:not rotated": LAYER
+    | {"rope_parameters": {"full_attention": None}, "head_dim": 12, "attention_bias": True, "pooling": "mean"}
+    | {"tie_word_embeddings": False},
     "cohere2:mixed": LAYER | {"sliding_window": 5, "attention_bias": True} | MIXED,
     "cwm:default switches": RMS | {"head_dim": 12, "sliding_window": 5},
     "cwm:mixed": RMS | {"head_dim": 12, "sliding_window": 5, "mlp_bias": True} | MIXED | {"rope_parameters": LLAMA3},

@@ -7,6 +7,8 @@ from typing import Any
 from tests.hf.tiny.llama_like import BASE, GROUPED, RMS, THETA
 
 CONV = {"layer_types": ["conv", "full_attention", "conv", "full_attention"], "norm_eps": 0.03, "conv_L_cache": 4}
+LFM2_MOE = CONV | {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+NEEDS = {"lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16}}
 LINEAR = {
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
@@ -140,6 +142,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
         }
     },
     "lfm2:plain": GROUPED | CONV | {"block_auto_adjust_ff_dim": False},
+    "lfm2_moe:plain": GROUPED | LFM2_MOE,
+    "lfm2_moe:other switches": GROUPED
+    | LFM2_MOE
+    | THETA
+    | {"num_dense_layers": 1, "use_expert_bias": False, "norm_topk_prob": False, "routed_scaling_factor": 1.7}
+    | {"conv_bias": True, "tie_word_embeddings": False},
     "mamba:plain": MAMBA,
     "mamba:other switches": MAMBA
     | {"use_bias": True, "use_conv_bias": False, "expand": 3, "time_step_rank": 5, "tie_word_embeddings": False},

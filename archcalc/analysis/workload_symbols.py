@@ -1,14 +1,25 @@
-"""The symbols of a workload, such as `keys` and `pairs(window)`, in words."""
+"""The symbols of a workload, such as `keys` and `pairs(window)`, with their meanings, formulas and sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated
 
 import msgspec
 
 from archcalc.analysis.atoms import ATOMS, STATED
 from archcalc.ledger.tokens import symbol_parts
-from archcalc.words import Message, joined, msg
+from archcalc.results import Row, count, data, text
+from archcalc.words import Message, msg
+
+
+class WorkloadSymbol(Row, frozen=True, kw_only=True):
+    """A size of a workload; one that is stated has no meaning and no formula here."""
+
+    symbol: Annotated[str, text(msg("symbol"))]
+    meaning: Annotated[Message | None, data(msg("meaning"))] = None
+    formula: Annotated[Message | None, data(msg("formula"))] = None
+    value: Annotated[int, count(msg("value"), is_summed=False)]
 
 
 class SymbolWords(msgspec.Struct, frozen=True):
@@ -136,19 +147,19 @@ SYMBOL_WORDS = {
 }
 
 
-def symbol_lines(symbols: Iterable[str], sizes: Mapping[str, int]) -> list[str | Message]:
-    """Return the sizes of the workload on one line, then a line for each symbol that follows from them."""
+def workload_symbols(symbols: Iterable[str], sizes: Mapping[str, int]) -> Iterator[WorkloadSymbol]:
+    """Yield the sizes that the workload states, then each of the symbols that follows from them."""
     named = sorted(symbols)
-    atoms = [symbol for symbol in named if symbol_parts(symbol)[0] in ATOMS]
     has_source = any("source" in symbol for symbol in named)
-    stated = [name for name in STATED if has_source or name != "source_seq"]
-    return [", ".join(f"{name} = {sizes[name]}" for name in stated), *(_line(atom, sizes) for atom in atoms)]
+    for name in STATED:
+        if has_source or name != "source_seq":
+            yield WorkloadSymbol(symbol=name, value=sizes[name])
+    yield from (_derived(symbol, sizes) for symbol in named if symbol_parts(symbol)[0] in ATOMS)
 
 
-def _line(symbol: str, sizes: Mapping[str, int]) -> Message:
+def _derived(symbol: str, sizes: Mapping[str, int]) -> WorkloadSymbol:
     kind, names = symbol_parts(symbol)
     atom = SYMBOL_WORDS[kind]
     formula = atom.windowed.fill(**dict(zip("wn", names, strict=False))) if names and atom.windowed else atom.formula
     assert formula is not None, "the ledger names no other"
-    equation = joined(" = ", (symbol, formula, f"{sizes[symbol]:,}"))
-    return msg("{name}: {meaning}", name=equation, meaning=atom.meaning)
+    return WorkloadSymbol(symbol=symbol, meaning=atom.meaning, formula=formula, value=sizes[symbol])
