@@ -579,7 +579,7 @@ def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = Fals
     own = {"ffn": FFNS, "experts": FFNS | ADAPTERS, "more": mixers | FFNS | ADAPTERS, "mixer": mixers}.get(
         name, any_attentions(place)
     )
-    part = draw(attentions(place, cross=True) if source else own.get(name, any_attentions(place)))
+    part = draw(attentions(place, cross=True) if source else own)
     reads = "stream" if not source else "nothing" if place.is_idle else "source"
     norm_out = draw(st.sampled_from((None, None, *_NORMS)))
     scales = draw(st.sampled_from(({}, {}, {"in_scale": 0.5}, {"scale": 2.5}, {"in_scale": 1.5, "scale": 0.25})))

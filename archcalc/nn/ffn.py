@@ -6,13 +6,12 @@ Axes: B batch, T tokens, D model, F feed-forward width.
 from __future__ import annotations
 
 from statistics import NormalDist
-from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archcalc.nn.activation import activation, gated
-from archcalc.nn.linear import ExpertLinear, Linear
+from archcalc.nn.linear import AdapterLinear, Linear
 from archcalc.nn.norm import norm
 from archcalc.nn.scaling import multiply
 from archcalc.nn.taps.points import tap
@@ -67,23 +66,23 @@ class Adapters(nn.Module):
 
     def __init__(self, part: spec.Adapters, model: Spec) -> None:
         super().__init__()
-        self.active, self.dropout, self.execution = part.active, model.dropout.ffn, Execution()
+        self.dropout, self.execution = model.dropout.ffn, Execution()
         self.activation = activation(part.activation)
+        which = part.n_adapters, part.active
         self.experts = nn.ModuleDict(
             {
-                "up": ExpertLinear(part.n_adapters, model.d_model, part.d_adapter, part.bias),
-                "down": ExpertLinear(part.n_adapters, part.d_adapter, model.d_model, part.bias),
+                "up": AdapterLinear(*which, model.d_model, part.d_adapter, part.bias),
+                "down": AdapterLinear(*which, part.d_adapter, model.d_model, part.bias),
             }
         )
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
-        hidden_BTF = tap("hidden", self.activation(self._linear("up", x_BTD)))
-        hidden_BTF = F.dropout(hidden_BTF, self.dropout, self.training and self.execution.dropout)
-        return self._linear("down", hidden_BTF)
-
-    def _linear(self, name: str, x: Tensor) -> Tensor:
-        return cast(ExpertLinear, self.experts[name]).apply_expert(x, self.active)
+        hidden_BTF = tap("hidden", self.activation(self.experts["up"](x_BTD)))
+        y_BTD: Tensor = self.experts["down"](
+            F.dropout(hidden_BTF, self.dropout, self.training and self.execution.dropout)
+        )
+        return y_BTD
 
 
 def sparse(x_BTF: Tensor, sparsity: float) -> Tensor:
