@@ -1033,6 +1033,14 @@ def per_layer_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="per_layer", vocab_size=17, n_ctx=19, d_model=12, decoder=stack))
 
 
+@st.composite
+def adapter_specs(draw: st.DrawFn) -> Spec:
+    """A resolved encoder with adapters, which `specs` draws in branches alone."""
+    layer = Layer(norm=LayerNorm(), attention=Attention(n_heads=2, d_head=draw(SIZES)), ffn=draw(ADAPTERS))
+    encoder = Stack(runs=(Run(count=2, pattern=(layer,)),))
+    return resolve(Spec(name="adapted", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
+
+
 ALTUPS = st.sampled_from((2, 3, 4)).flatmap(
     lambda n: st.builds(
         AltUp, n_streams=st.just(n), active=st.integers(0, n - 1), norm=RMS_NORMS, out_scale=st.booleans()
