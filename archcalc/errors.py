@@ -83,7 +83,7 @@ class RefusedError(InputError):
 class MissingExtraError(ArchcalcError):
     """A task that needs an optional package which is not installed."""
 
-    def __init__(self, does: str | Message, extra: str) -> None:
+    def __init__(self, does: Message, extra: str) -> None:
         super().__init__(
             msg("{does} needs the extra '{extra}': pip install 'archcalc[{extra}]'", does=does, extra=extra)
         )

@@ -8,7 +8,7 @@ from archcalc.errors import MissingExtraError
 from archcalc.words import Message, msg
 
 
-def require(package: str, *, does: str | Message, extra: str) -> None:
+def require(package: str, *, does: Message, extra: str) -> None:
     """Raise MissingExtraError, naming the extra, if a package is not installed; `does` is the task that needs it."""
     if find_spec(package) is None:
         raise MissingExtraError(does, extra)
@@ -16,12 +16,12 @@ def require(package: str, *, does: str | Message, extra: str) -> None:
 
 def require_pandas() -> None:
     """Raise MissingExtraError if pandas is not installed."""
-    require("pandas", does="making a DataFrame", extra="frames")
+    require("pandas", does=msg("making a DataFrame"), extra="frames")
 
 
 def require_numpy() -> None:
     """Raise MissingExtraError if numpy is not installed."""
-    require("numpy", does="a sweep", extra="frames")
+    require("numpy", does=msg("a sweep"), extra="frames")
 
 
 def require_running() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.utils.checkpoint import set_checkpoint_early_stop
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,6 +21,7 @@ from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.ffn import MoE
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import Workload
+from tests.examples import examples
 from tests.nn.flop_truth import CONVOLUTION
 from tests.nn.saved_truth import kept
 from tests.strategies import specs
@@ -55,7 +56,7 @@ def measured(spec: Spec, work: Workload, how: Execution, *, real: bool = False) 
     return sum(one.nbytes for one in kept(spec, work, how, real=real))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(specs(), EXECUTIONS | FLASH, st.integers(1, 3), st.integers(1, 6))
 def test_what_any_spec_keeps(spec: Spec, how: Execution, batch: int, seq: int) -> None:
     work = fitting(spec, seq, batch=batch)
@@ -109,7 +110,7 @@ def test_what_presets_keep(name: str, how: Execution) -> None:
     assert stated(spec, work, how) == measured(spec, work, how)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(specs(), st.sampled_from(("fp32", "bf16")), RECOMPUTE, st.booleans(), st.integers(1, 3), st.integers(1, 6))
 def test_what_experts_keep_where_choices_are_split(
     spec: Spec, dtype: str, recompute: Recompute, dropout: bool, batch: int, seq: int
@@ -139,7 +140,7 @@ def counted_step(spec: Spec, work: Workload, how: Execution, *, early_stop: bool
     return mode.get_total_flops()
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(specs(), RECOMPUTE, st.booleans(), st.sampled_from(("eager", "math")), st.integers(1, 2), st.integers(1, 5))
 def test_what_any_spec_computes_again(
     spec: Spec, recompute: Recompute, dropout: bool, attention: str, batch: int, seq: int

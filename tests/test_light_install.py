@@ -95,6 +95,11 @@ def test_other_commands_name_their_extra(command: str, extra: str, tmp_path: Pat
     assert extra in EXTRAS
 
 
+def test_an_extra_is_named_in_the_language_of_the_command(tmp_path: Path) -> None:
+    done = python(RUN, tmp_path, "sweep", "gpt3", "--over", "n_layers=12,24", "--lang", "zh")
+    assert done.stderr == "archcalc: 扫描需要附加组件 'frames'：pip install 'archcalc[frames]'\n"
+
+
 NO_PANDAS = "making a DataFrame needs the extra 'frames': pip install 'archcalc[frames]'\n"
 
 

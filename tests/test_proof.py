@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc import presets
 from archcalc.errors import InputError
@@ -12,6 +12,7 @@ from archcalc.nn.build import build
 from archcalc.proof import Difference, differences, verify
 from archcalc.sources import load
 from archcalc.spec import Spec
+from tests.examples import examples
 from tests.strategies import specs
 from tests.test_workloads import shallow
 
@@ -22,7 +23,7 @@ UNKNOWN_TO_TRANSFORMERS = {
 }
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(specs())
 def test_ledger_is_module_for_any_spec(spec: Spec) -> None:
     (found,) = verify(spec)

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from archcalc import presets
@@ -24,6 +24,7 @@ from archcalc.spec import Spec
 from archcalc.spec.branches import arms
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import Workload, workload
+from tests.examples import examples
 from tests.nn.flop_truth import Flops, backward, decode, prefill
 from tests.strategies import ANY_DECODERS, DECODERS, specs
 
@@ -93,14 +94,14 @@ def fitting(spec: Spec, seq: int, past: int = 0, batch: int = 1) -> Workload:
     return workload(spec, batch=batch, seq=seq, past=min(past, spec.n_ctx - seq), source_seq=source)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(specs(), st.integers(1, 2), st.integers(1, 6))
 def test_a_prefill_of_any_spec(spec: Spec, batch: int, seq: int) -> None:
     work = fitting(spec, seq, batch=batch)
     assert counted(prefill(spec, batch, work.seq, work.source_seq)) == stated(spec, work)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(ANY_DECODERS, st.integers(1, 3), st.integers(1, 9))
 def test_a_decode_of_any_spec(spec: Spec, seq: int, past: int) -> None:
     assume(spec.n_ctx > 1)
@@ -108,7 +109,7 @@ def test_a_decode_of_any_spec(spec: Spec, seq: int, past: int) -> None:
     assert counted(decode(spec, 1, work.seq, work.past, work.source_seq)) == stated(spec, work)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(specs(), st.integers(1, 5))
 def test_a_backward_pass_of_any_spec(spec: Spec, seq: int) -> None:
     work = fitting(spec, seq)
@@ -153,7 +154,7 @@ def allocated(spec: Spec, work: Workload) -> int:
     return allocate(spec, work.batch, work.past + work.seq, source=source, dtype=torch.bfloat16).nbytes
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(DECODERS, st.integers(1, 3), st.integers(1, 9), st.integers(0, 9))
 def test_the_cache_of_any_spec(spec: Spec, batch: int, seq: int, past: int) -> None:
     work = fitting(spec, seq, past, batch)
@@ -186,7 +187,7 @@ def counted_bytes(spec: Spec, work: Workload, name: str) -> int | None:
         return None
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(DECODERS, st.integers(1, 3), st.integers(1, 9), st.integers(0, 9))
 def test_the_cache_of_any_spec_in_every_format(spec: Spec, batch: int, seq: int, past: int) -> None:
     work = fitting(spec, seq, past, batch)
@@ -194,7 +195,7 @@ def test_the_cache_of_any_spec_in_every_format(spec: Spec, batch: int, seq: int,
         assert counted_bytes(spec, work, name) == stored(spec, work, name), name
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.sampled_from(list(CACHE_TYPES)), st.integers(1, 6), st.integers(1, 4), st.integers(1, 9), st.integers(1, 30))
 def test_the_cache_of_wide_heads_in_every_format(name: str, blocks: int, n_kv: int, window: int, seq: int) -> None:
     """Widths of whole groups, which drawn specs are too small for."""

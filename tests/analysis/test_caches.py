@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -18,6 +18,7 @@ from archcalc.formats.cache_types import CACHE_TYPES
 from archcalc.ledger.build import build
 from archcalc.spec import Spec
 from archcalc.spec.workload import workload
+from tests.examples import examples
 from tests.strategies import specs
 
 # A token of llama-3-8b: keys and values of 32 layers, 8 heads, 128 wide. (payload, scales and zeros)
@@ -63,7 +64,7 @@ def test_formulas(name: str, formula: str) -> None:
     assert str(keys.formula) == formula
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(specs(), st.sampled_from(list(CACHE_TYPES)), st.integers(1, 3), st.integers(1, 9), st.integers(0, 9))
 def test_any_spec_in_any_type(spec: Spec, name: str, batch: int, seq: int, past: int) -> None:
     assume(spec.n_ctx > seq)
@@ -117,7 +118,7 @@ def test_a_misfit_names_the_tensor() -> None:
         caches(build(spec), workload(spec), "int4-g64")
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(specs(), st.sampled_from(DTYPES), st.integers(1, 3))
 def test_the_contract_agrees(spec: Spec, dtype: Dtype, batch: int) -> None:
     ledger, work = build(spec), workload(spec, batch=batch)

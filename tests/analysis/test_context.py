@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from archcalc import presets
@@ -14,6 +14,7 @@ from archcalc.ledger.build import build
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload, workload
+from tests.examples import examples
 from tests.strategies import specs
 
 each_phase = pytest.mark.parametrize("phase", PHASES)
@@ -48,7 +49,7 @@ def check_points(spec: Spec, found: ContextFlops) -> None:
 
 
 @each_phase
-@settings(max_examples=30)
+@examples(30)
 @given(spec=specs(), up_to=st.integers(2, 24))
 def test_the_crossing_is_the_first_length_of_all(phase: Phase, spec: Spec, up_to: int) -> None:
     assume(phase == "prefill" or spec.decoder is not None)

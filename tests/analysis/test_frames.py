@@ -8,7 +8,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import archcalc
@@ -16,10 +16,11 @@ from archcalc import presets
 from archcalc.analysis.weights import weights_bytes
 from archcalc.ledger.build import build
 from archcalc.spec import Spec
+from tests.examples import examples
 from tests.strategies import specs
 
 ROOT = Path(__file__).parents[2]
-LAWS = settings(max_examples=40)
+LAWS = examples(40)
 
 
 def check_flops(spec: Spec, **sizes: int) -> None:

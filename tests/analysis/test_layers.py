@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.analysis.flops import by_op, totals
@@ -14,6 +14,7 @@ from archcalc.ledger.build import build
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload, workload
+from tests.examples import examples
 from tests.strategies import specs
 
 
@@ -21,7 +22,7 @@ def lines(spec: Spec, work: Workload) -> dict[str, LayerFlops]:
     return {line.path: line for line in by_layer(spec, by_op(build(spec), work))}
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(specs(), st.integers(1, 4))
 def test_layers_add_up_and_stand_in_turn(spec: Spec, seq: int) -> None:
     work = workload(spec, seq=min(seq, spec.n_ctx))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -31,6 +31,7 @@ from archcalc.sources import load
 from archcalc.spec.document import decode
 from archcalc.spec.model import Spec
 from tests import strategies
+from tests.examples import examples
 from tests.test_workloads import shallow
 
 Shapes = dict[str, tuple[int, ...]]
@@ -145,7 +146,7 @@ def test_the_head_has_to_be_named() -> None:
         adapters(ledger("gpt2"), 8, ["head"])
 
 
-some = settings(max_examples=40)
+some = examples(40)
 
 
 def as_peft(row: WeightRow) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -22,6 +22,7 @@ from archcalc.sources import load
 from archcalc.spec.model import Spec
 from tests import strategies
 from tests.analysis.optimizer_truth import DTYPES, PLAIN, Make, in_model, measured, stepped
+from tests.examples import examples
 
 SMALL = {
     "tiny": {"n_layers": 1, "vocab_size": 300},
@@ -57,7 +58,7 @@ def parted(of_all: StateBytes, n: int) -> StateBytes:
     return one
 
 
-some = settings(max_examples=30)
+some = examples(30)
 REAL = [name for name in OPTIMIZERS if name != "adamw-fp32"]
 
 

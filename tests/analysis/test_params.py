@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc.analysis.params import biases_of, component_params, largest, layer_params, summary, weight_params
 from archcalc.ledger.build import build
@@ -13,11 +13,12 @@ from archcalc.ledger.leaves import COMPONENTS
 from archcalc.results import frame
 from archcalc.spec import Spec
 from archcalc.spec.document import decode, override
+from tests.examples import examples
 from tests.ledger import published
 from tests.ledger.test_parts import GQA, PLAIN, RMS, document
 from tests.strategies import specs
 
-LAWS = settings(max_examples=40)
+LAWS = examples(40)
 
 
 def ledger_of(name: str):

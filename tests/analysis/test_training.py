@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -35,9 +35,10 @@ from archcalc.spec.model import Spec
 from archcalc.spec.workload import workload
 from tests import strategies
 from tests.analysis.optimizer_truth import in_model, sum_of
+from tests.examples import examples
 
 TORCH = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-some = settings(max_examples=30)
+some = examples(30)
 PRECISIONS = [one.precision(dtype) for one in RECIPES.values() for dtype in one.dtypes]
 each = pytest.mark.parametrize("name", ["gpt3", "deepseek-v3", "t5-small", "mixtral-8x7b", "bert-base"])
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -22,6 +22,7 @@ from archcalc.ledger.rows import Ledger
 from archcalc.presets import names
 from archcalc.spec.model import Spec
 from tests import strategies
+from tests.examples import examples
 
 
 @cache
@@ -256,7 +257,7 @@ def test_weights_take_few_calls(form: str) -> None:
     assert 0 < len(calls) < 2000
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(spec=strategies.specs(), name=st.sampled_from(sorted(FORMATS)))
 def test_every_row_is_stored_or_named(spec: Spec, name: str) -> None:
     """For any spec: each tensor has its bytes, or the error names one that has none."""

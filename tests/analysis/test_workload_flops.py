@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.analysis.elementwise import COSTS
@@ -16,12 +16,13 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.workload import workload
+from tests.examples import examples
 from tests.strategies import specs
 
 TOTALS = ("forward", "forward_causal", "backward")
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(specs(), st.integers(1, 6), st.sampled_from(get_args(Recompute)))
 def test_rows_add_up(spec: Spec, seq: int, recompute: Recompute) -> None:
     work, how = workload(spec, seq=min(seq, spec.n_ctx)), Execution(recompute=recompute)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -19,6 +19,7 @@ from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.formats import gguf_file, safetensors_file
 from tests.checkpoint.random_models import random_model
+from tests.examples import examples
 
 Q = "model.layers.1.self_attn.q_proj.weight"
 
@@ -187,7 +188,7 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 FLIPS = st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 255)), max_size=4)
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(kind=st.sampled_from([".safetensors", ".gguf"]), flips=FLIPS, end=st.none() | st.integers(0, 4000))
 def test_no_header_does_harm(kind: str, flips: list, end: int | None, valid: dict[str, bytes], tmp_path: Path) -> None:
     data = bytearray(valid[kind][:end])

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from archcalc.checkpoint import open_checkpoint
 from archcalc.checkpoint.tensor_views import view_pairs
 from archcalc.hf import tensor_map
 from archcalc.hf.tensors import TensorEntry
 from archcalc.spec import Spec
 from archcalc.spec.branches import parts
 from archcalc.spec.groups import layers_of
-from tests.checkpoint.random_models import CONFIGS, random_model
+from tests.checkpoint.conftest import Pair
 
 
 def groups(spec: Spec, held: TensorEntry) -> int:
@@ -51,12 +50,19 @@ CHANGES_ITS_STATE = ("rwkv default switches",)
 HALVED = ("rwkv rescaled",)
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in HALVED])
-def test_gradients_are_those_of_transformers(name: str, tmp_path: Path) -> None:
-    theirs = random_model(name)
-    theirs.save_pretrained(tmp_path)
-    checkpoint = open_checkpoint(str(tmp_path))
-    ours = checkpoint.load().requires_grad_(True)
+@pytest.fixture
+def learning(pair: Pair) -> Iterator[Pair]:
+    """Our module with gradients, which the tests beside this one must not find."""
+    pair.ours.requires_grad_(True)
+    yield pair
+    pair.ours.requires_grad_(False).zero_grad()
+    pair.theirs.zero_grad()
+
+
+def test_gradients_are_those_of_transformers(learning: Pair) -> None:
+    name, theirs, checkpoint, ours = learning
+    if name in HALVED:
+        return
     tensors = tensor_map(theirs.config.to_dict())
     # The row of a padding token gets no gradient in transformers.
     ids, source = torch.randint(6, 96, (2, 9)), torch.randint(6, 96, (2, 7))

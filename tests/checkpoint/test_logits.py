@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor, nn
 
 from archcalc.checkpoint import open_checkpoint
 from archcalc.hf import model_types
+from tests.checkpoint.conftest import Pair
 from tests.checkpoint.random_models import CONFIGS, random_model
 from tests.hf.tiny.bert_like import MASK
 
@@ -30,14 +30,9 @@ def test_every_family_is_there() -> None:
     assert {name.split(" ")[0] for name in CONFIGS} == set(model_types())
 
 
-@pytest.mark.parametrize("name", CONFIGS)
 @torch.no_grad()
-def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
-    theirs = random_model(name)
-    # Small enough that the larger of them lie in several shards.
-    theirs.save_pretrained(tmp_path, max_shard_size="60KB")
-    found = open_checkpoint(str(tmp_path))
-    ours = found.load()
+def test_logits_are_those_of_transformers(pair: Pair) -> None:
+    theirs, ours = pair.theirs, pair.ours
     # None of the tokens that pad.
     ids, source = torch.randint(6, 96, (2, 11)), torch.randint(6, 96, (2, 7))
     ids[0, 3] = MASK
@@ -48,7 +43,7 @@ def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
         return
     wanted = theirs(input_ids=ids).logits
     assert_close(ours(ids), wanted)
-    if found.spec.decoder is not None:
+    if pair.checkpoint.spec.decoder is not None:
         assert_close(stepwise(ours, ids, None), wanted)
     assert not ours.training
     assert not any(weight.requires_grad for weight in ours.parameters())

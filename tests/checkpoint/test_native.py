@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc import build, load
 from archcalc.checkpoint import open_checkpoint
 from archcalc.checkpoint.native import file_contents, write
 from archcalc.errors import InputError
 from archcalc.spec import Spec
+from tests.examples import examples
 from tests.strategies import specs
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(specs())
 def test_any_spec_comes_back(spec: Spec) -> None:
     model = build(spec, "cpu")

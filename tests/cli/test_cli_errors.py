@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.cli.main import COMMANDS, run
 from tests.cli.conftest import Cli
+from tests.examples import examples
 
 ERRORS = {
     "repot gpt3": "no command 'repot' (did you mean 'report'?); allowed: report, explain,",
@@ -105,7 +106,7 @@ def test_a_hostile_name_cannot_drive_the_terminal(cli: Cli) -> None:
     assert found.err.rstrip("\n").isprintable()
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(
     st.sampled_from(["report", "explain", "diff", "compare", "claims"]),
     st.lists(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc import presets
@@ -19,6 +19,7 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import decode, encode
 from archcalc.spec.groups import layers_of
+from tests.examples import examples
 from tests.hf.hf_configs import CONFIGS, DEEPSEEK, GPT_OSS, LLAMA, LLAMA3, QWEN_MOE, T5, YARN
 
 # A post-norm decoder with a biased, untied head is no Hugging Face model.
@@ -159,7 +160,7 @@ def test_runs_say_the_same_layers(kinds: list[str]) -> None:
     assert told == kinds
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(st.lists(st.sampled_from(("sliding_attention", "full_attention")), min_size=1))
 def test_any_order_of_layers_comes_back(words: list[str]) -> None:
     config = {"model_type": "gpt_oss"} | GPT_OSS | {"layer_types": words, "num_hidden_layers": len(words)}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,6 +34,7 @@ from archcalc.spec.layer import Prompts
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
 from tests.checkpoint.test_logits import assert_close
+from tests.examples import examples
 from tests.hf.tiny.bart_like import SIDES
 from tests.nn import flop_truth, saved_truth
 from tests.strategies import prompted_specs
@@ -187,7 +188,7 @@ def test_a_decoder_with_prompts_runs_with_a_cache(is_packed: bool) -> None:
     assert_close(torch.cat(steps, 1), wanted[:, [2, 3, 5]])
 
 
-@settings(max_examples=5)
+@examples(5)
 @given(spec=prompted_specs(), recompute=st.sampled_from(("none", "full")))
 def test_modules_and_ledger_agree(spec: Spec, recompute: str) -> None:
     work = workload(spec, batch=2, seq=5, source_seq=4)

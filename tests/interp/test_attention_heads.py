@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 
 import archcalc
 from archcalc.errors import InputError
@@ -20,6 +20,7 @@ from archcalc.interp.heads.patterns import AttentionReading
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention
 from tests.checkpoint.random_models import random_model
+from tests.examples import examples
 from tests.interp.test_attribution import texts_of
 from tests.nn.test_nn_cache import drawn
 from tests.strategies import specs
@@ -126,7 +127,7 @@ def assert_laws(reading: AttentionReading, path: str, *, is_causal: bool) -> Non
     ]
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(specs())
 def test_patterns_obey_the_laws_of_softmax(spec: Spec) -> None:
     model, texts = drawn(spec), texts_of(spec)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from torch import Tensor
 
 import archcalc
@@ -18,6 +18,7 @@ from archcalc.spec.branches import arms
 from archcalc.spec.groups import layers_of
 from archcalc.spec.variants import variant
 from tests.checkpoint.random_models import random_model
+from tests.examples import examples
 from tests.nn.test_nn_cache import drawn, inputs, lengths
 from tests.strategies import specs
 
@@ -39,7 +40,7 @@ def logits_of(model: Any, texts: list[list[int]], position: int) -> Tensor:
     return logits
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(specs(per_token=True))
 def test_contributions_sum_to_the_logit(spec: Spec) -> None:
     assume(spec.predicts_tokens)

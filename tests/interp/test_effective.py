@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import torch
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import archcalc
@@ -24,6 +24,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.mixer import AnyMixer, ChannelMix, Fourier, GatedDelta, ShortConv, SpanConv
 from archcalc.spec.sites import find_sites
 from archcalc.spec.yaml_writer import as_yaml
+from tests.examples import examples
 from tests.nn.test_nn_cache import drawn
 from tests.strategies import PARTS
 
@@ -54,7 +55,7 @@ def test_every_mixer_has_one_or_a_reason() -> None:
 def test_what_is_read_is_the_weighted_sum_of_values(kind: type[Part]) -> None:
     """By channel; for the values of the pass, and for others with the same selection."""
 
-    @settings(max_examples=8)
+    @examples(8)
     @given(PARTS[kind], st.integers(0, 99))
     def check(part: Part, seed: int) -> None:
         spec = one_mixer(part)

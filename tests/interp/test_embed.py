@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.errors import InputError
@@ -30,6 +30,7 @@ from archcalc.nn import build
 from archcalc.run.loading.source import open_source
 from archcalc.sources import load
 from archcalc.spec import Spec
+from tests.examples import examples
 from tests.run.decoding.chat_model import save_chat_model
 from tests.strategies import specs
 
@@ -65,7 +66,7 @@ def test_a_token_is_nearest_to_itself(ids: list[int]) -> None:
     assert [row.cosine for row in found.neighbors] == pytest.approx([1.0] * len(ids), abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(WORDS, st.integers(1, V + 5))
 def test_neighbors_are_a_full_sort(words: list[list[int]], top: int) -> None:
     found, rows = neighbors(MODEL, words, top=top), iter(neighbors(MODEL, words, top=top).neighbors)
@@ -113,7 +114,7 @@ def test_cosines_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not cosines(table_VD, torch.zeros_like(vectors_ND)).any()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.lists(IDS, min_size=1, max_size=2), min_size=4, max_size=4))
 def test_ranks_of_an_analogy_are_those_of_a_full_sort(words: list[list[int]]) -> None:
     found = analogy(MODEL, words, top=V)
@@ -153,7 +154,7 @@ def test_an_analogy_by_hand() -> None:
     assert found.cosine == pytest.approx(cosine(expected, np.array([1.0, -1.0])), abs=1e-7)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(2, 9), st.integers(1, 9), st.integers(0, 99))
 def test_principal_components_are_numpys(n: int, d: int, seed: int) -> None:
     x = torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * 3 + 1
@@ -212,7 +213,7 @@ def test_refusals(call: Any, said: str) -> None:
     assert said in str(caught.value)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(specs(), st.integers(0, 9))
 def test_the_same_context_twice_is_one_state(spec: Spec, seed: int) -> None:
     """Any architecture; the cosine is 1, or 0 of a state that is 0."""

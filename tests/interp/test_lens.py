@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Categorical, kl_divergence
@@ -30,6 +30,7 @@ from archcalc.run.pack import pack
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from tests.checkpoint.random_models import random_model
+from tests.examples import examples
 from tests.nn.test_nn_cache import drawn, inputs, lengths
 from tests.strategies import specs
 
@@ -52,7 +53,7 @@ def texts_of(spec: Spec) -> list[Tensor]:
     return [ids[:, : own.model.n_ctx] for ids, own in pairs]
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(specs(per_token=True))
 def test_the_last_site_is_the_output(spec: Spec) -> None:
     assume(spec.predicts_tokens)
@@ -237,7 +238,7 @@ def test_tokens_are_named_as_they_continue_a_text() -> None:
         named_tokens(open_source("tiny", random_weights=True, changes={"vocab_size": 99}), ["a"])
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(specs(), st.integers(1, 40))
 def test_what_is_affordable_costs_no_more_than_a_share_of_a_pass(spec: Spec, n_tokens: int) -> None:
     assume(spec.predicts_tokens)

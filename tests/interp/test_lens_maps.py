@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from torch import Tensor
 
 import archcalc
@@ -19,6 +19,7 @@ from archcalc.interp.readout import stream_sites
 from archcalc.nn import taps
 from archcalc.run.loading.memory_check import TooLargeError
 from archcalc.spec import Spec
+from tests.examples import examples
 from tests.interp.test_lens import texts_of
 from tests.nn.test_nn_cache import drawn
 from tests.strategies import specs
@@ -43,7 +44,7 @@ def jacobian(model: Any, texts: list[Tensor], site: str) -> Tensor:
     return torch.autograd.functional.jacobian(last, x)[:, :, 0]
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(specs(per_token=True))
 def test_an_average_jacobian_is_its_definition(spec: Spec) -> None:
     assume(spec.predicts_tokens)

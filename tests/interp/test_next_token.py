@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Categorical, kl_divergence
 
@@ -19,6 +19,7 @@ from archcalc.run.decoding.sampling import NonFiniteLogitsError, distribution
 from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.run.loading.source import open_source
 from archcalc.spec.workload import Workload
+from tests.examples import examples
 from tests.run.decoding.chat_model import save_chat_model
 
 LOGITS = st.lists(st.floats(-9, 9), min_size=4, max_size=4)
@@ -53,7 +54,7 @@ def test_by_hand() -> None:
     assert ranks(double(0.1, 0.4, 0.1, 0.4), torch.tensor([0, 1, 2, 3])) == [3, 1, 3, 1]
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(LOGITS, LOGITS)
 def test_as_torch_has_it(a: list[float], b: list[float]) -> None:
     found = of(a, b, top=4)

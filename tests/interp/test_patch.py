@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -25,6 +25,7 @@ from archcalc.nn.build import build
 from archcalc.spec import Spec
 from archcalc.spec.ffn import MoE
 from archcalc.spec.sites import sites
+from tests.examples import examples
 from tests.strategies import specs
 
 CLEAN, CORRUPTED, TARGET = [1, 2, 0, 2], [1, 0, 2, 2], [0, 1]
@@ -56,7 +57,7 @@ def reads_the_prompts(spec: Spec) -> bool:
 READERS = specs(per_token=True).filter(reads_the_prompts)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(READERS)
 def test_a_vector_in_its_own_place_changes_nothing(spec: Spec) -> None:
     """Bit for bit: exact values, and estimates of 0."""
@@ -67,7 +68,7 @@ def test_a_vector_in_its_own_place_changes_nothing(spec: Spec) -> None:
     assert found.clean == found.corrupted
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(READERS)
 def test_effects_are_0_where_nothing_changes_and_1_where_everything_is_restored(spec: Spec) -> None:
     found = run(random_model(spec), components=["residual"])
@@ -91,7 +92,7 @@ def _parts(spec: Spec) -> list[object]:
     return [part for stack in spec.stacks for layer in layers_of(stack.stack) for part in parts(layer).values()]
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(READERS, st.sampled_from(COMPONENTS), st.data())
 def test_an_effect_is_that_of_an_edit_of_a_full_pass(spec: Spec, component: str, draw: st.DataObject) -> None:
     """Every value, by recording and editing with taps; passes that begin later give the same."""
@@ -129,7 +130,7 @@ def _replacement(clean: torch.Tensor, axis: str, axes: str, index: int | None) -
     return replace
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(READERS)
 def test_estimates_are_the_derivative_of_the_metric(spec: Spec) -> None:
     """A small step from the corrupted towards the clean value, in float64, times its inverse."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import archcalc
@@ -22,6 +22,7 @@ from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from archcalc.text.spans import positions_of, token_spans
 from archcalc.text.tokenizer import ByteTokenizer, Tokenizer
+from tests.examples import examples
 from tests.strategies import specs
 
 PROMPT, OTHER = [1, 2, 0], [2, 2, 1]
@@ -41,7 +42,7 @@ def run(spec: Spec, source: list[int], **options: Any) -> Patchscope:
     return patchscope(model, source, [1], PROMPT, [1], max_tokens=3, start_id=0, **options)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(GENERATORS)
 def test_a_vector_in_its_own_place_changes_nothing(spec: Spec) -> None:
     found = run(spec, PROMPT)
@@ -52,7 +53,7 @@ def test_a_vector_in_its_own_place_changes_nothing(spec: Spec) -> None:
     assert len(found.texts) == (1 + (spec.stacks[0].stack.n_layers or 0)) ** 2
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(GENERATORS)
 def test_the_text_is_the_same_with_and_without_a_cache(spec: Spec) -> None:
     """Where two tokens are not as good as equally likely: a cache rounds in another order."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
@@ -30,6 +30,7 @@ from archcalc.run.decoding.decoding_state import prefill
 from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.spec import Spec
 from archcalc.spec.sites import find_sites
+from tests.examples import examples
 from tests.strategies import specs
 
 POSITIVE, NEGATIVE = [[1, 2, 0, 2], [2, 2]], [[1, 0, 2, 0], [0, 1, 1]]
@@ -73,7 +74,7 @@ def unit(vector_D: torch.Tensor) -> torch.Tensor:
     return vector_D.double() / vector_D.double().norm()
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(WRITERS, st.data())
 def test_projecting_out_leaves_no_component(spec: Spec, data: st.DataObject) -> None:
     model, found = random_model(spec), random_direction(spec)
@@ -91,7 +92,7 @@ def test_projecting_out_leaves_no_component(spec: Spec, data: st.DataObject) -> 
         assert torch.equal(recording[name][0, 0], before[name][0, 0]), "the first token is not steered"
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(WRITERS, st.floats(-2, 2), st.data())
 def test_adding_adds_the_strength_times_the_norm(spec: Spec, strength: float, data: st.DataObject) -> None:
     model, found = random_model(spec), random_direction(spec)
@@ -106,7 +107,7 @@ def test_adding_adds_the_strength_times_the_norm(spec: Spec, strength: float, da
     torch.testing.assert_close(steered_TD[2:], (plain_TD[2:].double() + expected_D).float(), rtol=1e-6, atol=1e-7)
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(WRITERS)
 def test_strength_0_is_the_plain_text(spec: Spec) -> None:
     """Bit for bit, and with a divergence of exactly 0."""
@@ -120,7 +121,7 @@ def test_strength_0_is_the_plain_text(spec: Spec) -> None:
     assert plain.ids[0] == int(state.logits_BV.argmax())
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(WRITERS, st.booleans(), st.integers(0, 5))
 def test_the_same_with_and_without_a_cache(spec: Spec, project_out: bool, first: int) -> None:
     """The logits of every step, from a position in the prompt or in the text on."""
@@ -141,7 +142,7 @@ def test_the_same_with_and_without_a_cache(spec: Spec, project_out: bool, first:
             state.append([token])
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(WRITERS, st.floats(0.01, 1))
 def test_adding_and_subtracting_is_plain(spec: Spec, strength: float) -> None:
     model, found = random_model(spec).double(), random_direction(spec)
@@ -155,7 +156,7 @@ def test_adding_and_subtracting_is_plain(spec: Spec, strength: float) -> None:
     assert not torch.equal(added_TD, plain_TD)
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(READERS)
 def test_a_direction_is_the_difference_of_means(spec: Spec) -> None:
     """Of every family: the states as taps record them, one prompt at a time."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 import archcalc
 from archcalc import inside
@@ -22,6 +22,7 @@ from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.sites import sites
 from tests.checkpoint.random_models import random_model
+from tests.examples import examples
 from tests.interp.recompute import Interpreter
 from tests.nn.test_nn_altup import ATTENTION, document
 from tests.strategies import altup_specs
@@ -66,7 +67,7 @@ def test_every_value_follows_from_those_before_it(altup: dict[str, Any]) -> None
     assert {site.name for site in sites(spec)} <= set(known)
 
 
-@settings(max_examples=5)
+@examples(5)
 @given(spec=altup_specs())
 def test_the_last_site_is_the_output_and_streams_are_read_merged(spec: Spec) -> None:
     model = drawn(spec)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc import build, load
 from archcalc.errors import InputError
@@ -17,6 +17,7 @@ from archcalc.interp.trace.run import trace
 from archcalc.nn.taps import sites
 from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
+from tests.examples import examples
 from tests.interp import happy_weights
 from tests.interp.recompute import OPERATORS, Interpreter
 from tests.spec.test_shares import LAYER, of, reading
@@ -184,7 +185,7 @@ def test_every_value_follows_from_those_before_it(name: str) -> None:
     assert torch.equal(found["logits"], model(*(torch.tensor([ids]) for ids in texts))[0])
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(specs())
 def test_any_spec_is_traced_through_all_its_sites(spec: Spec) -> None:
     model = build(spec, "cpu").eval()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc import build, load
 from archcalc.errors import InputError
@@ -21,6 +21,7 @@ from archcalc.nn.taps import sites
 from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
+from tests.examples import examples
 from tests.interp.test_trace import GATED, GQA, RMS, SPECS, spec_of
 from tests.strategies import specs
 
@@ -61,7 +62,7 @@ def test_what_is_hidden_is_said() -> None:
     assert by_name["exps"][2] == by_name["shares"][2] == 0
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(specs())
 def test_every_attentions_stages_lead_from_one_to_the_next(spec: Spec) -> None:
     ids = [token % spec.vocab_size for token in range(min(spec.n_ctx, 4))]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -26,11 +26,12 @@ from archcalc.spec.groups import layers_of
 from archcalc.spec.model import ModelStack
 from archcalc.spec.per_layer import gates
 from archcalc.spec.resolve import resolve
+from tests.examples import examples
 from tests.ledger import published
 from tests.ledger.formulas import value
 from tests.strategies import specs
 
-LAWS = settings(max_examples=40)
+LAWS = examples(40)
 
 
 def layers(spec: Spec) -> list[Any]:

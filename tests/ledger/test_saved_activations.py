@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc.ledger.build import build
 from archcalc.ledger.rows import Ledger
@@ -14,6 +14,7 @@ from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
+from tests.examples import examples
 from tests.ledger.test_parts import BARE, GQA, LN, MLA, MOE, PLAIN, RMS, document
 from tests.strategies import specs
 
@@ -467,7 +468,7 @@ def test_what_is_kept_after_the_last_product_needs_it_again():
     assert set(again("full", {"ffn": MOE}).values()) == {"always"}
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(specs())
 def test_recomputation_changes_only_what_is_kept(spec: Spec):
     """Products that are computed again in some layers alone have a row for each kind; their sum stays."""
@@ -611,7 +612,7 @@ def test_masks_of_two_windows_are_two():
     assert [row.path for row in ledger.saved_activations if "mask" in row.path] == ["mask", "mask 2"]
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(specs())
 def test_every_rows_value_is_its_formulas(spec: Spec):
     ledger = build(spec, Execution())

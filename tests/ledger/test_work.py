@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.ledger.build import build
@@ -15,6 +15,7 @@ from archcalc.ledger.tokens import minimum
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.workload import Workload
+from tests.examples import examples
 from tests.ledger import published
 from tests.ledger.test_parts import GQA, MLA, MOE, PLAIN, RMS, document
 from tests.strategies import specs
@@ -61,7 +62,7 @@ def test_published_models(name: str):
     assert cached(ledger, HELD) == held
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(specs(), st.integers(1, 5), st.integers(1, 9), st.integers(0, 9))
 def test_sequences_of_a_batch_cost_alike(spec: Spec, batch: int, seq: int, past: int):
     """Each row of the ledger, except that all of them share the projections of relative positions."""

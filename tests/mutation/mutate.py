@@ -37,11 +37,23 @@ CHECKS = (
     "tests/ledger/test_algebra.py",
     "tests/analysis/test_closed_form.py",
     "tests/analysis/test_params.py",
+    "tests/test_small_families.py",
 )
-OWN = {"algebra.py": "tests/ledger/test_algebra.py", "tokens.py": "tests/ledger/test_work.py"} | dict.fromkeys(
-    ("activation.py", "attention_core.py", "forward_context.py", "rope.py", "tensor.py"),
-    "tests/ledger/test_saved_activations.py",
-)
+OWN = {
+    "algebra.py": "tests/ledger/test_algebra.py",
+    "tokens.py": "tests/ledger/test_work.py",
+    **dict.fromkeys(
+        ("activation.py", "attention_core.py", "forward_context.py", "rope.py", "tensor.py"),
+        "tests/ledger/test_saved_activations.py",
+    ),
+    **dict.fromkeys(
+        ("altup.py", "indexer.py", "output_gate.py", "per_layer.py", "prompts.py", "sparse_attention.py"),
+        "tests/test_small_families.py",
+    ),
+    **dict.fromkeys(
+        (path.name for path in (ROOT / "archcalc/ledger/mixers").glob("*.py")), "tests/test_small_families.py"
+    ),
+}
 SECONDS_A_MUTANT = 600
 
 
@@ -111,6 +123,7 @@ def run(found: list[Mutant], jobs: int) -> list[Mutant]:
 def preload() -> None:
     """Import what every fork needs and no mutant changes."""
     import numpy  # noqa: F401
+    import torch
 
     import archcalc.sources  # noqa: F401
     import tests.strategies  # noqa: F401
@@ -121,6 +134,7 @@ def preload() -> None:
     )
     os.environ["ARCHCALC_HYPOTHESIS_PROFILE"] = "mutation"
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    torch.set_num_threads(1)  # a fork has no other threads
     gc.freeze()
 
 
@@ -135,7 +149,7 @@ def main() -> int:
     parser.add_argument("--module", type=Path, action="append", help="mutate this file alone")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    paths = [path.resolve() for path in options.module or sorted((ROOT / "archcalc/ledger").glob("*.py"))]
+    paths = [path.resolve() for path in options.module or sorted((ROOT / "archcalc/ledger").rglob("*.py"))]
     found = mutants_of(paths)
     survivors = run(found, options.jobs)
     unexplained = [mutant for mutant in survivors if (Path(mutant.module).name, mutant.label) not in EQUIVALENT]

@@ -13,7 +13,7 @@ from tests.mutation.equivalent import EQUIVALENT
 from tests.mutation.mutants import mutants
 
 ROOT = Path(__file__).parents[2]
-LEDGER = sorted((ROOT / "archcalc/ledger").glob("*.py"))
+LEDGER = sorted((ROOT / "archcalc/ledger").rglob("*.py"))
 LINEAR = """
 def linear(name, out, into, *, bias):
     '''A map.'''

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.analysis import flops
@@ -22,6 +22,7 @@ from archcalc.spec.execution import Execution
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
 from tests.checkpoint.test_logits import assert_close
+from tests.examples import examples
 from tests.nn import flop_truth, saved_truth
 from tests.strategies import altup_specs
 
@@ -35,7 +36,7 @@ def document(*branches: dict[str, Any], altup: dict[str, Any] | None, **stack: A
     return {"name": "streams", "vocab_size": 31, "n_ctx": 16, "d_model": 8, "decoder": whole}
 
 
-@settings(max_examples=12)
+@examples(12)
 @given(spec=altup_specs(), recompute=st.sampled_from(("none", "full")), dtype=st.sampled_from(("fp32", "bf16")))
 def test_modules_and_ledger_agree(spec: Spec, recompute: Any, dtype: Any) -> None:
     assert all(comparison.is_equal for comparison in verify(spec))
@@ -48,7 +49,7 @@ def test_modules_and_ledger_agree(spec: Spec, recompute: Any, dtype: Any) -> Non
     assert saved == sum(tensor.nbytes for tensor in saved_truth.kept(spec, work, execution))
 
 
-@settings(max_examples=6)
+@examples(6)
 @given(spec=altup_specs())
 def test_a_cache_changes_nothing_and_sites_have_their_shapes(spec: Spec) -> None:
     model = build_module(spec, "cpu").eval()

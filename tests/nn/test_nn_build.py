@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import archcalc.nn
@@ -23,6 +23,7 @@ from archcalc.spec.branches import arms
 from archcalc.spec.document import decode, encode
 from archcalc.spec.ffn import PerLayerGate
 from archcalc.spec.groups import groups, layers_of
+from tests.examples import examples
 from tests.strategies import PARTS, specs
 
 
@@ -38,7 +39,7 @@ def shape_out(spec: Spec, batch: int, seq: int) -> tuple[int, ...]:
     return (batch, width) if spec.reads_text else (batch, seq, width)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(spec=specs(), batch=st.sampled_from((2, 3, 1)), data=st.data())
 def test_runs_on_meta(spec: Spec, batch: int, data: st.DataObject) -> None:
     seq = data.draw(st.integers(1, spec.n_ctx))
@@ -51,7 +52,7 @@ def test_runs_on_meta(spec: Spec, batch: int, data: st.DataObject) -> None:
     assert [y.shape for y in further] == [shape_out(spec, batch, seq - 1 - m) for m in range(min(n_mtp, seq - 1))]
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(spec=specs(), training=st.booleans())
 def test_runs_on_the_cpu(spec: Spec, training: bool) -> None:
     model = build(spec, "cpu").train(training)
@@ -64,7 +65,7 @@ def test_runs_on_the_cpu(spec: Spec, training: bool) -> None:
     }
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(spec=specs(family="decoder"))
 def test_every_parameter_takes_part(spec: Spec) -> None:
     """No weight is built that no forward uses (a chosen expert's gradient reaches the stacked weights of all)."""
@@ -88,7 +89,7 @@ def test_every_parameter_takes_part(spec: Spec) -> None:
     assert [name for name in left if not never.match(name) and ".indexer." not in name] == []
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(spec=specs())
 def test_drawn_specs_are_valid(spec: Spec) -> None:
     assert decode(encode(spec)) == spec
@@ -98,7 +99,7 @@ def test_drawn_specs_are_valid(spec: Spec) -> None:
 
 @pytest.mark.parametrize("kind", PARTS, ids=lambda kind: kind.__name__)
 def test_parts_are_drawn(kind: type[Part]) -> None:
-    @settings(max_examples=5)
+    @examples(5)
     @given(part=PARTS[kind])
     def check(part: Part) -> None:
         assert type(part) is kind

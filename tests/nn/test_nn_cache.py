@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -26,6 +26,7 @@ from archcalc.spec.groups import has_table, layers_of, weight_indices
 from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, TimeMix
 from archcalc.spec.model import ModelStack
 from archcalc.spec.position import Disentangled
+from tests.examples import examples
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
 from tests.strategies import DECODERS, specs
@@ -107,7 +108,7 @@ def splits(draw: st.DrawFn, total: int) -> list[int]:
     return chunks
 
 
-@settings(max_examples=120)
+@examples(120)
 @given(spec=DECODERS, data=st.data())
 def test_same_logits_in_any_chunks(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec)
@@ -150,7 +151,7 @@ def test_each_turn_of_shared_weights_has_a_cache(share: bool, position: dict[str
     torch.testing.assert_close(cached(model, ids, [], cache, [2, 1, 6]), model(ids), rtol=1e-5, atol=1e-6)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(spec=specs(family="decoder", per_token=True))
 def test_one_prefill_is_the_forward_pass(spec: Spec) -> None:
     """Bit for bit: before anything is held, a cache changes nothing."""
@@ -211,7 +212,7 @@ def float32_elements(spec: Spec) -> int:
     return sum(by_kind[type(part)](part) for part in found if type(part) in by_kind)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(spec=DECODERS, batch=st.integers(1, 3), dtype=st.sampled_from((torch.float32, torch.bfloat16)))
 def test_bytes_of_drawn_specs(spec: Spec, batch: int, dtype: torch.dtype) -> None:
     capacity, source = lengths(spec)
@@ -420,7 +421,7 @@ def test_a_step_on_meta_allocates_nothing() -> None:
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 300, "MiB"
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(spec=DECODERS, batch=st.integers(1, 2), data=st.data())
 def test_scores_have_a_column_for_each_key_that_a_layer_holds(spec: Spec, batch: int, data: st.DataObject) -> None:
     seq, source = lengths(spec)

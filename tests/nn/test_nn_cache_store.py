@@ -7,7 +7,7 @@ from typing import Any
 import gguf
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from archcalc.nn.cache import allocate
 from archcalc.nn.cache_store import PlainStore, Store, new_store
 from archcalc.sources import load
 from archcalc.spec import Spec
+from tests.examples import examples
 from tests.nn.test_nn_cache import cached, filled, inputs, new_cache, one_layer
 from tests.strategies import DECODERS
 
@@ -196,7 +197,7 @@ def test_a_source_is_held_in_few_bits() -> None:
     assert {tensor.dtype for tensor in cache.layers[0]["cross"].tensors} == {torch.int8, torch.float32}
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(spec=DECODERS)
 def test_a_plain_format_is_its_dtype(spec: Spec) -> None:
     model = filled(build(spec, "cpu"))

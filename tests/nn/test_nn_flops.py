@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc.ledger.build import build
 from archcalc.spec import Spec
 from archcalc.spec.workload import workload
+from tests.examples import examples
 from tests.nn.flop_truth import backward, decode, prefill
 from tests.strategies import specs
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(spec=specs())
 def test_modules_sum_to_the_total_and_spend_twice_as_much_backward(spec: Spec) -> None:
     """A matmul's backward is two of its size, except where the ledger says otherwise: a first state has no gradient."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,6 +19,7 @@ from archcalc.nn.execution import set_execution
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
+from tests.examples import examples
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.test_nn_cache import GQA, drawn, filled, inputs, lengths, near, one_layer
 from tests.strategies import specs
@@ -56,7 +57,7 @@ def _no_graph() -> Any:
         yield
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(spec=DECODERS, data=st.data(), left=st.booleans())
 def test_padded_rows_of_a_decoder(spec: Spec, data: st.DataObject, left: bool) -> None:
     model = drawn(spec)
@@ -67,7 +68,7 @@ def test_padded_rows_of_a_decoder(spec: Spec, data: st.DataObject, left: bool) -
     assert alone_is_the_same(model, rows, found, padding)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(spec=DECODERS, data=st.data())
 def test_padded_rows_through_a_cache(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec)
@@ -81,7 +82,7 @@ def test_padded_rows_through_a_cache(spec: Spec, data: st.DataObject) -> None:
     assert alone_is_the_same(model, rows, torch.cat(chunks, 1), padding)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(spec=ENCODERS, data=st.data(), left=st.booleans())
 def test_padded_rows_of_an_encoder(spec: Spec, data: st.DataObject, left: bool) -> None:
     model = drawn(spec)
@@ -92,7 +93,7 @@ def test_padded_rows_of_an_encoder(spec: Spec, data: st.DataObject, left: bool) 
     assert alone_is_the_same(model, rows, found, padding)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(spec=PAIRS, data=st.data(), left=st.booleans(), caches=st.booleans())
 def test_padded_sources(spec: Spec, data: st.DataObject, left: bool, caches: bool) -> None:
     model = drawn(spec)
@@ -208,7 +209,7 @@ def test_a_cache_that_begins_anew_forgets_its_padding() -> None:
     torch.testing.assert_close(model(ids, cache=cache), model(ids))
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(spec=specs(per_token=True), data=st.data())
 def test_the_last_logits_alone(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec)
@@ -228,7 +229,7 @@ def test_one_logit_costs_one_matmul_row() -> None:
     assert found[0] - found[1] == 2 * 2 * 11 * 6 * 23
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     spec=st.one_of(DECODERS, PAIRS),
     data=st.data(),

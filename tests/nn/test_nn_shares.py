@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from archcalc.run.pack.prefill import Prefill
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
+from tests.examples import examples
 from tests.nn.test_nn_cache import cached, drawn, filled, inputs, new_cache
 from tests.spec.test_shares import FFN, LAYER, RMS, WINDOW, of, reading
 from tests.strategies import specs
@@ -181,7 +182,7 @@ def test_the_last_layers_short_way_may_read_what_is_lent() -> None:
     assert packed.step is None
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(spec=specs(per_token=True).filter(sharing), data=st.data())
 def test_any_spec_that_shares_through_a_cache(spec: Spec, data: st.DataObject) -> None:
     if spec.decoder is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -27,6 +27,7 @@ from archcalc.spec.execution import Execution, Kernel
 from archcalc.spec.groups import layers_of, lender_indices, shared_arms, weight_indices
 from archcalc.spec.layer import Arm, Stack
 from archcalc.spec.workload import workload
+from tests.examples import examples
 from tests.nn.test_nn_cache import (
     GQA,
     RMS,
@@ -90,7 +91,7 @@ def ids() -> Tensor:
 # Reading.
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS), grad=st.booleans())
 def test_reading_leaves_logits_bit_equal_and_comes_by_every_site(spec: Spec, kernel: Kernel, grad: bool) -> None:
     model, asked = made(spec, kernel), ids_of(spec)
@@ -105,7 +106,7 @@ def test_reading_leaves_logits_bit_equal_and_comes_by_every_site(spec: Spec, ker
     assert list(found) == [site.name for site in taps.sites(spec)], "in the order of the pass"
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(spec=DECODERS, data=st.data())
 def test_shapes_of_a_pass_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     model = made(spec)
@@ -130,7 +131,7 @@ def _output(arm: Arm, here: Mapping[str, Tensor]) -> Tensor:
     return y if arm.scale == 1 else y * arm.scale
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(spec=specs())
 def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
     model = made(spec)
@@ -159,7 +160,7 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
             before = here["resid_post"]
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS))
 def test_patterns_are_the_softmax_of_scores_and_weigh_the_values(spec: Spec, kernel: Kernel) -> None:
     model = drawn(spec, execution=by(kernel))
@@ -237,7 +238,7 @@ def test_gradients_at_the_sites(model: Any, ids: Tensor) -> None:
 # Writing.
 
 
-@settings(max_examples=70)
+@examples(70)
 @given(spec=DECODERS, data=st.data())
 def test_an_edit_means_the_same_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     model = drawn(spec)
@@ -249,7 +250,7 @@ def test_an_edit_means_the_same_with_a_cache(spec: Spec, data: st.DataObject) ->
     assert near(found, expected)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(spec=specs(family="decoder", per_token=True), data=st.data(), left=st.booleans())
 def test_positions_are_a_rows_own(spec: Spec, data: st.DataObject, left: bool) -> None:
     model = drawn(spec)
@@ -259,7 +260,7 @@ def test_positions_are_a_rows_own(spec: Spec, data: st.DataObject, left: bool) -
         assert alone_is_the_same(model, rows, model(ids, padding_BT=padding), padding)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(spec=specs(family="decoder", per_token=True), data=st.data())
 def test_positions_are_a_rows_own_with_a_cache(spec: Spec, data: st.DataObject) -> None:
     """A prompt padded on the left, then token by token."""
@@ -274,7 +275,7 @@ def test_positions_are_a_rows_own_with_a_cache(spec: Spec, data: st.DataObject) 
         assert alone_is_the_same(model, rows, torch.cat(chunks, 1), padding)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(spec=specs(family="encoder-decoder", per_token=True), data=st.data(), left=st.booleans(), caches=st.booleans())
 def test_positions_of_a_padded_source_are_its_own(spec: Spec, data: st.DataObject, left: bool, caches: bool) -> None:
     model = drawn(spec)
@@ -292,7 +293,7 @@ def test_positions_of_a_padded_source_are_its_own(spec: Spec, data: st.DataObjec
             assert near(of_batch, model(row[None], target[None])[0])
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(spec=specs(), data=st.data(), kernel=st.sampled_from(KERNELS))
 def test_a_value_put_into_its_own_place_changes_nothing(spec: Spec, data: st.DataObject, kernel: Kernel) -> None:
     """Bit for bit; of scores and patterns, what the eager kernel gives."""
@@ -326,7 +327,7 @@ def test_eager_attention_says_nothing_and_other_edits_leave_the_kernel(model: An
         taps.record(model, ids, edits=[taps.Edit("attn.q", 0, half)])
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(spec=specs(), data=st.data())
 def test_an_attention_that_gives_nothing_is_one_whose_last_matrix_is_zero(spec: Spec, data: st.DataObject) -> None:
     model, asked = made(spec), ids_of(spec)
@@ -519,7 +520,7 @@ def operations(run: Callable[[], object]) -> list[str]:
     return mode.found
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(spec=specs(), kernel=st.sampled_from(KERNELS))
 def test_what_is_free_costs_no_operation(spec: Spec, kernel: Kernel) -> None:
     """Other views of what is there move nothing: of where tokens stand, and of a mixture's rows."""

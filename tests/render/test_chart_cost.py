@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc.analysis.growth import growth
 from archcalc.analysis.inference_memory import inference_memory
@@ -23,6 +23,7 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
+from tests.examples import examples
 from tests.strategies import specs
 
 SPEC = load("gpt2")
@@ -82,7 +83,7 @@ def test_a_logarithmic_bar_begins_below_every_value() -> None:
     assert chart["encoding"]["x2"]["datum"] <= min(value["size"] for value in chart["data"]["values"]) / 2
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(specs())
 def test_the_cache_grows_as_the_report_says(spec: Spec) -> None:
     from archcalc.contract import report

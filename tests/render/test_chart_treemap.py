@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc.analysis.params import WeightParams, weight_params
 from archcalc.errors import InputError
@@ -15,6 +15,7 @@ from archcalc.render.charts.frame import HEIGHT, WIDTH
 from archcalc.render.charts.treemap import MAX_TILES, steps, tiles, treemap
 from archcalc.sources import load
 from archcalc.spec import Spec
+from tests.examples import examples
 from tests.strategies import specs
 
 
@@ -26,7 +27,7 @@ def weights_of(name: str) -> tuple[WeightParams, ...]:
     return weight_params(build(load(name)))
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(specs())
 def test_each_step_sums_to_what_it_came_from(spec: Spec) -> None:
     ledger = build(spec)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -37,6 +37,7 @@ from archcalc.spec import Spec
 from archcalc.spec.execution import Execution, Recompute
 from archcalc.spec.workload import workload
 from archcalc.words import ENGLISH, Message, Translator, translator
+from tests.examples import examples
 from tests.strategies import specs
 
 CHINESE = translator("zh")
@@ -195,7 +196,7 @@ def test_layers_that_are_named_like_words_keep_their_names() -> None:
     assert {row[1] for row in ops.rows if "ffn.up" in str(row[0])} == set(names)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(specs(), st.sampled_from(["eager", "math"]), st.sampled_from(["gather", "split"]))
 def test_saved_tensors_have_names(spec: Spec, attention: Any, experts: Any) -> None:
     """A label of more than one word is a message, and its English is the ledger's."""

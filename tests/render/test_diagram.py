@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc import presets
 from archcalc.render.diagram import diagram, drawing
@@ -19,6 +19,7 @@ from archcalc.spec.about import About
 from archcalc.spec.groups import groups
 from archcalc.units import exact
 from archcalc.words import LANGS, translator
+from tests.examples import examples
 from tests.strategies import specs
 
 
@@ -42,7 +43,7 @@ def check(spec: Spec, lang: str) -> None:
     ElementTree.fromstring(diagram(spec, translator(lang)))  # noqa: S314 - our own text
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(specs())
 def test_whatever_is_drawn_is_apart_and_well_formed(spec: Spec) -> None:
     check(spec, "en")

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import click
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from archcalc.render.page import Column, Page, Table, Text
 from archcalc.render.terminal import MIN_WIDTH, as_text, table_lines
+from tests.examples import examples
 
 # Words that can be told from each other after folding has moved them about.
 WORDS = st.text("abcdefghij /._-,·é模", max_size=90)
@@ -40,7 +41,7 @@ def letters(texts: Sequence[str]) -> list[str]:
     return sorted(re.sub(r"[\s─]", "", "".join(texts)))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(tables(), st.integers(MIN_WIDTH, 200))
 def test_any_table_fits_any_width_but_for_a_number(table: Table, width: int) -> None:
     numbers = [f"{cell:,}" for row in table.rows for cell in row if isinstance(cell, int)]
@@ -51,7 +52,7 @@ def test_any_table_fits_any_width_but_for_a_number(table: Table, width: int) -> 
     assert all(line == line.rstrip() for line in lines)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(tables(), st.integers(MIN_WIDTH, 200))
 def test_no_number_is_cut_and_no_letter_lost(table: Table, width: int) -> None:
     text = "\n".join(plain(table, width))
@@ -66,7 +67,7 @@ def test_no_number_is_cut_and_no_letter_lost(table: Table, width: int) -> None:
         repeated.remove(letter)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(st.text("ab 12,345.·/_-模", max_size=200), min_size=1, max_size=3), st.integers(MIN_WIDTH, 120))
 @example(["x" * 39 + "1,234,567"], 40)
 def test_lines_of_text_fold_and_numbers_stay_whole(lines: list[str], width: int) -> None:

@@ -8,7 +8,7 @@ import re
 from html import unescape
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc import presets
@@ -20,6 +20,7 @@ from archcalc.render.page import Column, Page, Table, Text, Treemap, TreemapBox,
 from archcalc.render.report import treemap
 from archcalc.render.text import as_csv, as_markdown
 from archcalc.sources import load
+from tests.examples import examples
 
 HOSTILE = st.text(st.sampled_from('ab|*`<>&"\\_#\n\r\t\x1b,;\u202e模'), max_size=12)
 
@@ -28,14 +29,14 @@ def page(*cells: str) -> Page:
     return Page("t", "", [Table("", tuple(Column(f"c{i}") for i in range(len(cells))), [cells])])
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.lists(HOSTILE, min_size=1, max_size=4))
 def test_csv_is_read_back(cells: list[str]) -> None:
     _, row = csv.reader(io.StringIO(as_csv(page(*cells)), newline=""))
     assert row == [printable(cell) for cell in cells]
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.lists(HOSTILE, min_size=1, max_size=4), HOSTILE)
 def test_markdown_keeps_its_cells_apart(cells: list[str], title: str) -> None:
     text = as_markdown(Page(title, "", [*page(*cells).blocks, Text(title or "x", [title])]))
@@ -46,7 +47,7 @@ def test_markdown_keeps_its_cells_apart(cells: list[str], title: str) -> None:
     assert "<" not in text
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.lists(HOSTILE, min_size=1, max_size=4), HOSTILE)
 def test_html_escapes_whatever_it_is_told(cells: list[str], title: str) -> None:
     text = as_html(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc import build
 from archcalc.interp.trace.expression import Module, Value, call
@@ -29,6 +29,7 @@ from archcalc.render.trace_matrix import (
 from archcalc.run.loading.source import ModelSource, open_source
 from archcalc.spec import Spec
 from archcalc.words import translator
+from tests.examples import examples
 from tests.strategies import specs
 
 HAPPY = ("<SOS>", "我", "很", "开心", "<EOS>")
@@ -82,7 +83,7 @@ def test_of_much_the_neighborhood_of_the_place_is_shown() -> None:
     assert key.title == "layers.1.attn.k, head 1", "six query heads share two keys"
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(specs())
 def test_every_step_of_every_architecture_is_a_matrix(spec: Spec) -> None:
     torch.manual_seed(1)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.render.charts.treemap_layout import Area, layout
+from tests.examples import examples
 
 WIDTH, HEIGHT = 960.0, 480.0
 # Rounding of float areas, in pixels.
@@ -30,7 +31,7 @@ def around(areas: list[Area]) -> Area:
     return Area(x, y, max(a.x + a.width for a in areas) - x, max(a.y + a.height for a in areas) - y)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(sizes)
 def test_areas_are_in_proportion_cover_the_whole_and_do_not_overlap(found: list[tuple[str, int]]) -> None:
     areas, total = layout(found, WIDTH, HEIGHT), sum(size for _, size in found)
@@ -41,7 +42,7 @@ def test_areas_are_in_proportion_cover_the_whole_and_do_not_overlap(found: list[
     assert all(overlap(a, b) <= CLOSE for a, b in combinations(areas, 2))
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(sizes)
 def test_each_group_is_a_rectangle(found: list[tuple[str, int]]) -> None:
     areas = layout(found, WIDTH, HEIGHT)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.sources import document_of, load
@@ -18,6 +18,7 @@ from archcalc.spec.document import convert, decode, encode, override
 from archcalc.spec.field_types import parse_path, path_text, spec_type, with_defaults, without_defaults
 from archcalc.spec.set_options import as_settings, changes, inline_yaml
 from archcalc.spec.yaml_reader import parse
+from tests.examples import examples
 from tests.spec.documents import changed, small
 from tests.strategies import specs
 
@@ -33,7 +34,7 @@ def two_layers() -> dict[str, Any]:
     return document
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(specs(), specs())
 def test_one_spec_is_made_another(one: Spec, other: Spec):
     """As a mapping, and by the words that the command line would be told."""
@@ -42,7 +43,7 @@ def test_one_spec_is_made_another(one: Spec, other: Spec):
     assert changes(as_settings(found)) == found
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(specs())
 def test_filling_in_is_what_conversion_does_and_can_be_undone(spec: Spec):
     document = encode(spec)
@@ -123,7 +124,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(VALUES)
 def test_a_value_is_read_as_it_was_written(value: Any):
     assert parse(inline_yaml(value).encode("utf-8", "surrogateescape")) == value

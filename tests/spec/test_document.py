@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc import presets
 from archcalc.errors import InputError
@@ -15,17 +15,18 @@ from archcalc.spec import Spec
 from archcalc.spec.about import About
 from archcalc.spec.document import decode, encode, flat_fields, override
 from archcalc.spec.yaml_reader import parse
+from tests.examples import examples
 from tests.spec.documents import LAYER, changed, small
 from tests.strategies import specs
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(specs())
 def test_encoding_loses_nothing(spec: Spec):
     assert decode(encode(spec)) == spec
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(specs())
 def test_what_is_encoded_is_json_and_survives_it(spec: Spec):
     assert decode(parse(msgspec.json.encode(encode(spec)))) == spec

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc import presets
@@ -18,6 +18,7 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import encode
 from archcalc.spec.yaml_reader import parse
+from tests.examples import examples
 
 DOCUMENTS = [encode(load(name)) for name in ("tiny", "gpt3", "deepseek-v3", "t5-small", "bert-base", "gpt-oss-20b")]
 
@@ -87,7 +88,7 @@ def is_one_line(message: str) -> bool:
     return message.isprintable() and 5 < len(message) < 2_000
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(mutated())
 def test_a_changed_document_is_a_spec_or_an_input_error(document: dict[str, Any]):
     found = loaded(document)
@@ -97,7 +98,7 @@ def test_a_changed_document_is_a_spec_or_an_input_error(document: dict[str, Any]
         assert build(found).total() > 0
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(VALUES)
 def test_any_data_is_an_input_error(value: Any):
     found = loaded({"base": "tiny", "encoder": value, "decoder": None})
@@ -106,7 +107,7 @@ def test_any_data_is_an_input_error(value: Any):
         assert is_one_line(str(loaded(value)))
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.sampled_from(presets.names()), st.data())
 def test_broken_text_is_data_or_an_input_error(name: str, data: st.DataObject):
     path = presets.path_of(name)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc.errors import InputError
 from archcalc.spec.ffn import Plain
 from archcalc.spec.groups import groups, layers_of, run_counts, weight_indices
 from archcalc.spec.layer import Layer, Run, Stack
 from archcalc.spec.norm import RMSNorm
+from tests.examples import examples
 from tests.strategies import stacks
 
 RELU = "relu"
@@ -69,7 +70,7 @@ def test_two_that_differ_cannot_have_one_name():
         groups(stack(run(2, layer(4, "a"), layer(8, "a"))))
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(stacks())
 def test_groups_partition_the_layers(made: Stack):
     made = Stack(**{f: getattr(made, f) for f in made.__struct_fields__} | {"n_layers": made.n_layers or _sum(made)})

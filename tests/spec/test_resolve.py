@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention
@@ -11,6 +11,7 @@ from archcalc.spec.ffn import MoE
 from archcalc.spec.groups import layers_of
 from archcalc.spec.position import Rope
 from archcalc.spec.resolve import resolve
+from tests.examples import examples
 from tests.spec.documents import LAYER, changed, small
 from tests.strategies import specs
 
@@ -60,7 +61,7 @@ def test_the_open_run_takes_what_remains():
     assert len(layers_of(decode(changed("decoder", stack)).decoder)) == 7
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(specs())
 def test_every_size_is_explicit_and_resolving_again_changes_nothing(spec: Spec):
     assert resolve(spec) == spec

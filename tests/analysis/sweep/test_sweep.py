@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import archcalc
@@ -20,9 +20,10 @@ from archcalc.errors import InputError
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, encode, flat_fields
 from archcalc.spec.workload import MINIMUM_SIZES
+from tests.examples import examples
 from tests.strategies import PARTS, SIZES, specs
 
-LAW = settings(max_examples=80)
+LAW = examples(80)
 ABOUT = ("name", "about")
 Grid = dict[str, list[Any]]
 

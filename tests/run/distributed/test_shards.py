@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.distributed.tensor import DTensor
 
@@ -21,6 +21,7 @@ from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Gated, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.workload import workload
+from tests.examples import examples
 from tests.run.distributed.fake_group import rank_of
 from tests.strategies import specs
 
@@ -74,7 +75,7 @@ def _norms_whole_widths(spec: Spec) -> bool:
     return any(not norm.weight for norm in whole)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(spec=specs(), n=st.sampled_from((2, 4)), engine=st.sampled_from(shards.ENGINES))
 def test_each_rank_holds_what_the_calculator_says(spec: Spec, n: int, engine: shards.Engine) -> None:
     # A norm without weights is no row, so the calculator cannot refuse it; the run does.
@@ -89,7 +90,7 @@ def test_each_rank_holds_what_the_calculator_says(spec: Spec, n: int, engine: sh
     check_bytes(spec, engine, n)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(spec=specs(), n=st.sampled_from((2, 3, 4)), engine=st.sampled_from(shards.ENGINES))
 def test_the_ranks_together_hold_each_split_tensor_once(spec: Spec, n: int, engine: shards.Engine) -> None:
     ledger = build_ledger(spec)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -19,6 +19,7 @@ from archcalc.run.pack.decode_step import DecodeStep
 from archcalc.run.pack.packed_linear import PackedHead, PackedLinear, PackedTable
 from archcalc.sources import load
 from archcalc.spec import Spec
+from tests.examples import examples
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.test_nn_cache import cached, drawn, filled, new_cache, splits
 from tests.nn.test_nn_cache import inputs as inputs_of
@@ -71,7 +72,7 @@ def unpacked(packed: Any, canonical: nn.Module) -> nn.Module:
     return found
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(spec=specs(per_token=True), batch=st.sampled_from((1, 2, 3)), data=st.data())
 @torch.no_grad()
 def test_drawn_models_in_float32(spec: Spec, batch: int, data: st.DataObject) -> None:
@@ -98,7 +99,7 @@ def test_every_family_in_float32(case: Callable[[], theirs.Case]) -> None:
         assert close(one_by_one(packed, ids, source), expected)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(spec=specs(per_token=True), quantize=st.sampled_from(("int8", "int4")))
 @torch.no_grad()
 def test_drawn_models_quantized_are_those_of_the_weights_that_are_stored(spec: Spec, quantize: Any) -> None:
@@ -262,7 +263,7 @@ def test_a_token_too_many_is_refused() -> None:
         packed(torch.tensor([[1]]), cache=cache)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(spec=specs(family="decoder", per_token=True), data=st.data())
 @torch.no_grad()
 def test_the_last_places_alone(spec: Spec, data: st.DataObject) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from archcalc.run.pack.fused_norm import FusedRMSNorm
 from archcalc.run.pack.panel_formats import MATRICES, TABLES, Float32Panels, Int4Panels, Int8Panels, pack_matrix
 from archcalc.run.pack.panels import FEW_ROWS, MANY_ROWS, Panels
 from archcalc.spec import norm as spec
+from tests.examples import examples
 
 KINDS = (Float32Panels, Int8Panels, Int4Panels)
 SHAPES = ((64, 64), (7, 32), (130, 96), (192, 160), (1, 32))
@@ -78,7 +79,7 @@ def test_a_product_is_that_of_the_dense_matrix(kind: type[Panels], shape: tuple[
     assert (found - expected).abs().max() <= (2**-7 if rounds else 2e-6) * expected.abs().max()
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(kind=st.sampled_from(KINDS), sizes=st.lists(st.integers(1, 150), min_size=1, max_size=4), rows=st.integers(1, 4))
 def test_parts_of_a_matrix_are_its_outputs_in_the_same_memory(kind: type[Panels], sizes: list[int], rows: int) -> None:
     panels, start = kind.pack(matrix(sum(sizes), 32)), 0

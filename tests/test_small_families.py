@@ -1,0 +1,127 @@
+"""Weights, FLOPs, caches and saved activations of one small model for each mixer, sparse pattern and rare part.
+
+Drawn specs have them too, but not in every few examples. `tests/mutation` runs these.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from archcalc.analysis.flops import summary
+from archcalc.analysis.memory import summary as memory
+from archcalc.analysis.tensor_names import tensor_name
+from archcalc.hf import from_config
+from archcalc.ledger.build import build
+from archcalc.ledger.rows import Ledger
+from archcalc.proof import verify
+from archcalc.spec import Spec
+from archcalc.spec.document import decode
+from archcalc.spec.execution import Execution
+from archcalc.words import Message
+from tests import test_activations as activations
+from tests import test_workloads as workloads
+from tests.hf.tiny import TINY
+from tests.nn import flop_truth
+
+MODELS = (
+    "bailing_hybrid:mixed",
+    "big_bird:small",
+    "deberta-v2:with a convolution",
+    "deberta:of another head",
+    "deepseek_v32:mixed",
+    "falcon_h1:multiplied",
+    "gemma3n_text:lists",
+    "gemma4_text:both",
+    "glm_moe_dsa:shared",
+    "kimi_linear:mixed",
+    "lfm2:biased",
+    "longformer:small",
+    "longt5:transient",
+    "mamba2:other switches",
+    "mamba:other switches",
+    "minimax:mixed",
+    "mvp:small",
+    "qwen3_next:mixed",
+    "recurrent_gemma:mixed",
+    "roc_bert:of words",
+    "rwkv:default switches",
+    "umt5:small",
+)
+# Its products of streams are rows of the streams, and computed by the layers.
+STREAMS = ("gemma3n_text:lists",)
+# torch's counter asks for the gradient of a table that has none.
+NOT_COUNTED = ("deberta:of another head",)
+each = pytest.mark.parametrize("name", MODELS)
+
+
+@cache
+def small(name: str) -> Spec:
+    model_type, _, _ = name.partition(":")
+    return decode(from_config({"model_type": model_type} | TINY[name]))
+
+
+@each
+def test_weights_are_those_of_the_module(name: str) -> None:
+    (found,) = verify(small(name))
+    assert found.is_equal
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in NOT_COUNTED])
+def test_work_is_that_of_the_module(name: str) -> None:
+    spec = small(name)
+    prefill = workloads.fitting(spec, 11, batch=2)
+    found = flop_truth.prefill(spec, prefill.batch, prefill.seq, prefill.source_seq)
+    assert found.total == summary(build(spec), prefill)["forward"]
+    assert workloads.counted(found) == workloads.stated(spec, prefill) or name in STREAMS
+    if spec.decoder is None:
+        return
+    step = workloads.fitting(spec, 1, 9, batch=2)
+    found = flop_truth.decode(spec, step.batch, step.seq, step.past, step.source_seq)
+    assert found.total == summary(build(spec), step)["forward"]
+    assert workloads.counted(found) == workloads.stated(spec, step) or name in STREAMS
+    kept = memory(build(spec), step, "bf16")
+    assert kept["kv_cache_bytes"] + kept["state_bytes"] == workloads.allocated(spec, step)
+
+
+@each
+@pytest.mark.parametrize(
+    "how",
+    [Execution(dtype="bf16"), Execution(dtype="fp32", attention="math", recompute="selective")],
+    ids=["eager", "math, selective"],
+)
+def test_saved_activations_are_those_of_autograd(name: str, how: Execution) -> None:
+    spec = small(name)
+    work = activations.fitting(spec, 11, batch=2)
+    assert activations.stated(spec, work, how) == activations.measured(spec, work, how)
+
+
+# Labels of saved tensors that no module has as its name, and that are the same in all languages.
+LABELS = """
+    1/length, B, C, b, beta · k, c, decay, decayed keys · keys, decayed queries · keys, decays, denominators,
+    exp(A_log), exp(decay), exp(decay_log), expm1, factors, gate, i · u, innovation, joined, keys · decays,
+    layers.{i}.altup.predict, magnitude, magnitudes, multiplied, multipliers, numerators, projected, projections,
+    rate, rates, routed, scan, selection, sigmoid, softplus, streams, u, v, weights, z, Δ, Δ + dt_bias, Δ · u,
+    Δ · v, −exp(decay_log), √(1 − a²)
+"""
+
+
+# Elementwise operations that no module has as its name.
+OPERATIONS = {"activation", "core", "decay", "delta", "gate", "scan", "softmax", "v_norm"}
+
+
+def modules(ledger: Ledger) -> set[str]:
+    """Return the names of modules at all depths."""
+    return {part for row in (*ledger.rows, *ledger.tied, *ledger.matmuls) for part in row.path.split(".")}
+
+
+def test_saved_tensors_and_operations_have_the_names_of_modules() -> None:
+    tensors, operations = set(), set()
+    for name in MODELS:
+        ledger = build(small(name), Execution(dtype="bf16"))
+        labels = {row.activation.label for row in ledger.saved_activations} - modules(ledger)
+        tensors |= {label for label in labels if not isinstance(tensor_name(label), Message)}
+        operations |= {row.path.rpartition(".")[2] for row in ledger.elementwise} - modules(ledger)
+    assert tensors == {label.strip() for label in LABELS.split(",")}
+    assert operations == OPERATIONS
