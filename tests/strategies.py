@@ -30,10 +30,10 @@ from archcalc.spec.attention import (
     lends_selection,
 )
 from archcalc.spec.base import Activation, Part
-from archcalc.spec.branches import parts
+from archcalc.spec.branches import norms, parts
 from archcalc.spec.claim import Claim
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
-from archcalc.spec.ffn import AnyFfn, Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import (
     AltUp,
@@ -51,6 +51,7 @@ from archcalc.spec.layer import (
 from archcalc.spec.mixer import (
     AnyMixer,
     ChannelMix,
+    Fourier,
     GatedDelta,
     Lightning,
     Mamba1,
@@ -437,6 +438,16 @@ def mixtures(draw: st.DrawFn) -> MoE:
     )
 
 
+ADAPTERS = st.sampled_from((1, 2, 3)).flatmap(
+    lambda n: st.builds(
+        Adapters,
+        n_adapters=st.just(n),
+        d_adapter=SIZES,
+        activation=FIXED_ACTIVATIONS,
+        active=st.integers(0, n - 1),
+        bias=st.booleans(),
+    )
+)
 FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures()
 
 
@@ -548,12 +559,14 @@ MIXERS: st.SearchStrategy[AnyMixer] = (
     SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s() | LIGHTNING | RG_LRU | TIME_MIX | CHANNEL_MIX
 )
 SPAN_CONVS = st.builds(SpanConv, d_conv=st.sampled_from((3, 1, 5)), activation=FIXED_ACTIVATIONS)
+FOURIER = st.builds(Fourier)
+ENCODER_MIXERS: st.SearchStrategy[AnyMixer] = SPAN_CONVS | FOURIER
 
 
 @cache
 def token_mixers(place: Place) -> st.SearchStrategy[AnyAttention | AnyMixer]:
     """Draw an attention, or a mixer, often in a decoder."""
-    return any_attentions(place) | (MIXERS if place.is_decoder else SPAN_CONVS)
+    return any_attentions(place) | (MIXERS if place.is_decoder else ENCODER_MIXERS)
 
 
 RESIDUALS = st.sampled_from(
@@ -565,7 +578,9 @@ RESIDUALS = st.sampled_from(
 def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = False, norm: bool = False) -> Arm:
     """Draw an arm of this name, with its own norm if `norm`."""
     mixers = token_mixers(place)
-    own = {"ffn": FFNS, "experts": FFNS, "more": mixers | FFNS, "mixer": mixers}.get(name, any_attentions(place))
+    own = {"ffn": FFNS, "experts": FFNS | ADAPTERS, "more": mixers | FFNS | ADAPTERS, "mixer": mixers}.get(
+        name, any_attentions(place)
+    )
     part = draw(attentions(place, cross=True) if source else own)
     reads = "stream" if not source else "nothing" if place.is_idle else "source"
     norm_out = draw(st.sampled_from((None, None, *_NORMS)))
@@ -606,12 +621,26 @@ def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) 
 
 
 @st.composite
+def with_tied_norms(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) -> Branch:
+    """Draw the branch with all its norms those of an earlier branch, or of itself."""
+    owner = draw(st.sampled_from((*earlier, branch)))
+    part = next((part for _, part in norms(owner)), None)
+    if part is None or len([*norms(branch)]) < 1 + (owner is branch):
+        return branch
+    arms = tuple(structs.replace(arm, norm=arm.norm and part, norm_out=arm.norm_out and part) for arm in branch.arms)
+    own = {name: getattr(branch, name) and part for name in ("norm_in", "norm_out", "norm_after")}
+    return structs.replace(branch, arms=arms, norm_of=owner.arms[0].name, **own)
+
+
+@st.composite
 def explicit_layers(draw: st.DrawFn, place: Place, has_source: bool) -> Layer:
     """Draw a layer in the explicit form."""
     groups = draw(IDLING if has_source and place.is_idle else CROSSING if has_source else EXPLICIT)
     drawn = tuple(draw(branches(group, place, "cross" if has_source else "")) for group in groups)
     if len(drawn) > 1 and draw(st.booleans()):
         drawn = (*drawn[:-1], draw(with_shortcut(drawn[-1], drawn[:-1])))
+    if draw(st.integers(0, 2)) == 0:
+        drawn = (*drawn[:-1], draw(with_tied_norms(drawn[-1], drawn[:-1])))
     return Layer(branches=drawn, out_scalar=draw(st.booleans()))
 
 
@@ -1020,6 +1049,14 @@ def per_layer_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="per_layer", vocab_size=17, n_ctx=19, d_model=12, decoder=stack))
 
 
+@st.composite
+def adapter_specs(draw: st.DrawFn) -> Spec:
+    """A resolved encoder with adapters, which `specs` draws in branches alone."""
+    layer = Layer(norm=LayerNorm(), attention=Attention(n_heads=2, d_head=draw(SIZES)), ffn=draw(ADAPTERS))
+    encoder = Stack(runs=(Run(count=2, pattern=(layer,)),))
+    return resolve(Spec(name="adapted", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
+
+
 ALTUPS = st.sampled_from((2, 3, 4)).flatmap(
     lambda n: st.builds(
         AltUp, n_streams=st.just(n), active=st.integers(0, n - 1), norm=RMS_NORMS, out_scale=st.booleans()
@@ -1104,6 +1141,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     RandomBlocks: RANDOM_BLOCKS,
     ShortConv: SHORT_CONVS,
     SpanConv: SPAN_CONVS,
+    Fourier: FOURIER,
     GatedDelta: gated_deltas(),
     Lightning: LIGHTNING,
     Mamba1: MAMBA1,
@@ -1117,6 +1155,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Gated: GATED,
     MoE: mixtures(),
     PerLayerGate: PER_LAYER_GATES,
+    Adapters: ADAPTERS,
     PerLayerEmbedding: PER_LAYER,
     AltUp: ALTUPS,
     Arm: arms("attn"),

@@ -44,7 +44,7 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     `unit_axes`: axes of length 1 that the stored tensor has besides ours (ERNIE's corrections). `is_flat`: stored
     without ours (TAPAS's scores). `joins_rows`: its rows are those of ours one after the other: the first two axes are
     one (DBRX's experts). `{e}` in the name: each row of ours is a tensor of its own (StableLM's norms of
-    heads).
+    heads), numbered or named by `row_names` (X-MOD's languages).
     """
 
     name: str
@@ -56,6 +56,7 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     plus: float = 0.0
     unit_axes: tuple[int, ...] = ()
     is_flat: bool = False
+    row_names: tuple[str, ...] = ()
     joins_rows: bool = False
 
     @cached_property
@@ -105,7 +106,8 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
 
     def rows(self, shape: Shape) -> list[str]:
         """Return the name of each row's tensor for this shape; none if the tensor is stored whole."""
-        return [self.name.replace("{e}", str(row)) for row in range(shape[0])] if "{e}" in self.name else []
+        names = self.row_names or map(str, range(shape[0]))
+        return [self.name.replace("{e}", row) for row in names] if "{e}" in self.name else []
 
     def stored(self, shapes: Sequence[Shape]) -> dict[str, Shape]:
         """Return the shapes of the stored tensors, by name, from those of the parts."""

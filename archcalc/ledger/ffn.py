@@ -8,12 +8,12 @@ from archcalc.ledger import norm
 from archcalc.ledger.activation import activation, gated_activation
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward_context import ForwardContext, dropout, save
-from archcalc.ledger.leaves import Elementwise, Forward, Save
+from archcalc.ledger.leaves import Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.spec.activation import AnyActivation
-from archcalc.spec.ffn import Gated, Plain, has_down_bias
+from archcalc.spec.ffn import Adapters, Gated, Plain, has_down_bias
 from archcalc.spec.norm import Norm
 
 
@@ -65,3 +65,20 @@ def _sparse(gate: Tensor) -> Forward[Tensor]:
     kept = gate.new("above the threshold")
     yield Save("gate", kept, "ffn")
     return kept
+
+
+def adapters(part: Adapters, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of all adapters' weights, stacked, and of the products of one."""
+    up = yield from _adapter_linear(part, "experts.up", x, d.d_adapter, d)
+    hidden = yield from activation(part.activation, "activation", "ffn", up)
+    hidden = yield from dropout(hidden, ctx.dropout.ffn, ctx, "ffn", "activation")
+    return (yield from _adapter_linear(part, "experts.down", hidden, x.axes[-1], d))
+
+
+def _adapter_linear(part: Adapters, name: str, x: Tensor, out: Poly, d: Symbols) -> Forward[Tensor]:
+    yield Weight(f"{name}.weight", (d.n_adapters, out, x.axes[-1]), "ffn", active_axes=(out, x.axes[-1]))
+    if part.bias:
+        yield Weight(f"{name}.bias", (d.n_adapters, out), "ffn", active_axes=(out,))
+    yield Save(name, x, "ffn")
+    yield Matmul(name, (*x.axes, out), "ffn")
+    return x.new(name, *x.axes[:-1], out)

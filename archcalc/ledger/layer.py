@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec import structs
@@ -10,11 +10,20 @@ from msgspec import structs
 from archcalc.ledger import altup, norm
 from archcalc.ledger.algebra import ONE
 from archcalc.ledger.forward_context import ForwardContext, dropout
-from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, collect, with_prefix
+from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, collect, with_prefix, without_weights
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import CROSS
-from archcalc.spec.branches import BranchNames, arm_norm, arm_norm_out, branches, is_idle, later_branches, names
+from archcalc.spec.branches import (
+    BranchNames,
+    arm_norm,
+    arm_norm_out,
+    branches,
+    is_idle,
+    later_branches,
+    names,
+    tied_norms,
+)
 from archcalc.spec.layer import AltUp, Arm, Branch, Layer
 from archcalc.spec.norm import Norm
 from archcalc.spec.variants import implementation, variant
@@ -23,12 +32,13 @@ from archcalc.spec.variants import implementation, variant
 class LayerBuilder(msgspec.Struct, frozen=True):
     """A layer with the dimensions of each arm, in a forward pass through its stack.
 
-    `inputs` are those of the branches so far, by their first arms.
+    `inputs` are those of the branches so far, by their first arms. `tied_norms` are the norms without own weights.
     """
 
     symbols: dict[str, Symbols]
     ctx: ForwardContext
     inputs: dict[str, Tensor]
+    tied_norms: Mapping[str, str]
 
     def part(self, arm: Arm, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of an arm's part; return its output, before the residual."""
@@ -49,7 +59,8 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 
     def norm(self, part: Norm | None, name: str | None, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of the norm of this name; return `x` if there is none."""
-        return (yield from norm.leaves(part, f"{self.ctx.prefix}{name}", x, self.ctx))
+        leaves = norm.leaves(part, f"{self.ctx.prefix}{name}", x, self.ctx)
+        return (yield from without_weights(leaves) if name in self.tied_norms else leaves)
 
     def dropout(self, arm: Arm, y: Tensor) -> Forward[Tensor]:
         """Yield the leaves of residual dropout."""
@@ -59,7 +70,7 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 
 def leaves(layer: Layer, symbols: dict[str, Symbols], x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of a layer; return its output states. `symbols` are the dimensions of each arm."""
-    builder = LayerBuilder(symbols, ctx, {})
+    builder = LayerBuilder(symbols, ctx, {}, tied_norms(layer))
     if ctx.altup is not None:
         return (yield from _streams(builder, ctx.altup, layer, x))
     x = yield from _branches(builder, branches(layer), x)

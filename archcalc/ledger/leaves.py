@@ -143,6 +143,11 @@ def _without_gradients(leaf: Leaf) -> Leaf | None:
     return structs.replace(leaf, backward=0) if isinstance(leaf, Matmul) else leaf
 
 
+def without_weights(leaves: Forward[T]) -> Forward[T]:
+    """Yield the leaves of a part whose weights are those of another."""
+    return map_leaves(lambda leaf: None if isinstance(leaf, Weight) else leaf, leaves)
+
+
 def with_prefix(prefix: str, leaves: Forward[T]) -> Forward[T]:
     """Yield the leaves with prefixed names; return what `leaves` returns."""
     return map_leaves(lambda leaf: structs.replace(leaf, name=prefix + leaf.name), leaves)

@@ -29,6 +29,7 @@ from archcalc.spec.branches import (
     norms,
     stream_branches,
     stream_names,
+    tied_norms,
 )
 from archcalc.spec.execution import Execution
 from archcalc.spec.ffn import PerLayerGate
@@ -67,9 +68,11 @@ class Block(nn.Module):
         self.register_buffer("out_scalar", torch.empty(1) if layer.out_scalar else None)
         for arm in arms(layer):
             self.add_module(arm.name, implementation(arm.part, _MODULES[arm.reads])(arm.part, model))
+        self.tied_norms = tied_norms(layer)
         for branch in branches(layer):
             for name, part in norms(branch):
-                self.add_module(name, norm(part, model.d_model))
+                if name not in self.tied_norms:
+                    self.add_module(name, norm(part, model.d_model))
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -158,8 +161,12 @@ class Block(nn.Module):
         """Return the states after the norm of this name; None leaves them as they are."""
         if name is None:
             return x_BTD
-        y_BTD: Tensor = self.get_submodule(name)(x_BTD)
+        y_BTD: Tensor = self.norm_module(name)(x_BTD)
         return tap(name, y_BTD)
+
+    def norm_module(self, name: str) -> nn.Module:
+        """Return the module of the norm of this name, which may be that of another norm."""
+        return self.get_submodule(self.tied_norms.get(name, name))
 
     def apply_dropout(self, y_BTD: Tensor) -> Tensor:
         """Apply residual dropout in training."""

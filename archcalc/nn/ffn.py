@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archcalc.nn.activation import activation, gated
-from archcalc.nn.linear import Linear
+from archcalc.nn.linear import AdapterLinear, Linear
 from archcalc.nn.norm import norm
 from archcalc.nn.scaling import multiply
 from archcalc.nn.taps.points import tap
@@ -59,6 +59,30 @@ class Gated(nn.Module):
         gate_BTF = multiply(self.gate(x_BTD), self.gate_scale)
         gate_BTF = gate_BTF if self.sparsity is None else sparse(gate_BTF, self.sparsity)
         return project_down(self, tap("hidden", gated(self.activation, gate_BTF, self.up(x_BTD))))
+
+
+class Adapters(nn.Module):
+    """One of several feed-forwards whose matrices are stacked (X-MOD, Pfeiffer et al. 2022, section 3)."""
+
+    def __init__(self, part: spec.Adapters, model: Spec) -> None:
+        super().__init__()
+        self.dropout, self.execution = model.dropout.ffn, Execution()
+        self.activation = activation(part.activation)
+        which = part.n_adapters, part.active
+        self.experts = nn.ModuleDict(
+            {
+                "up": AdapterLinear(*which, model.d_model, part.d_adapter, part.bias),
+                "down": AdapterLinear(*which, part.d_adapter, model.d_model, part.bias),
+            }
+        )
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """Map states [B, T, D] to states [B, T, D]."""
+        hidden_BTF = tap("hidden", self.activation(self.experts["up"](x_BTD)))
+        y_BTD: Tensor = self.experts["down"](
+            F.dropout(hidden_BTF, self.dropout, self.training and self.execution.dropout)
+        )
+        return y_BTD
 
 
 def sparse(x_BTF: Tensor, sparsity: float) -> Tensor:

@@ -39,3 +39,19 @@ class ExpertLinear(nn.Module):
     def apply_expert(self, x_ci: Tensor, expert: int) -> Tensor:
         """Map inputs [c, in] of one expert to [c, out]."""
         return F.linear(x_ci, self.weight[expert], None if self.bias is None else self.bias[expert])
+
+
+class AdapterLinear(nn.Module):
+    """A Linear for each adapter, of which one is applied: weight [A, out, in] and bias [A, out]."""
+
+    bias: nn.Parameter | None
+
+    def __init__(self, n_adapters: int, active: int, d_in: int, d_out: int, bias: bool) -> None:
+        super().__init__()
+        self.active = active
+        self.weight = nn.Parameter(torch.empty(n_adapters, d_out, d_in))
+        self.bias = nn.Parameter(torch.empty(n_adapters, d_out)) if bias else None
+
+    def forward(self, x_BTi: Tensor) -> Tensor:
+        """Map [B, T, in] to [B, T, out]."""
+        return F.linear(x_BTi, self.weight[self.active], None if self.bias is None else self.bias[self.active])

@@ -138,6 +138,18 @@ def norms(branch: Branch) -> Iterator[tuple[str, Norm]]:
         yield own.norm_after, branch.norm_after
 
 
+def tied_norms(layer: Layer) -> dict[str, str]:
+    """Return the norm whose weights each norm without its own uses, by name."""
+    firsts = {branch.arms[0].name: next((name for name, _ in norms(branch)), "") for branch in branches(layer)}
+    tied = {
+        name: firsts[branch.norm_of]
+        for branch in branches(layer)
+        if branch.norm_of is not None
+        for name, _ in norms(branch)
+    }
+    return {name: owner for name, owner in tied.items() if name != owner}
+
+
 def stream_names(layer: Layer) -> list[str]:
     """Return the name of the residual stream after each branch that joins it: `resid_mid`…, then `resid_post`."""
     firsts = [branch.arms[0].name for branch in stream_branches(layer)]

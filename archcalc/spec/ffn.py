@@ -115,7 +115,21 @@ class PerLayerGate(Part, frozen=True, kw_only=True, tag_field="kind", tag="per_l
     activation: FixedActivation = "gelu_tanh"
 
 
-AnyFfn = Plain | Gated | MoE | PerLayerGate
+class Adapters(Part, frozen=True, kw_only=True, tag_field="kind", tag="adapters"):
+    """Feed-forwards of which all tokens use one, such as that of their language (X-MOD, Pfeiffer et al. 2022).
+
+    Each of `n_adapters` is down(activation(up(x))) of width `d_adapter`. The others than number `active`, from 0, are
+    stored but not computed.
+    """
+
+    n_adapters: Size
+    d_adapter: Size
+    activation: FixedActivation = "gelu"
+    active: Count = 0
+    bias: bool = True
+
+
+AnyFfn = Plain | Gated | MoE | PerLayerGate | Adapters
 
 
 def has_down_bias(part: Plain | Gated) -> bool:

@@ -50,7 +50,8 @@ class Branch(Part, frozen=True, kw_only=True):
 
     With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM). Where the stack has
     several streams (`AltUp`), a branch that joins `later_streams` comes after the others, reads the corrected active
-    stream, and is added to all streams but the first.
+    stream, and is added to all streams but the first. `norm_of` names an earlier branch, or this one, by its first arm:
+    all norms of this branch, equal to the first norm of that one, use its weights (X-MOD).
     """
 
     arms: Annotated[tuple[Arm, ...], msgspec.Meta(min_length=1, max_length=10)]
@@ -61,6 +62,7 @@ class Branch(Part, frozen=True, kw_only=True):
     skip: Positive = 1.0
     skip_reads: Skip = "stream"
     joins: Joins = "stream"
+    norm_of: Name | None = None
 
 
 class Shares(Part, frozen=True, kw_only=True):

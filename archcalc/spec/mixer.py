@@ -160,4 +160,11 @@ class SpanConv(Part, frozen=True, kw_only=True, tag_field="kind", tag="span_conv
     activation: FixedActivation = "tanh"
 
 
-AnyMixer = ShortConv | SpanConv | GatedDelta | Lightning | Mamba1 | Mamba2 | RgLru | TimeMix | ChannelMix
+class Fourier(Part, frozen=True, kw_only=True, tag_field="kind", tag="fourier"):
+    """The real part of the discrete Fourier transform over tokens and channels (FNet, Lee-Thorp et al. 2022, eq. 3).
+
+    It has no weights and reads all tokens, so only an encoder may have it. A fast transform takes no matrix products.
+    """
+
+
+AnyMixer = ShortConv | SpanConv | Fourier | GatedDelta | Lightning | Mamba1 | Mamba2 | RgLru | TimeMix | ChannelMix

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcalc.spec.layer import Reads
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
+from archcalc.spec.mixer import (
+    ChannelMix,
+    Fourier,
+    GatedDelta,
+    Lightning,
+    Mamba1,
+    Mamba2,
+    RgLru,
+    ShortConv,
+    SpanConv,
+    TimeMix,
+)
 from archcalc.spec.sites import Site, Sizes, states_site
 from archcalc.words import msg
 
@@ -112,4 +123,9 @@ def mamba2(part: Mamba2, width: Sizes, reads: Reads) -> Iterator[Site]:
 def span_conv(part: SpanConv, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the sites of a convolution over the tokens around each."""
     yield Site(name="conv", axes="BTI", description=AROUND, sizes={"I": width["D"]})
+    yield states_site("out", OUT, width)
+
+
+def fourier(part: Fourier, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the site of a Fourier transform."""
     yield states_site("out", OUT, width)

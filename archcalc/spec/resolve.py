@@ -13,7 +13,7 @@ from archcalc.errors import InputError
 from archcalc.spec.altup import check_altup
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part
-from archcalc.spec.branches import PLACEMENTS, active_branches, arms, parts
+from archcalc.spec.branches import PLACEMENTS, active_branches, arms, norms, parts
 from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
@@ -359,6 +359,7 @@ def _branch_layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
             )
     for i, branch in enumerate(branches):
         _check_inputs(branch, branches[:i], f"{where}.branches[{i}]")
+        _check_tied_norms(branch, branches[: i + 1], f"{where}.branches[{i}]")
     return msgspec.structs.replace(layer, branches=branches)
 
 
@@ -373,6 +374,22 @@ def _check_inputs(branch: Branch, before: tuple[Branch, ...], where: str) -> Non
                 where=f"{where}.arms[{a}].input_of",
                 allowed=msg("the first arm of an earlier branch, or null"),
             )
+
+
+def _check_tied_norms(branch: Branch, so_far: tuple[Branch, ...], where: str) -> None:
+    """Raise InputError if a branch uses the weights of a norm that is not there before, or unlike its own."""
+    if branch.norm_of is None:
+        return
+    owner = next((other for other in so_far if other.arms[0].name == branch.norm_of), None)
+    first = next((part for _, part in norms(owner)), None) if owner else None
+    own = [part for _, part in norms(branch)]
+    is_tied = owner is not None and owner.norm_of not in (None, branch.norm_of)
+    if first is None or is_tied or any(part != first for part in own) or len(own) < 1 + (owner is branch):
+        raise InputError(
+            msg("found {found}", found=repr(branch.norm_of)),
+            where=f"{where}.norm_of",
+            allowed=msg("the first arm of a branch so far whose first norm, with its own weights, equals all here"),
+        )
 
 
 def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:

@@ -9,7 +9,7 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.activation import with_parameters
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
-from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
     Disentangled,
@@ -303,3 +303,14 @@ def per_layer_gate(part: PerLayerGate, spec: Spec, where: str) -> PerLayerGate:
     """Return the gate with the parameters of its activation."""
     activation = with_parameters(part.activation)
     return msgspec.structs.replace(part, activation=activation)
+
+
+def adapters(part: Adapters, spec: Spec, where: str) -> Adapters:
+    """Return the adapters with the parameters of their activation."""
+    if part.active >= part.n_adapters:
+        raise InputError(
+            msg("number {active} of {n}, counted from 0", active=part.active, n=part.n_adapters),
+            where=f"{where}.active",
+            allowed=msg("less than n_adapters"),
+        )
+    return msgspec.structs.replace(part, activation=with_parameters(part.activation))

@@ -24,7 +24,7 @@ from archcalc.spec.branches import (
     stream_branches,
     stream_names,
 )
-from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import AltUp, Branch, Layer, Reads, Stack
 from archcalc.spec.model import Spec
@@ -317,6 +317,13 @@ def per_layer_gate(part: PerLayerGate, width: Sizes, reads: Reads) -> Iterator[S
     assert part.d_per_layer is not None, "the spec is resolved"
     hidden = msg("what the layer's own embedding passes on, gated")
     yield Site(name="hidden", axes="BTF", description=hidden, sizes={"F": part.d_per_layer})
+    yield states_site("out", msg("the output of the feed-forward"), width)
+
+
+def adapters(part: Adapters, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the sites of the one adapter that is computed."""
+    hidden = msg("hidden units of the adapter, activated")
+    yield Site(name="hidden", axes="BTF", description=hidden, sizes={"F": part.d_adapter})
     yield states_site("out", msg("the output of the feed-forward"), width)
 
 

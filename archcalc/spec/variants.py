@@ -18,9 +18,20 @@ from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
-from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Layer
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
+from archcalc.spec.mixer import (
+    ChannelMix,
+    Fourier,
+    GatedDelta,
+    Lightning,
+    Mamba1,
+    Mamba2,
+    RgLru,
+    ShortConv,
+    SpanConv,
+    TimeMix,
+)
 from archcalc.spec.sparse import SparseAttention
 from archcalc.words import msg
 
@@ -287,6 +298,24 @@ VARIANTS: dict[type[Part], Variant] = {
         split={},
         fast=None,
     ),
+    Fourier: Variant(
+        component="mixer",
+        mixes_tokens=True,
+        roles=("encoder",),
+        resolve="archcalc.spec.resolve_mixers:unchanged",
+        ledger="archcalc.ledger.mixers.fourier:leaves",
+        module="archcalc.nn.mixers.fourier:Fourier",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.mixer_sites:fourier",
+        steps="archcalc.interp.trace.mixer_steps:fourier",
+        label="archcalc.render.diagram.mixer_texts:fourier",
+        heads=None,
+        rank=None,
+        split={},
+        fast=None,
+    ),
     Plain: Variant(
         component="ffn",
         mixes_tokens=False,
@@ -358,6 +387,24 @@ VARIANTS: dict[type[Part], Variant] = {
         rank=None,
         split={},
         fast=None,
+    ),
+    Adapters: Variant(
+        component="ffn",
+        mixes_tokens=False,
+        roles=ANY_STACK,
+        resolve="archcalc.spec.resolve_parts:adapters",
+        ledger="archcalc.ledger.ffn:adapters",
+        module="archcalc.nn.ffn:Adapters",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.sites:adapters",
+        steps="archcalc.interp.trace.part_steps:adapters",
+        label="archcalc.render.diagram.box_texts:adapters",
+        heads=None,
+        rank=None,
+        split={},
+        fast="archcalc.run.pack.decode_step:module_forward",
     ),
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import transformers
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+from transformers.models.mra import modeling_mra
 from transformers.models.nllb_moe.modeling_nllb_moe import NllbMoeExperts
 
 from archcalc.hf import family_of
@@ -63,6 +64,7 @@ FIXED = {
     "fsmt": ("embed_positions",),
     "roformer": ("embed_positions",),
     "esm": ("inv_freq",),
+    "mra": ("position_ids",),
     "minimax": ("slope_rate", "query_decay", "key_decay", "diagonal_decay"),
 }
 
@@ -71,6 +73,13 @@ def each_expert(experts: NllbMoeExperts, x: torch.Tensor, mask: torch.Tensor, we
     """All experts by their weights, as in the paper; the class of transformers 5.23 runs its first two alone."""
     outputs = torch.stack([experts[f"expert_{i}"](x) for i in range(experts.num_experts)], 1)
     return (outputs * weights.unsqueeze(-1)).sum(1) * (1 - experts.moe_token_dropout)
+
+
+def all_blocks(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, *_: Any, **__: Any
+) -> torch.Tensor:
+    """What MRA's kernel computes if no block is left out; without it, the class of transformers 5.23 gives zeros."""
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v)
 
 
 def random_model(name: str, class_name: str | None = None, **more: Any) -> Any:
@@ -92,6 +101,8 @@ def random_model(name: str, class_name: str | None = None, **more: Any) -> Any:
         getattr(model, "transformer", model).build_mpt_alibi_tensor = partial(
             build_mpt_alibi_tensor, alibi_bias_max=slopes
         )
+    if model_type == "mra":
+        modeling_mra.mra2_attention = all_blocks
     if model_type == "nllb-moe":
         for experts in (module for module in model.modules() if isinstance(module, NllbMoeExperts)):
             experts.forward = partial(each_expert, experts)

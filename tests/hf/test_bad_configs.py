@@ -91,6 +91,11 @@ BASE = {"model_type": "llama"} | LLAMA
             {"model_type": "deberta-v2", "conv_kernel_size": 4},
             "conv_kernel_size: found 4; allowed: 0, or an odd number",
         ),
+        (
+            {"model_type": "xmod", "default_language": "de_DE"},
+            "default_language: found 'de_DE'; allowed: en_XX",
+        ),
+        ({"model_type": "xmod", "languages": ["a", "a"]}, "languages: found"),
         ({"model_type": "deberta", "embedding_size": 5}, "embedding_size: found 5; allowed: null or 768"),
         (
             {"model_type": "gemma4_unified_text", "num_kv_shared_layers": 4},
@@ -249,3 +254,10 @@ def test_slices_that_lose_a_bias_are_counted_and_not_run() -> None:
     assert from_config(config | {"pretraining_tp": 2}) == from_config(CONFIGS["bloom:small"])
     with pytest.raises(InputError, match="slow_but_exact: found True; allowed: false"):
         family.check_runnable(config | {"pretraining_tp": 2})
+
+
+def test_approximate_attention_is_counted_and_not_run() -> None:
+    config = CONFIGS["mra:small"]
+    family_of("mra").check_runnable(config)
+    with pytest.raises(InputError, match="block_per_row: found 1; allowed: 2"):
+        family_of("mra").check_runnable(config | {"block_per_row": 1})

@@ -51,6 +51,7 @@ MASK_BY_TOKEN = {
     "mamba",
     "falcon_mamba",
     "longformer",
+    "mra",
     "led",
     "longt5",
     "big_bird",
@@ -58,8 +59,8 @@ MASK_BY_TOKEN = {
 }
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
-# Whose class computes scores of some blocks, where ours masks the others.
-READS_BLOCKS = {"big_bird:small"}
+# Whose class computes scores of some blocks, where ours masks the others, or of none without its kernel.
+READS_BLOCKS = {"big_bird:small", "mra:small", "mra:untied"}
 # Classes that have no cache (Compass and T5Gemma: none while they train; RecurrentGemma's is no output; RWKV's is
 # changed in place, which no backward pass allows), or whose encoder asks for it or gives more than states, or whose
 # windowed layers keep every key in theirs.
@@ -89,6 +90,7 @@ NOT_ON_META = {
     "bigbird_pegasus:untied": "its mask is looked into",
     "big_bird:full": "its mask is looked into",
     "ibert": "it looks whether the ranges of its activations are numbers",
+    "xmod": "it looks which texts are of a language",
     "xlm": LENGTHS,
     "flaubert": LENGTHS,
     "longcat_flash": "it looks which experts are chosen",

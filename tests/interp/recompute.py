@@ -173,6 +173,20 @@ class Interpreter:
             rows.append(torch.stack(made))
         return torch.stack(rows)
 
+    def fourier(self, x: Tensor) -> Tensor:
+        """Sines and cosines written out: (C − iS)·x·(C − iS) has the real part C·x·C − S·x·S."""
+        (c_T, s_T), (c_D, s_D) = ((a.cos(), a.sin()) for a in map(self._angles, x.shape))
+        return c_T @ x @ c_D - s_T @ x @ s_D
+
+    @staticmethod
+    def _angles(n: int) -> Tensor:
+        return 2 * torch.pi * torch.outer(torch.arange(n), torch.arange(n)) / n
+
+    def linear_at(self, x: Tensor, i: int, module: str) -> Tensor:
+        bias = self._weight(module, "bias")
+        y = x @ self.weights[f"{module}.weight"][i].T
+        return y if bias is None else y + bias[i]
+
     def or_input(self, outputs: Tensor, x: Tensor, chosen: Tensor, n: int) -> Tensor:
         rows = [
             torch.stack([outputs[t, k] if e < n else x[t] for k, e in enumerate(of_token)])

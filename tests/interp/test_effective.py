@@ -21,7 +21,7 @@ from archcalc.interp.heads.effective import LINEAR_MIXERS, effective_attention, 
 from archcalc.nn.taps import Edit, record
 from archcalc.spec import Spec
 from archcalc.spec.base import Part
-from archcalc.spec.mixer import AnyMixer, ChannelMix, GatedDelta, ShortConv, SpanConv
+from archcalc.spec.mixer import AnyMixer, ChannelMix, Fourier, GatedDelta, ShortConv, SpanConv
 from archcalc.spec.sites import find_sites
 from archcalc.spec.yaml_writer import as_yaml
 from tests.examples import examples
@@ -41,6 +41,7 @@ def one_mixer(part: Part, n_layers: int = 1) -> Spec:
 # Mixers without one, and why.
 WITHOUT = {
     ShortConv: "its weights are its kernel",
+    Fourier: "its weights are those of the transform",
     SpanConv: "its weights are its kernel, of all channels",
     ChannelMix: "it reads the token before and no others",
 }

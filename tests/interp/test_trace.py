@@ -48,8 +48,11 @@ def spec_of(norm: dict[str, Any], attention: dict[str, Any], ffn: dict[str, Any]
 
 
 def sparse_of(pattern: dict[str, Any]) -> Spec:
-    layer = {"norm": RMS, "attention": {"kind": "sparse", "n_heads": 2, "pattern": pattern, "k_bias": True}}
-    stack = {"n_layers": 2, "runs": [{"pattern": [layer | {"ffn": plain("relu")}]}]}
+    return encoder_of({"attention": {"kind": "sparse", "n_heads": 2, "pattern": pattern, "k_bias": True}})
+
+
+def encoder_of(layer: dict[str, Any]) -> Spec:
+    stack = {"n_layers": 2, "runs": [{"pattern": [layer | {"norm": RMS, "ffn": plain("relu")}]}]}
     return load({"name": "x", "vocab_size": 19, "n_ctx": 12, "d_model": 16, "encoder": stack, "head": {}})
 
 
@@ -68,6 +71,14 @@ SHORTCUT = {
             [{"name": "attn_2", "part": SCALED}],
             [{"name": "ffn_2", "part": GATED}, {"name": "moe", "part": ZERO, "input_of": "ffn"}],
         )
+    ]
+}
+ADAPTER = {"kind": "adapters", "n_adapters": 3, "d_adapter": 5, "active": 1, "activation": "relu"}
+ADAPTED = {
+    "branches": [
+        {"norm_in": RMS, "arms": [{"name": "attn", "part": GQA | {"d_head": 3}}]},
+        {"norm_in": RMS, "arms": [{"name": "ffn", "part": GATED}], "norm_after": RMS, "norm_of": "ffn"},
+        {"norm_in": RMS, "arms": [{"name": "adapter", "part": ADAPTER}], "norm_of": "ffn"},
     ]
 }
 LEARNED = {"final_norm": LN, "position": {"kind": "learned"}}
@@ -112,6 +123,7 @@ SPECS = {
     ),
     "capacity": spec_of(RMS, GQA, EXPERTS | {"capacity": 2}),
     "longcat": of(SHORTCUT),
+    "xmod": of(ADAPTED),
     "apertus": spec_of(RMS, GQA, plain("xielu")),
     "bitnet": spec_of(RMS, GQA, GATED | {"activation": "relu2", "down_norm": RMS}),
     "gte": spec_of(LN, GQA, GATED | {"activation": "gelu", "down_bias": True, "down_norm": LN | {"eps": 1e-12}}),
@@ -143,6 +155,7 @@ SPECS = {
     "global tokens": sparse_of({"kind": "global_window", "window": 2, "n_global": 1}),
     "summaries": sparse_of({"kind": "summaries", "window": 1, "n_block": 2, "norm": RMS}),
     "blocks": sparse_of({"kind": "random_blocks", "n_block": 1, "n_random": 1}),
+    "fnet": encoder_of({"mixer": {"kind": "fourier"}}),
     "part of a head turned": spec_of(RMS, GQA | {"position": {"kind": "rope", "d_rotary": 2}}, GATED),
 }
 

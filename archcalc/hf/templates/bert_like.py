@@ -75,6 +75,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `causal_key`: the key that turns the stack into a decoder
     - `groups`: ALBERT's keys for the number of groups and of layers in each
     - `attention`, `ffn`: further fields of a layer's parts
+    - `layer`: the template of a layer, given that of the short form
     - `conv`: the key of the width of a convolution that joins the first layer, 0 for none, and its activation
     - `encoder_attention`: the attention of an encoder, given that of a decoder
     - `class_attention`: the same for some classes, by what their names end with
@@ -117,13 +118,14 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     positions: Template
     embed_norm: bool | ConfigLens = True
     placement: Template = "post"
-    final_norm: bool = False
+    final_norm: bool | ConfigLens = False
     attention: Mapping[str, Any]
     encoder_attention: Callable[[Mapping[str, Any]], Template] = dict
     class_attention: Mapping[str, Callable[[Mapping[str, Any]], Template]] = {}
     class_last_layer: Mapping[str, Callable[[Mapping[str, Any]], Template]] = {}
     lists: Mapping[str, str] = {}
     ffn: Mapping[str, Any]
+    layer: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
     conv: tuple[Key, Template] | None = None
     causal_key: Key | None
     groups: tuple[Key, Key] | None = None
@@ -140,7 +142,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     extras: tuple[Mapping[str, Any], ...] = ()
     head_activation: str | None = None
     dropout: Key
-    attention_dropout: Key
+    attention_dropout: Template
     names: Mapping[str, str]
     head_names: HeadNames
     is_stored_as_head: bool = False
@@ -295,12 +297,13 @@ def _with_decoder_bias(row: BertSwitches, extras: tuple[Mapping[str, Any], ...])
 
 def _layer(row: BertSwitches, *, is_encoder: bool) -> dict[str, Any]:
     attention = {"kind": "gqa", "n_heads": row.n_heads, **row.attention}
-    return {
+    layer = {
         "norm": row.norm,
         "placement": row.placement,
         "attention": row.encoder_attention(attention) if is_encoder else attention,
         "ffn": {"d_ff": row.d_ff, "activation": row.activation, **row.ffn},
     }
+    return dict(row.layer(layer))
 
 
 def _stack(row: BertSwitches, *, is_encoder: bool = True) -> StackLens | SharedStackLens | NullCases:
@@ -308,7 +311,7 @@ def _stack(row: BertSwitches, *, is_encoder: bool = True) -> StackLens | SharedS
     stack_fields = {
         "position": row.positions,
         "embed_norm": _optional(row.embed_norm, row.norm),
-        "final_norm": row.norm if row.final_norm else None,
+        "final_norm": _optional(row.final_norm, row.norm),
     }
     if row.groups:
         return SharedStackLens(row.n_layers, *row.groups, layer, stack_fields)

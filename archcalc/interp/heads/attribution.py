@@ -223,13 +223,13 @@ class _Reading:
         own, block, path = names(branch), self.module.layers[str(self.owners[i])], f"layers.{i}."
         full = self.model_stack.prefix + path
         if own.norm_after is not None:
-            norm = frozen(block.get_submodule(own.norm_after), self.at(f"{path}{own.sum}"))
+            norm = frozen(block.norm_module(own.norm_after), self.at(f"{path}{own.sum}"))
             direction_D = self._through(found, full + own.norm_after, norm, direction_D, i)
             later.insert(0, norm)
         arm_steps: list[LinearStep] = [Multiply(branch.scale)]
         arm_direction_D = direction_D * branch.scale
         if own.norm_out is not None:
-            norm = frozen(block.get_submodule(own.norm_out), self._summed(branch, own, path))
+            norm = frozen(block.norm_module(own.norm_out), self._summed(branch, own, path))
             arm_direction_D = self._through(found, full + own.norm_out, norm, arm_direction_D, i)
             arm_steps.insert(0, norm)
         skips: list[_Path] = []
@@ -240,7 +240,7 @@ class _Reading:
                 )
             read_D, steps = arm_direction_D, [*arm_steps, *later]
             if name := arm_norm_out(arm):
-                norm = frozen(block.get_submodule(name), self.at(f"{path}{arm.name}.out") * arm.scale)
+                norm = frozen(block.norm_module(name), self.at(f"{path}{arm.name}.out") * arm.scale)
                 read_D, steps = self._through(found, full + name, norm, read_D, i), [norm, *steps]
             steps = [Multiply(arm.scale), *steps]
             self._arm(found, i, arm, block.get_submodule(arm.name), read_D * arm.scale, steps, n_promoted)
@@ -248,7 +248,7 @@ class _Reading:
         of_stream = [] if branch.skip_reads == "normed" else [skip]
         of_normed = skips if of_stream else [skip, *skips]
         if own.norm_in is not None and of_normed:
-            norm = frozen(block.get_submodule(own.norm_in), self.at(path + before))
+            norm = frozen(block.norm_module(own.norm_in), self.at(path + before))
             total_D = self._through(found, full + own.norm_in, norm, _total(of_normed), i)
             of_normed = [((norm, Sum(tuple(steps for steps, _ in of_normed))), total_D)]
         paths = [*of_stream, *of_normed]
@@ -269,7 +269,7 @@ class _Reading:
         name = arm_norm(arm)
         if name is None:
             return tuple(steps), direction_D
-        norm = frozen(block.get_submodule(name), self.at(read))
+        norm = frozen(block.norm_module(name), self.at(read))
         full = f"{self.model_stack.prefix}layers.{i}.{name}"
         return (norm, *steps), self._through(found, full, norm, direction_D, i)
 

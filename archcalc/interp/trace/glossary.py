@@ -199,6 +199,10 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "experts(x, i, m), experts(x, i, m, w)": FunctionMeaning(
         ("experts",), msg("the outputs of the experts i of m for x, or for w · x")
     ),
+    "fourier(x)": FunctionMeaning(
+        ("fourier",), msg("the real part of the Fourier transform of x over tokens and channels")
+    ),
+    "linear_at(x, i, m)": FunctionMeaning(("linear_at",), msg("x · Wᵀ + b, the matrix i of m and its bias")),
     "or_input(y, x, i, n)": FunctionMeaning(("or_input",), msg("y where the index i is less than n, and x elsewhere")),
     "best_groups(x, n, k, m)": FunctionMeaning(
         ("best_groups",),

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, call
 from archcalc.interp.trace.part_steps import PartContext, PartSteps, activated
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
+from archcalc.spec.mixer import (
+    ChannelMix,
+    Fourier,
+    GatedDelta,
+    Lightning,
+    Mamba1,
+    Mamba2,
+    RgLru,
+    ShortConv,
+    SpanConv,
+    TimeMix,
+)
 
 
 def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
@@ -19,6 +30,11 @@ def span_conv(part: SpanConv, ctx: PartContext) -> PartSteps:
     """Yield the steps of a convolution over the tokens around each."""
     yield "conv", "convolved_around", call("convolved_around", ctx.input, Module(f"{ctx.weight_prefix}conv"))
     yield "out", "mixer_out", activated(part.activation, ctx.step("conv"), ctx)
+
+
+def fourier(part: Fourier, ctx: PartContext) -> PartSteps:
+    """Yield the step of a Fourier transform."""
+    yield "out", "mixer_out", call("fourier", ctx.input)
 
 
 def gated_delta(part: GatedDelta, ctx: PartContext) -> PartSteps:

@@ -23,6 +23,7 @@ from archcalc.spec.branches import (
     names,
     stream_branches,
     stream_names,
+    tied_norms,
 )
 from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
@@ -291,7 +292,8 @@ class _LayerSteps:
         """Yield the steps of a norm; return its value, or `x` without a norm."""
         if part is None or name is None:
             return x
-        module, layer = f"{self.weight_prefix}{name}", self.step_prefix.rstrip(".")
+        module = f"{self.weight_prefix}{tied_norms(self.layer).get(name, name)}"
+        layer = self.step_prefix.rstrip(".")
         return (yield from _norm_steps(part, f"{self.step_prefix}{name}", x, module, layer))
 
     def _part(self, arm: Arm, arm_input: Expression) -> Iterator[Step]:

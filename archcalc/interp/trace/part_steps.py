@@ -10,7 +10,7 @@ from archcalc.interp.trace.expression import Call, Expression, Module, Parameter
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
 from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention, LogTemperature, Temperature
-from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
@@ -301,6 +301,14 @@ def per_layer_gate(part: PerLayerGate, ctx: PartContext) -> PartSteps:
     yield "gate", "up", ctx.linear(ctx.input, "gate")
     yield "hidden", "hidden", _gated(part.activation, ctx.step("gate"), ctx.per_layer, ctx)
     yield "out", "ffn_out", ctx.linear(ctx.step("hidden"), "down")
+
+
+def adapters(part: Adapters, ctx: PartContext) -> PartSteps:
+    """Yield the steps of the one adapter that is computed."""
+    up, down = (Module(f"{ctx.weight_prefix}experts.{name}") for name in ("up", "down"))
+    yield "up", "up", call("linear_at", ctx.input, part.active, up)
+    yield "hidden", "hidden", activated(part.activation, ctx.step("up"), ctx)
+    yield "out", "ffn_out", call("linear_at", ctx.step("hidden"), part.active, down)
 
 
 def _normed(part: Norm | None, ctx: PartContext, name: str) -> Expression:

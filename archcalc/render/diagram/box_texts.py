@@ -9,7 +9,7 @@ from archcalc.render.diagram.shapes import BoxText
 from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
 from archcalc.spec.embedding import ExtraTable
-from archcalc.spec.ffn import Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Arm, Stack
 from archcalc.spec.model import Pooler, Spec, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
@@ -262,3 +262,10 @@ def per_layer_gate(part: PerLayerGate, d_model: int, say: Translator) -> tuple[s
     """Return the heading and the lines of a gate on a layer's own embedding."""
     sizes = say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_per_layer or 0)))
     return say(msg("gate on the layer's own embedding")), [sizes, _activation(part.activation)]
+
+
+def adapters(part: Adapters, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of adapters."""
+    sizes = say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_adapter)))
+    number = say(msg("number {i} of {n}", i=exact(part.active + 1), n=exact(part.n_adapters)))
+    return say(msg("adapter")), [number, sizes, _activation(part.activation)]

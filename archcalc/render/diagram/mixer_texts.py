@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from archcalc.spec.activation import activation_name
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, SpanConv, TimeMix
+from archcalc.spec.mixer import (
+    ChannelMix,
+    Fourier,
+    GatedDelta,
+    Lightning,
+    Mamba1,
+    Mamba2,
+    RgLru,
+    ShortConv,
+    SpanConv,
+    TimeMix,
+)
 from archcalc.units import exact
 from archcalc.words import Translator, msg
 
@@ -21,6 +32,11 @@ def span_conv(part: SpanConv, d_model: int, say: Translator) -> tuple[str, list[
         say(msg("{n} channels, {width} tokens", n=exact(d_model), width=exact(part.d_conv))),
         activation_name(part.activation),
     ]
+
+
+def fourier(part: Fourier, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the line of a Fourier transform."""
+    return say(msg("Fourier transform")), [say(msg("over tokens and {n} channels", n=exact(d_model)))]
 
 
 def gated_delta(part: GatedDelta, d_model: int, say: Translator) -> tuple[str, list[str]]:

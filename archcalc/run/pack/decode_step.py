@@ -177,7 +177,7 @@ class DecodeBlock(Block):
         self.out_scalar, self.altup = block.out_scalar, None
         self.forwards = forwards
         norm_names = [name for branch in block.branches for name, _ in norms(branch)]
-        self.norms = {name: block.get_submodule(name).forward for name in norm_names}
+        self.norms = {name: block.norm_module(name).forward for name in norm_names}
 
     def run_arm(self, arm: Arm, x_BTD: Tensor, context: Any) -> Tensor:
         """Return the output of one arm [B, D]; the context is a `StepContext`."""

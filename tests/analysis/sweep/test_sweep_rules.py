@@ -20,7 +20,7 @@ from archcalc.spec.attention import SharedSelection
 from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
-from archcalc.spec.ffn import PerLayerGate
+from archcalc.spec.ffn import Adapters, PerLayerGate
 from archcalc.spec.layer import AltUp, PerLayerEmbedding, Prompts, Shares
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
 from archcalc.spec.workload import Workload
@@ -31,6 +31,7 @@ from tests.strategies import (
     RANDOM_BLOCKS,
     SIZES,
     Place,
+    adapter_specs,
     altup_specs,
     block_summaries,
     per_layer_specs,
@@ -264,6 +265,7 @@ def test_the_rest_is_free(line: str) -> None:
 
 # Where a field is rare among all specs.
 DRAWN = {
+    Adapters: adapter_specs(),
     AltUp: altup_specs(),
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
     GlobalWindow: sparse_specs(GLOBAL_WINDOWS),

@@ -7,6 +7,7 @@ from typing import Any
 from tests.hf.tiny import (
     bart_like,
     bert_like,
+    encoder_like,
     gpt_like,
     llama_like,
     mixer_like,
@@ -26,6 +27,7 @@ TINY: dict[str, dict[str, Any]] = {
     **bart_like.CONFIGS,
     **t5_like.CONFIGS,
     **sparse_like.CONFIGS,
+    **encoder_like.CONFIGS,
 }
 # What classes need that cannot be built from their defaults.
 NEEDS: dict[str, dict[str, Any]] = {

@@ -1,0 +1,28 @@
+"""Small configs of encoders with parts of their own: adapters, a Fourier transform."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.hf.tiny.bert_like import BERT
+
+LANGUAGES = {"languages": ["en_XX", "de_DE", "cs_CZ"], "default_language": "de_DE", "adapter_reduction_factor": 3}
+FNET = {name: value for name, value in BERT.items() if name != "num_attention_heads"}
+MRA = BERT | {"block_per_row": 2}
+XMOD = BERT | LANGUAGES | {"hidden_act": "relu"}
+
+CONFIGS: dict[str, Any] = {
+    "fnet:default": {},
+    "fnet:small": FNET | {"hidden_act": "relu"},
+    "fnet:untied": FNET | {"tie_word_embeddings": False},
+    "mra:default": {},
+    "mra:small": MRA | {"hidden_act": "relu"},
+    "mra:untied": MRA | {"tie_word_embeddings": False, "hidden_size": 64, "num_attention_heads": 2},
+    "xmod:default": {},
+    "xmod:small": XMOD,
+    "xmod:untied": XMOD | {"ln_before_adapter": False, "tie_word_embeddings": False},
+    "xmod:own norm": XMOD | {"adapter_layer_norm": True, "default_language": "cs_CZ"},
+    "xmod:no norm": XMOD | {"adapter_reuse_layer_norm": False, "num_hidden_layers": 2},
+    "xmod:before": XMOD | {"pre_norm": True, "architectures": ["XmodForCausalLM"], "is_decoder": True},
+    "xmod:before, outside": XMOD | {"pre_norm": True, "ln_before_adapter": False, "num_hidden_layers": 2},
+}
