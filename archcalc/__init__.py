@@ -151,7 +151,7 @@ def flops(spec: Spec, work: Workload | None = None, **sizes: Any) -> pd.DataFram
 
 
 def memory(
-    spec: Spec, work: Workload | None = None, *, dtype: str = "bf16", cache_dtype: str = "bf16", **sizes: Any
+    spec: Spec, work: Workload | None = None, *, dtype: str = "auto", cache_dtype: str = "auto", **sizes: Any
 ) -> pd.DataFrame:
     """Return a DataFrame with a row for each weight and each cache of a workload.
 
@@ -159,8 +159,8 @@ def memory(
     payload_bytes, overhead_bytes (scales and zero points of the format), bytes (both), share, next_token_bytes, formula
     (of the elements), bytes_formula (of a cache), kind. Bytes are over all layers and sequences.
 
-    `dtype` is the format of the weights ('bf16', 'nf4', 'q4_k_m' …), `cache_dtype` that of the KV cache. The workload
-    is given as in `flops`.
+    `dtype` is the format of the weights ('bf16', 'nf4', 'q4_k_m' …), `cache_dtype` that of the KV cache; 'auto' is what
+    the source states, bf16 if it states nothing. The workload is given as in `flops`.
 
     Raises InputError for a format that is unknown or does not fit a tensor's shape, and as in `flops`.
     """

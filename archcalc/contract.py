@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NotRequired, TypedDict, get_args, overload
 
 from archcalc._version import __version__
 from archcalc.analysis.flops import Flops
-from archcalc.analysis.memory import Dtype, Memory, check_dtype
+from archcalc.analysis.memory import Dtype, DtypeOrAuto, Memory, check_dtype
 from archcalc.analysis.params import Summary
 from archcalc.analysis.report import KINDS, figures
 from archcalc.analysis.stored_mtp import MtpTotals, with_stored_mtp
+from archcalc.analysis.stored_weights import model_workload
 from archcalc.analysis.transformers_report import COUNTED, LABEL, Counted, TransformersReport, transformers_report
+from archcalc.analysis.weights import WeightBytes
 from archcalc.errors import InputError, shown
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import Component
@@ -48,6 +51,13 @@ class ReportProvenance(TypedDict):
     archcalc: str
     ignored: list[str]
     assumed: list[str]
+
+
+class ReportStorage(TypedDict):
+    """How the source's files store the weights: the keys that state it (none: bf16 is assumed), bytes by format."""
+
+    stated_by: list[str]
+    weights_bytes_by_format: dict[str, int]
 
 
 class CountedParams(TypedDict):
@@ -95,6 +105,7 @@ class Report(TypedDict):
     """The figures of a model and a workload; `kinds` says of each whether it is exact, measured or modeled.
 
     `with_mtp`: totals with the modules for multi-token prediction in the model's files, if these hold any.
+    `storage`: how the source's files store the weights, where no dtype is asked for.
     `whole`: all parts of a model whose text model this is, as `archcalc report` lets transformers count them.
     """
 
@@ -107,6 +118,7 @@ class Report(TypedDict):
     memory: Memory
     kinds: dict[str, Sureness]
     provenance: ReportProvenance
+    storage: NotRequired[ReportStorage]
     with_mtp: NotRequired[MtpTotals]
     whole: NotRequired[CountedReport]
 
@@ -121,7 +133,7 @@ def report(
     batch: int = 1,
     seq: int | None = None,
     past: int = 0,
-    dtype: Dtype = "bf16",
+    dtype: DtypeOrAuto = "auto",
     source_seq: int | None = None,
     engine: Literal["archcalc"] = "archcalc",
 ) -> Report: ...
@@ -129,7 +141,10 @@ def report(
 
 @overload
 def report(
-    spec: Spec | str | os.PathLike[str] | dict[str, Any], *, dtype: Dtype = "bf16", engine: Literal["transformers"]
+    spec: Spec | str | os.PathLike[str] | dict[str, Any],
+    *,
+    dtype: DtypeOrAuto = "auto",
+    engine: Literal["transformers"],
 ) -> CountedReport: ...
 
 
@@ -139,7 +154,7 @@ def report(
     batch: int = 1,
     seq: int | None = None,
     past: int = 0,
-    dtype: Dtype = "bf16",
+    dtype: DtypeOrAuto = "auto",
     source_seq: int | None = None,
     engine: Engine = "archcalc",
 ) -> Report | CountedReport:
@@ -160,10 +175,11 @@ def report(
     if engine != "archcalc":
         return _counted(spec, dtype, engine, {"batch": batch != 1, "seq": seq, "past": past, "source_seq": source_seq})
     ledger, work = build(spec), workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
-    workload_data: ReportWorkload = {"batch": work.batch, "seq": work.seq, "past": work.past, "dtype": dtype}
+    subject = model_workload(spec, ledger, work, dtype)
+    values = figures(ledger, work, subject.dtype, subject.stored)
+    workload_data: ReportWorkload = {"batch": work.batch, "seq": work.seq, "past": work.past, "dtype": subject.dtype}
     if spec.family == "encoder-decoder":
         workload_data["source_seq"] = work.source_seq
-    values = figures(ledger, work, dtype)
     about, provenance = spec.about, spec.about.provenance
     found: Report = {
         "schema": SCHEMA,
@@ -181,9 +197,18 @@ def report(
             "assumed": list(provenance.assumed),
         },
     }
+    if subject.stored:
+        found["storage"] = _report_storage(spec, subject.stored)
     if with_mtp := with_stored_mtp(spec, ledger):
         found["with_mtp"] = with_mtp
     return found
+
+
+def _report_storage(spec: Spec, stored: Sequence[WeightBytes]) -> ReportStorage:
+    by_format: Counter[str] = Counter()
+    for line in stored:
+        by_format[line.format] += line.total_bytes if line.kind != "buffer" else 0
+    return {"stated_by": list(spec.about.storage.stated_by), "weights_bytes_by_format": dict(by_format)}
 
 
 def check_engine(engine: str, sizes: Mapping[str, Any]) -> None:
@@ -198,7 +223,7 @@ def check_engine(engine: str, sizes: Mapping[str, Any]) -> None:
         )
 
 
-def _counted(spec: Any, dtype: Dtype, engine: str, sizes: Mapping[str, Any]) -> CountedReport:
+def _counted(spec: Any, dtype: DtypeOrAuto, engine: str, sizes: Mapping[str, Any]) -> CountedReport:
     check_engine(engine, sizes)
     from archcalc.hf import to_config
 

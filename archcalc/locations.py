@@ -8,11 +8,12 @@ from msgspec import Struct
 
 from archcalc import presets
 from archcalc.errors import InputError, nearest, shown
+from archcalc.formats.safetensors_folder import PICKLES
 from archcalc.words import Message, msg
 
 # The file with the architecture in a folder: our layout, or that of Hugging Face.
 SPEC_FILE, CONFIG_FILE = "spec.yaml", "config.json"
-GGUF, SAFETENSORS, PICKLES = ".gguf", ".safetensors", (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+GGUF, SAFETENSORS = ".gguf", ".safetensors"
 # A text with one of these suffixes is a file name, never a repository.
 FILE_SUFFIXES = (".yaml", ".yml", ".json", GGUF, SAFETENSORS, *PICKLES)
 

@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from archcalc.extras import require
+from archcalc.formats.file_tensor import FileTensor
 from archcalc.ledger.build import build as build_ledger
 from archcalc.results import Row, count, data, number, text
 from archcalc.spec import Spec
 from archcalc.words import msg
 
 Shapes = Mapping[str, tuple[int, ...]]
-Reading = Literal["ledger", "module", "transformers"]
+Reading = Literal["ledger", "module", "transformers", "files"]
 
-READING_NAMES = {"ledger": msg("ledger"), "module": msg("module")}
+READING_NAMES = {"ledger": msg("ledger"), "module": msg("module"), "files": msg("files")}
 VERDICTS = {True: msg("equal"), False: msg("differs")}
 
 
@@ -44,17 +45,20 @@ class Comparison(Row, frozen=True, kw_only=True):
 Comparisons = list[Comparison]
 
 
-def verify(spec: Spec, *, against: str | None = None) -> Comparisons:
+def verify(spec: Spec, *, against: str | None = None, files: Mapping[str, FileTensor] | None = None) -> Comparisons:
     """Compare the ledger with our PyTorch module on the meta device, and optionally with the model of transformers.
 
     Every stored tensor is compared by name, shape and kind. Returns a comparison for each pair of readings: `left` and
     `right`, `is_equal`, `differences` (path, left, right), `tensors` and `parameters` (how many), `seconds`.
-    `against='transformers'` adds the second comparison. Raises MissingExtraError without torch or transformers,
+    `against='transformers'` adds the second comparison, `files`, the tensors of a model's files by name, another: they
+    are compared by name, shape and storage format. Raises MissingExtraError without torch or transformers,
     InputError if transformers lacks the architecture.
     """
     comparisons = [_against_module(spec)]
     if against == "transformers":
         comparisons.append(_against_transformers(spec))
+    if files is not None:
+        comparisons.append(_against_files(spec, files))
     return comparisons
 
 
@@ -92,6 +96,14 @@ def _against_transformers(spec: Spec) -> Comparison:
         *_total_difference(ledger.total(), n_parameters),
     ]
     return _comparison(spec, "transformers", len(shapes), n_parameters, start, all_differences)
+
+
+def _against_files(spec: Spec, files: Mapping[str, FileTensor]) -> Comparison:
+    from archcalc.analysis.file_differences import file_differences
+
+    start, ledger = time.perf_counter(), build_ledger(spec)
+    found = [Difference(*each) for each in file_differences(spec, ledger, files)]
+    return _comparison(spec, "files", len(files), ledger.total(), start, found)
 
 
 def _comparison(

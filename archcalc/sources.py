@@ -32,6 +32,8 @@ __all__ = ["document_of", "load", "locate"]
 
 MAX_BASES = 10
 
+# Beside the config of a folder, how ModelOpt quantized the weights.
+MODELOPT_FILE = "hf_quant_config.json"
 # A document with one of these keys is a spec.
 _SPEC_KEYS = {"encoder", "decoder", "n_ctx"}
 
@@ -109,15 +111,28 @@ def _document(location: Location, seen: tuple[str, ...]) -> Document:
     """Return the full document of a location, with its bases merged."""
     seen = (*seen, location.text)
     if isinstance(location, Gguf):
-        from archcalc.formats.gguf_file import read_header
-        from archcalc.hf.gguf import config_of
+        from archcalc.formats.gguf_split import read_whole_header
+        from archcalc.hf.gguf import document_of as of_header
 
-        return _as_document(config_of(read_header(Path(location.path))), seen)
+        return of_header(read_whole_header(Path(location.path)))
     data = _read(location)
     try:
-        return _as_document(parse(data), seen)
+        return _as_document(_with_quantization(parse(data), location), seen)
     except InputError as error:
         raise error.within(location.text) from None
+
+
+def _with_quantization(data: Any, location: Location) -> Any:
+    """Return a config with the quantization that the file of ModelOpt beside it states."""
+    path = os.path.join(location.path, MODELOPT_FILE) if isinstance(location, Folder) else ""
+    if not isinstance(data, dict) or "model_type" not in data or "quantization_config" in data or not path:
+        return data
+    if not os.path.isfile(path):
+        return data
+    try:
+        return data | {"quantization_config": parse(_bytes(path, path))}
+    except InputError as error:
+        raise error.within(path) from None
 
 
 def _as_document(data: Any, seen: tuple[str, ...]) -> Document:

@@ -13,6 +13,7 @@ from typing import get_args
 from hypothesis import strategies as st
 from msgspec import structs
 
+from archcalc.formats.layouts import Grouped, PerRow, PerTensor, Tiled
 from archcalc.spec import Spec
 from archcalc.spec.about import About, Provenance, StoredMtp
 from archcalc.spec.activation import ClampedSwish
@@ -80,6 +81,7 @@ from archcalc.spec.position import (
 )
 from archcalc.spec.resolve import resolve
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
+from archcalc.spec.storage import Storage, StoredFormat
 
 # Mostly primes, so that confusing two sizes changes every count.
 SIZES = st.sampled_from((3, 5, 7, 2, 11, 13, 4, 6, 1, 12))
@@ -912,6 +914,19 @@ CLAIMS = st.builds(
 )
 PROVENANCES = st.sampled_from((Provenance(), Provenance(ignored=("use_mrope",)), Provenance(assumed=("the head",))))
 STORED_MTP = st.sampled_from((StoredMtp(n_modules=1), StoredMtp(n_modules=2, has_tables=True)))
+STORED_FORMATS = st.builds(
+    StoredFormat,
+    name=st.just("in eight bits"),
+    layout=optional(st.sampled_from((PerTensor(1, 4), PerRow(1, 2, 1), Tiled(1, 3, 4, 2), Grouped(8, 0, 2)))),
+    roles=st.sampled_from((("linear", "experts"), ("head", "embedding"))),
+    pattern=st.sampled_from((None, ".*attn.*", r"(?:encoder\.|decoder\.|)layers\.0\..*")),
+)
+STORAGES = st.builds(
+    Storage,
+    dtype=st.sampled_from(("bf16", "fp32", "fp64")),
+    stated_by=st.sampled_from(((), ("dtype",))),
+    formats=st.lists(STORED_FORMATS, max_size=2).map(tuple),
+)
 ABOUTS = st.builds(
     About,
     title=st.sampled_from(("", "A model")),
@@ -920,6 +935,7 @@ ABOUTS = st.builds(
     claims=optional(CLAIMS).map(lambda claim: () if claim is None else (claim,)),
     provenance=PROVENANCES,
     stored_mtp=optional(STORED_MTP),
+    storage=st.just(Storage()) | STORAGES,
 )
 FAMILIES: st.SearchStrategy[Family] = st.sampled_from(get_args(Family))
 
@@ -1060,6 +1076,8 @@ DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
 
 PARTS: dict[type[Part], st.SearchStrategy] = {
     StoredMtp: STORED_MTP,
+    StoredFormat: STORED_FORMATS,
+    Storage: STORAGES,
     LayerNorm: LAYER_NORMS,
     RMSNorm: RMS_NORMS,
     QkNorm: QK_NORMS,

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import pytest
 
 import archcalc
+from archcalc.formats.layouts import Layout
 from archcalc.ledger import embedding as ledger_embedding
 from archcalc.ledger import norm as ledger_norm
 from archcalc.render.meanings import MEANINGS
@@ -160,6 +161,8 @@ def test_every_field_of_a_spec_has_its_meaning():
         for field in inspect.type_info(part).fields:
             choices = [value for member in member_types(field.type) for value in getattr(member, "values", ())]
             wanted |= {f"{part.__name__}.{name}" for name in (field.name, *(f"{field.name}.{one}" for one in choices))}
+    for layout in get_args(Layout):
+        wanted |= {layout.__name__, *(f"{layout.__name__}.{field}" for field in layout.__struct_fields__)}
     assert set(MEANINGS) == wanted
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 from msgspec import structs
@@ -10,10 +10,11 @@ from msgspec import structs
 from archcalc.analysis.cache_lines import CacheLine, EngineCache, cache_lines, engine_caches
 from archcalc.analysis.caches import CacheBytes, by_layer, caches, next_token
 from archcalc.analysis.closed_form import Rewriter
-from archcalc.analysis.memory import DTYPES, Dtype, state_bytes
+from archcalc.analysis.memory import AUTO, DTYPES, Dtype, state_bytes
 from archcalc.analysis.row_names import path_pattern
+from archcalc.analysis.stored_weights import cache_dtype_of, storage_name, weight_lines
 from archcalc.analysis.value_names import COMPONENT_NAMES
-from archcalc.analysis.weights import WeightBytes, by_component, weights
+from archcalc.analysis.weights import WeightBytes, by_component
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import product
 from archcalc.ledger.leaves import Component
@@ -85,6 +86,7 @@ class InferenceMemory(Result, frozen=True, kw_only=True):
     label: Annotated[str, data(msg("title of the model"))]
     workload: Annotated[Workload, data(msg("workload"))]
     dtype: Annotated[str, data(msg("format of the weights"))]
+    stated_by: Annotated[tuple[str, ...], data(msg("what states the format of the weights"))]
     cache_dtype: Annotated[str, data(msg("format of the cache"))]
     weights_bytes: Annotated[int, data(msg("weights bytes"))]
     kv_cache_bytes: Annotated[int, data(msg("KV cache bytes"))]
@@ -101,29 +103,35 @@ class InferenceMemory(Result, frozen=True, kw_only=True):
 
 
 def inference_memory(spec: Spec, ledger: Ledger, work: Workload, dtype: str, cache_dtype: str) -> InferenceMemory:
-    """Return the memory that inference takes.
+    """Return the memory that inference takes; the format 'auto' is what the source states.
 
     Raises InputError for an unknown format, and for a format that does not fit a tensor's shape.
     """
-    stored, cached = tuple(_weights(ledger, dtype)), tuple(_caches(ledger, work, cache_dtype))
+    lines, stated = weight_lines(spec, ledger, dtype), cache_dtype_of(spec)
+    is_stated = dtype == AUTO
+    dtype = storage_name(lines) if is_stated else dtype
+    cache_dtype = stated if cache_dtype == AUTO else cache_dtype
+    states = stated if is_stated else state_dtype(dtype)
+    stored, cached = tuple(_weights(ledger, lines)), tuple(_caches(ledger, work, cache_dtype))
     return InferenceMemory(
         name=spec.name,
         label=spec.label,
         workload=work,
         dtype=dtype,
+        stated_by=spec.about.storage.stated_by if is_stated else (),
         cache_dtype=cache_dtype,
         weights_bytes=sum(row.bytes for row in stored if row.what == "weight"),
         kv_cache_bytes=sum(row.bytes for row in cached),
         kv_cache_overhead_bytes=sum(row.overhead_bytes for row in cached),
-        state_bytes=state_bytes(ledger, work, state_dtype(dtype)),
+        state_bytes=state_bytes(ledger, work, states),
         next_token_bytes=sum(row.next_token_bytes for row in cached),
-        components=tuple(_components(ledger, dtype)),
+        components=component_memory(ledger, lines),
         weights=stored,
         caches=cached,
-        states=tuple(_states(ledger, work, state_dtype(dtype))),
+        states=tuple(_states(ledger, work, states)),
         cache_layers=tuple(_layers(ledger, work, cache_dtype)),
-        cache_lines=cache_lines(ledger, work, cache_dtype, state_dtype(dtype)),
-        engines=tuple(engine_caches(ledger, work, cache_dtype, state_dtype(dtype))),
+        cache_lines=cache_lines(ledger, work, cache_dtype, states),
+        engines=tuple(engine_caches(ledger, work, cache_dtype, states)),
     )
 
 
@@ -145,11 +153,12 @@ def _states(ledger: Ledger, work: Workload, dtype: Dtype) -> Iterator[StateMemor
         )
 
 
-def _components(ledger: Ledger, dtype: str) -> Iterator[ComponentMemory]:
-    lines = by_component(ledger, dtype)
+def component_memory(ledger: Ledger, stored: Sequence[WeightBytes]) -> tuple[ComponentMemory, ...]:
+    """Return a row for each component and format of a model's weights."""
+    lines = by_component(ledger, stored)
     total = sum(payload + overhead for *_, payload, overhead in lines)
-    for component, stored_as, payload, overhead in lines:
-        yield ComponentMemory(
+    return tuple(
+        ComponentMemory(
             component=component,
             format=stored_as,
             payload_bytes=payload,
@@ -157,10 +166,12 @@ def _components(ledger: Ledger, dtype: str) -> Iterator[ComponentMemory]:
             bytes=payload + overhead,
             share=(payload + overhead) / total,
         )
+        for component, stored_as, payload, overhead in lines
+    )
 
 
-def _weights(ledger: Ledger, dtype: str) -> Iterator[TensorMemory]:
-    rewriter, lines = Rewriter(ledger), weights(ledger, dtype)
+def _weights(ledger: Ledger, lines: list[WeightBytes]) -> Iterator[TensorMemory]:
+    rewriter = Rewriter(ledger)
     total = sum(line.total_bytes for line in lines if line.kind != "buffer")
     for row, line in _by_row(ledger, lines):
         formula = row.formula if line.layers == row.layers else product(row.weight.axes) * line.layers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict, get_args
+from typing import Final, Literal, TypedDict, get_args
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.element_types import element_bytes
@@ -12,15 +12,18 @@ from archcalc.words import msg
 
 Dtype = Literal["fp32", "fp16", "bf16", "fp8"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+# As the source states it.
+AUTO: Final = "auto"
+DtypeOrAuto = Dtype | Literal["auto"]
 
 
 def check_dtype(dtype: str) -> None:
-    """Raise InputError for an unknown dtype."""
-    if dtype not in DTYPES:
+    """Raise InputError for an unknown dtype; 'auto' is known."""
+    if dtype not in (AUTO, *DTYPES):
         raise InputError(
             msg("found {found}{hint}", found=shown(dtype), hint=nearest(str(dtype), DTYPES)),
             where="dtype",
-            allowed=", ".join(DTYPES),
+            allowed=", ".join((AUTO, *DTYPES)),
         )
 
 

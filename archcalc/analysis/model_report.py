@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Annotated, Any, Final
 
 from archcalc.analysis.closed_form import ClosedForm, closed_form
+from archcalc.analysis.inference_memory import ComponentMemory, component_memory
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.params import (
     ComponentParams,
@@ -19,6 +20,7 @@ from archcalc.analysis.params import (
 )
 from archcalc.analysis.report import Figures, figures
 from archcalc.analysis.stored_mtp import MtpTotals, with_stored_mtp
+from archcalc.analysis.stored_weights import storage_name
 from archcalc.ledger.rows import Ledger
 from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.spec.groups import groups
@@ -107,6 +109,7 @@ class ModelReport(Result, frozen=True, kw_only=True, dict=True):
     components: Annotated[tuple[ComponentParams, ...], data(msg("parameters by component"))]
     totals: Annotated[tuple[TotalParams, ...], data(msg("totals"))]
     costs: Annotated[tuple[Cost, ...], data(msg("FLOPs and bytes of the workload"))]
+    stored: Annotated[tuple[ComponentMemory, ...], data(msg("quantized weights by component and format"))]
     closed_form: Annotated[ClosedForm, data(msg("closed form"))]
     notes: Annotated[tuple[str | Message, ...], data(msg("what reading the source ignored or assumed"))]
     ledger: Annotated[Ledger, data("ledger")]
@@ -125,7 +128,7 @@ class ModelReport(Result, frozen=True, kw_only=True, dict=True):
 def model_report(subject: ModelWorkload) -> ModelReport:
     """Return the report of a model and its workload."""
     spec, ledger = subject.spec, subject.ledger
-    values = figures(ledger, subject.work, subject.dtype)
+    values = figures(ledger, subject.work, subject.dtype, subject.stored)
     return ModelReport(
         name=spec.name,
         label=spec.label,
@@ -139,6 +142,7 @@ def model_report(subject: ModelWorkload) -> ModelReport:
         components=component_params(ledger),
         totals=tuple(_totals(_params(values["params"], with_stored_mtp(spec, ledger)), is_tied=bool(ledger.tied))),
         costs=tuple(_costs(values, subject)),
+        stored=component_memory(ledger, subject.stored) if spec.about.storage.formats and subject.stored else (),
         closed_form=closed_form(ledger),
         notes=tuple(spec.about.provenance.notes),
         ledger=ledger,
@@ -179,6 +183,14 @@ def _totals(params: Mapping[str, Any], *, is_tied: bool) -> Iterator[TotalParams
         yield TotalParams(figure=name, parameters=params[name], description=_TOTAL_MEANINGS.get(name, ""))
 
 
+def _stored_as(subject: ModelWorkload) -> str | Message:
+    """Return the format of the weights, and what states it."""
+    stated_by = subject.spec.about.storage.stated_by
+    if not subject.stored or not stated_by:
+        return subject.dtype
+    return msg("{formats}, by {keys}", formats=storage_name(subject.stored), keys=", ".join(stated_by))
+
+
 def _costs(values: Figures, subject: ModelWorkload) -> Iterator[Cost]:
     """Yield the costs that are not 0."""
     flops, memory, tokens = values["flops"], values["memory"], subject.work.past + subject.work.seq
@@ -187,7 +199,7 @@ def _costs(values: Figures, subject: ModelWorkload) -> Iterator[Cost]:
         ("flops.forward", flops["forward"], msg("every key that a layer holds")),
         ("flops.forward_causal", flops["forward_causal"], msg("the pairs that are attended")),
         ("flops.train_step", flops["train_step"], msg("forward and backward")),
-        ("memory.weights_bytes", memory["weights_bytes"], subject.dtype),
+        ("memory.weights_bytes", memory["weights_bytes"], _stored_as(subject)),
         ("memory.kv_cache_bytes", memory["kv_cache_bytes"], cached),
         ("memory.state_bytes", memory["state_bytes"], msg("{dtype}, whatever the length", dtype=subject.dtype)),
     ]

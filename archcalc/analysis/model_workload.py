@@ -5,15 +5,17 @@ from __future__ import annotations
 import msgspec
 
 from archcalc.analysis.memory import Dtype
+from archcalc.analysis.weights import WeightBytes
 from archcalc.ledger.rows import Ledger
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 
 
 class ModelWorkload(msgspec.Struct, frozen=True):
-    """A model, and what it is to compute in which dtype."""
+    """A model, and what it is to compute in which dtype. `stored`: the weights as the source's files store them."""
 
     spec: Spec
     ledger: Ledger
     work: Workload
     dtype: Dtype
+    stored: tuple[WeightBytes, ...] = ()

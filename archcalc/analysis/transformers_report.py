@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, get_args
 
-from archcalc.analysis.memory import Dtype, check_dtype
+from archcalc.analysis.memory import AUTO, DTYPES, Dtype, DtypeOrAuto, check_dtype
 from archcalc.analysis.value_names import COMPONENT_NAMES
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.leaves import Component
@@ -90,9 +90,13 @@ class TransformersReport(Result, frozen=True, kw_only=True):
         return next(row.value for row in self.totals if row.figure == figure)
 
 
-def transformers_report(config: Mapping[str, Any], *, dtype: Dtype = "bf16") -> TransformersReport:
-    """Return what transformers counts of a config. Raises as `archcalc.hf.meta_model.meta_model`."""
+def transformers_report(config: Mapping[str, Any], *, dtype: DtypeOrAuto = AUTO) -> TransformersReport:
+    """Return what transformers counts of a config; 'auto' is the dtype that it states, else bf16.
+
+    Raises as `archcalc.hf.meta_model.meta_model`.
+    """
     check_dtype(dtype)
+    plain: Dtype = _stated(config) if dtype == AUTO else dtype
     from archcalc.hf.meta_model import meta_model, version
 
     model = meta_model(config)
@@ -109,8 +113,8 @@ def transformers_report(config: Mapping[str, Any], *, dtype: Dtype = "bf16") -> 
         model_type=str(config["model_type"]),
         class_name=type(model).__name__,
         version=version(),
-        dtype=dtype,
-        totals=tuple(_totals(model, total, dtype)),
+        dtype=plain,
+        totals=tuple(_totals(model, total, plain)),
         components=tuple(
             CountedComponent(component=each, parameters=by_component[each], share=by_component[each] / (total or 1))
             for each in get_args(Component)
@@ -120,6 +124,13 @@ def transformers_report(config: Mapping[str, Any], *, dtype: Dtype = "bf16") -> 
             CountedPart(module=each, parameters=size, share=size / (total or 1)) for each, size in by_module.items()
         ),
     )
+
+
+def _stated(config: Mapping[str, Any]) -> Dtype:
+    """Return the dtype that a config states; bf16 if it states none, or another."""
+    from archcalc.hf.storage import stated_dtype
+
+    return next((name for name in DTYPES if name == stated_dtype(config)), "bf16")
 
 
 def component(name: str) -> Component:

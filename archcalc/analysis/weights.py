@@ -7,7 +7,7 @@ rounded once for a tensor may differ by a few bytes, and a fallback of llama.cpp
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -65,7 +65,12 @@ def weights_bytes(ledger: Ledger, dtype: str, rest: str = "") -> int:
 
     smollm2-135m in bf16: 134,515,008 parameters of 2 bytes are 269,030,016.
     """
-    return sum(line.total_bytes for line in weights(ledger, dtype, rest) if line.kind != "buffer")
+    return stored_bytes(weights(ledger, dtype, rest))
+
+
+def stored_bytes(lines: Iterable[WeightBytes]) -> int:
+    """Return the bytes of all parameters, each stored tensor once, without buffers."""
+    return sum(line.total_bytes for line in lines if line.kind != "buffer")
 
 
 def buffers_bytes(ledger: Ledger, dtype: str, rest: str = "") -> int:
@@ -163,12 +168,12 @@ def _part(path: str) -> str:
     return ".".join((*owner, last))
 
 
-def by_component(ledger: Ledger, dtype: str) -> list[tuple[Component, str, int, int]]:
-    """Return (component, format, payload bytes, bytes of scales and zero points), without buffers."""
+def by_component(ledger: Ledger, lines: Iterable[WeightBytes]) -> list[tuple[Component, str, int, int]]:
+    """Return (component, format, payload bytes, bytes of scales and zero points) of lines, without buffers."""
     component_of = {row.path: row.component for row in ledger.counted_rows}
     payloads: Counter[tuple[int, str]] = Counter()
     overheads: Counter[tuple[int, str]] = Counter()
-    for line in weights(ledger, dtype):
+    for line in lines:
         if line.path in component_of:
             kind = COMPONENTS.index(component_of[line.path]), line.format
             payloads[kind] += line.payload_bytes

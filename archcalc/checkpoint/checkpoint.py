@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from archcalc.checkpoint.config import read_config
 from archcalc.checkpoint.fill import Progress, fill, load_module
-from archcalc.checkpoint.folder import read_config, read_headers
 from archcalc.checkpoint.load_plan import Plan, make_plan
 from archcalc.checkpoint.memory_map import DTYPES, FileMaps, check_equal, file_maps
 from archcalc.checkpoint.native import CANONICAL_NAMES, is_native
 from archcalc.checkpoint.tensor_shard import TensorShard
 from archcalc.errors import InputError, shown
 from archcalc.formats.file_tensor import FileTensor
+from archcalc.formats.safetensors_folder import read_headers
 from archcalc.hf import family_of, from_config
 from archcalc.hf.classes import resolve
 from archcalc.hf.composites import text_model

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from archcalc.errors import InputError
-from archcalc.formats.gguf_file import Header, read_header
-from archcalc.hf import from_config
-from archcalc.hf.gguf import config_of, tensors_of
+from archcalc.formats.gguf_file import Header
+from archcalc.formats.gguf_split import read_whole_header
+from archcalc.hf.gguf import document_of, tensors_of
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
 from archcalc.spec.document import Document
@@ -15,9 +15,9 @@ from archcalc.spec.document import Document
 
 def read_gguf(path: Path) -> tuple[Document, Header, Spelling, TensorMap]:
     """Return a file's spec document, header, spelling and tensor map. Raise InputError as these do."""
-    header = read_header(path)
+    header = read_whole_header(path)
     try:
         tensors, spelling = tensors_of(header)
-        return from_config(config_of(header)), header, spelling, tensors
+        return document_of(header), header, spelling, tensors
     except InputError as error:
         raise error.within(str(path)) from None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from archcalc.errors import InputError, shown
 from archcalc.formats.file_tensor import FileTensor
 from archcalc.hf.spellings import Spelling
+from archcalc.hf.stored_names import class_names
 from archcalc.hf.tensors import Shape, TensorEntry, TensorMap, TensorMapError
 from archcalc.words import msg
 
@@ -57,18 +57,7 @@ def make_plan(
 
 def _by_class_name(stored: Mapping[str, FileTensor], tensors: TensorMap, spelling: Spelling) -> dict[str, FileTensor]:
     """Return the stored tensors by the names that the map has."""
-    named: dict[str, FileTensor] = {}
-    rooted = tensors.class_names(stored)  # before and after: a rename may expect the prefix, or bring it
-    names = {name: spelling.name(rooted[name]) for name in stored}
-    class_names = tensors.class_names(names.values())
-    for tensor in stored.values():
-        name = class_names[names[tensor.name]]
-        if name in named:
-            raise InputError(
-                msg("is {name} in another spelling", name=shown(named[name].name, 200)), where=shown(tensor.name, 200)
-            )
-        named[name] = tensor
-    return named
+    return {name: stored[own] for name, own in class_names(stored, tensors, spelling).items()}
 
 
 def _fallbacks(names: Set[str], spelling: Spelling) -> dict[str, str]:
@@ -86,7 +75,7 @@ def _moves(
 ) -> Iterator[Move]:
     """Yield the moves that fill one row of the map: from one tensor, one per expert or head, or a tied copy."""
     ours = [shapes[name] for name in mapping.ours]
-    expert_names = _expert_names(mapping.name, spelling)
+    expert_names = spelling.expert_names(mapping.name)
     fallback = fallbacks.get(mapping.name, "")
     if mapping.name not in named and expert_names and expert_names[0].replace("{e}", "0") in named:
         for name, part, shape in zip(expert_names, mapping.ours, ours, strict=True):
@@ -99,15 +88,6 @@ def _moves(
             yield Move(_with_shape(name, ours[0][1:], named), TensorEntry(name, mapping.ours), row)
         return
     yield Move(_with_shape(mapping.name, mapping.shape(ours), named, fallback), mapping)
-
-
-def _expert_names(name: str, spelling: Spelling) -> tuple[str, ...]:
-    """Return the names of one expert's tensors, with `{e}` for the expert, if files may store them apart."""
-    if index := re.search(r"\.(\d+)\.", name):
-        for stacked, expert_names in spelling.per_expert.items():
-            if stacked.replace("{i}", index[1]) == name:
-                return tuple(tensor.replace("{i}", index[1]) for tensor in expert_names)
-    return ()
 
 
 def _with_shape(name: str, shape: Shape, named: Mapping[str, FileTensor], fallback: str = "") -> FileTensor:

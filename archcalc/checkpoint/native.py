@@ -12,9 +12,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from archcalc.checkpoint.folder import SINGLE
 from archcalc.checkpoint.tensor_shard import full_tensor
 from archcalc.errors import InputError
+from archcalc.formats.safetensors_folder import SINGLE
 from archcalc.hf.tensors import TensorEntry, TensorMap
 from archcalc.locations import SPEC_FILE
 from archcalc.spec import Spec

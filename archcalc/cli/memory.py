@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 from msgspec import structs
 
+from archcalc.analysis.memory import AUTO
 from archcalc.cli.language import current, emit
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.cli.parallel import engines
@@ -103,14 +104,18 @@ def adapting(command: F) -> F:
 @click.command("memory")
 @source()
 @sizes
-@click.option("--dtype", metavar="FORMAT", help="Format of the weights: bf16 (default), fp32, int8, nf4, q4_k_m …")
+@click.option(
+    "--dtype",
+    metavar="FORMAT",
+    help="Format of the weights: auto (default: as the source states it), bf16, fp32, int8, nf4, q4_k_m …",
+)
 @click.option(
     "--cache-dtype",
-    type=click.Choice(list(CACHE_TYPES)),
+    type=click.Choice([AUTO, *CACHE_TYPES]),
     metavar="FORMAT",
-    default="bf16",
+    default=AUTO,
     show_default=True,
-    help=f"Format of the KV cache: {', '.join(CACHE_TYPES)}.",
+    help=f"Format of the KV cache: auto (the dtype that the source states), {', '.join(CACHE_TYPES)}.",
 )
 @click.option("--view", type=click.Choice(VIEWS), default="components", show_default=True, help="What each row shows.")
 @training
@@ -165,7 +170,7 @@ def _inference(spec: Spec, options: dict[str, Any], show: partial[None]) -> None
     from archcalc.render import memory
 
     work = workload(spec, **{name: options[name] for name in ("batch", "seq", "past", "source_seq")})
-    result = inference_memory(spec, build(spec), work, options["dtype"] or "bf16", options["cache_dtype"])
+    result = inference_memory(spec, build(spec), work, options["dtype"] or AUTO, options["cache_dtype"])
     show(lambda: memory.view(result, memory.MemoryOptions(options["view"])), lambda: plain(result))
 
 
@@ -177,9 +182,14 @@ def _sharding(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
         raise InputError(msg("both"), where="tp, fsdp", allowed=msg("one of them"))
     work = workload(spec, **{name: options[name] for name in ("batch", "seq", "past", "source_seq")})
     engine: Engine = "fsdp" if options["tp"] is None else "tp"
-    dtypes: Any = {"dtype": options["dtype"] or "bf16", "cache_dtype": options["cache_dtype"]}
+    dtypes: Any = {"dtype": options["dtype"] or "bf16", "cache_dtype": _plain(options["cache_dtype"])}
     result = sharded_memory(spec, build(spec), work, engine, options[engine], **dtypes)
     show(lambda: shards.view(result), lambda: plain(result))
+
+
+def _plain(cache_dtype: str) -> str:
+    """Return the format of a cache that is split between ranks, whose weights are in a plain format too."""
+    return "bf16" if cache_dtype == AUTO else cache_dtype
 
 
 def _training(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:

@@ -3,36 +3,54 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final, Literal
 
 import click
+from msgspec import structs
 
-from archcalc.analysis.memory import DTYPES, Dtype
+from archcalc.analysis.file_tensors import FileTensors, file_tensors
+from archcalc.analysis.memory import AUTO, DTYPES, DtypeOrAuto
 from archcalc.analysis.model_report import model_report
-from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.analysis.stored_weights import model_workload
 from archcalc.analysis.transformers_report import TransformersReport, transformers_report
-from archcalc.cli.language import emit, note
+from archcalc.cli.language import emit, emit_result, note
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.contract import ENGINES, Engine, check_engine, counted_report
 from archcalc.errors import InputError
+from archcalc.headers import FileHeaders, has_no_architecture, read_headers, weight_headers
 from archcalc.hf import composites
 from archcalc.ledger.build import build
+from archcalc.locations import Gguf, Location, locate
+from archcalc.render import file_tensors as files_page
 from archcalc.render import report as pages
 from archcalc.render import transformers_report as counted_page
 from archcalc.render.output import Format
 from archcalc.render.page import Page
 from archcalc.render.report import VIEWS, View
+from archcalc.results import plain
 from archcalc.sources import config_of, stated_config
 from archcalc.spec.workload import workload
 from archcalc.words import msg
 
+# The view of what is in the files, which needs no architecture.
+FILES: Final = "files"
+
 
 @click.command("report")
 @source()
-@click.option("--view", type=click.Choice(VIEWS), default=None, help="What to show (default: summary, or all in HTML).")
+@click.option(
+    "--view",
+    type=click.Choice([*VIEWS, FILES]),
+    default=None,
+    help="What to show (default: summary, or all in HTML); files: the tensors in the files, by their headers.",
+)
 @sizes
 @click.option(
-    "--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Dtype of weights and KV cache."
+    "--dtype",
+    type=click.Choice((AUTO, *DTYPES)),
+    default=AUTO,
+    show_default=True,
+    help="Dtype of weights and KV cache; auto: as the source states it, bf16 if it does not.",
 )
 @click.option(
     "--engine",
@@ -50,12 +68,12 @@ from archcalc.words import msg
 @output
 def command(
     source: str,
-    view: View | None,
+    view: View | Literal["files"] | None,
     batch: int,
     seq: int | None,
     past: int,
     source_seq: int | None,
-    dtype: Dtype,
+    dtype: DtypeOrAuto,
     engine: Engine,
     whole: bool,
     settings: tuple[str, ...],
@@ -66,7 +84,10 @@ def command(
     """Show the parameters of a model, and the FLOPs and memory of a workload.
 
     --view chooses the table: the summary with totals, shares and the closed form, or every weight, layer or large
-    tensor. CSV contains that table with exact numbers. The JSON object does not depend on --view.
+    tensor. CSV contains that table with exact numbers. The JSON object does not depend on --view, but for files.
+
+    --view files shows the tensors in a safetensors file, a folder, a GGUF file or a repository, from their headers: no
+    config is needed, and no weight is read. Without a config it is the default.
 
     --engine transformers counts the parameters of a model that archcalc does not read, such as a vision or speech
     model: no formulas, FLOPs or caches. It runs no code of the repository. Of a model with a vision or audio tower, the
@@ -85,28 +106,49 @@ def command(
             color=not no_color,
         )
         return
+    location = locate(source)
+    if view == FILES or (view is None and has_no_architecture(location)):
+        show_files(read_headers(location), form, output=output, color=not no_color)
+        return
     spec = load_source(source, settings)
+    in_files = None if settings else _file_tensors(location)
     all_parts = _whole(source, dtype) if whole and not settings else None
 
     def page() -> Page:
-        result = model_report(ModelWorkload(spec, build(spec), workload(spec, **workload_sizes), dtype))
+        result = model_report(model_workload(spec, build(spec), workload(spec, **workload_sizes), dtype))
         if form == "html" and view is None:
             shown = pages.full_page(result, spec)
         else:
             shown = pages.view(result, pages.ReportOptions(view or "summary"))
-        is_summary = view in (None, "summary") and form != "csv"
-        return counted_page.beside(shown, all_parts) if all_parts and is_summary else shown
+        if view not in (None, "summary") or form == "csv":
+            return shown
+        # A GGUF file's types are what the weights are stored as already.
+        shown = files_page.beside(shown, in_files) if in_files and not isinstance(location, Gguf) else shown
+        return counted_page.beside(shown, all_parts) if all_parts else shown
 
     def data() -> Any:
         from archcalc.contract import report
 
         figures = report(spec, dtype=dtype, **workload_sizes)
-        return figures | ({"whole": counted_report(all_parts)} if all_parts else {})
+        files = {"files": plain(structs.replace(in_files, tensors=()))} if in_files else {}
+        return figures | files | ({"whole": counted_report(all_parts)} if all_parts else {})
 
     emit(page, data, form, output=output, color=not no_color)
 
 
-def _whole(source: str, dtype: Dtype) -> TransformersReport | None:
+def show_files(headers: FileHeaders, form: Format, *, output: str | None, color: bool) -> None:
+    """Print the tensors in the files of a source."""
+    result = file_tensors(headers.source, headers.tensors, is_gguf=headers.is_gguf)
+    options = files_page.FileTensorsOptions(only_table=form == "csv")
+    emit_result(lambda: result, files_page.view, options, form, output=output, color=color)
+
+
+def _file_tensors(location: Location) -> FileTensors | None:
+    headers = weight_headers(location)
+    return file_tensors(headers.source, headers.tensors, is_gguf=headers.is_gguf) if headers else None
+
+
+def _whole(source: str, dtype: DtypeOrAuto) -> TransformersReport | None:
     """Return what transformers counts of all parts of a model whose text model is read; None if it does not."""
     config = stated_config(source)
     is_installed = find_spec("transformers") and find_spec("torch")

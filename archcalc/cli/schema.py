@@ -48,6 +48,7 @@ RESULTS: Final = {
     "patchscope": "archcalc.interp.patchscope.result:PatchscopeResult",
     "presets": "archcalc.analysis.preset_totals:PresetList",
     "report": "archcalc.contract:Report",
+    "report-files": "archcalc.analysis.file_tensors:FileTensors",
     "report-transformers": "archcalc.contract:CountedReport",
     "steer": "archcalc.interp.steer.result:Steering",
     "structures": "archcalc.analysis.token_path:TokenPaths",

@@ -12,6 +12,8 @@ from archcalc import presets
 from archcalc.cli.language import current, emit_result
 from archcalc.cli.options import load_source, output, settings, source
 from archcalc.errors import InputError
+from archcalc.headers import weight_headers
+from archcalc.locations import locate
 from archcalc.proof import Comparison, Reading, verify
 from archcalc.render.output import Format
 from archcalc.render.verify import VerifyOptions, view
@@ -35,7 +37,8 @@ def command(
 ) -> int:
     """Check the numbers against a PyTorch model of the same spec, built on the meta device.
 
-    Every stored tensor is compared by name, shape and kind. The exit code is 1 if any differs.
+    Every stored tensor is compared by name, shape and kind. Of a folder or a GGUF file, the tensors in the files are
+    compared too, from their headers: by name, shape and storage format. The exit code is 1 if any differs.
     """
     names = tuple(presets.names()) if every else sources
     if bool(sources) == every:
@@ -57,8 +60,10 @@ def _comparisons(
     Raises InputError for an architecture that transformers lacks, unless `skip_unsupported` leaves that comparison out.
     """
     spec = load_source(name, settings)
+    headers = None if settings else weight_headers(locate(name))
+    files = headers.tensors if headers else None
     try:
-        comparisons = verify(spec, against=against)
+        comparisons = verify(spec, against=against, files=files)
     except InputError as error:
         if not skip_unsupported:
             raise error.within(name) from None

@@ -15,7 +15,7 @@ from typing import Any
 
 from archcalc.errors import InputError, shown
 from archcalc.formats.file_tensor import FileTensor
-from archcalc.formats.gguf_types import BLOCKS
+from archcalc.formats.gguf_types import FILE_BLOCKS
 from archcalc.words import msg
 
 VERSIONS = (2, 3)
@@ -24,8 +24,10 @@ MAX_AXES = 4
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 TYPES = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K",
-    13: "Q5_K", 14: "Q6_K", 20: "IQ4_NL", 23: "IQ4_XS", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K",
+    12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S",
+    20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64",
+    29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0",
 }  # fmt: skip
 
 
@@ -176,7 +178,7 @@ def _file_tensor(name: str, path: Path, shape: tuple[int, ...], kind: int, start
         raise InputError(
             msg("has the unsupported type {kind}", kind=kind), where=where, allowed=", ".join(TYPES.values())
         )
-    block = BLOCKS[TYPES[kind]]
+    block = FILE_BLOCKS[TYPES[kind]]
     if not shape or shape[-1] % block.block:
         raise InputError(
             msg("has shape {shape}", shape=list(shape)),

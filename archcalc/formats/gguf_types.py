@@ -45,6 +45,16 @@ BLOCKS: dict[str, RowBlocks] = {
     "MXFP4": RowBlocks(32, 16, 1),
     "NVFP4": RowBlocks(64, 32, 4),
 }
+# The types of tensors in files: also those that are no format of a model's weights.
+FILE_BLOCKS: dict[str, RowBlocks] = BLOCKS | {
+    "Q8_1": RowBlocks(32, 32, 4, 4),
+    "Q8_K": RowBlocks(256, 256, 4, 32),
+    "F64": RowBlocks(1, 8, 0),
+    "I8": RowBlocks(1, 1, 0),
+    "I16": RowBlocks(1, 2, 0),
+    "I32": RowBlocks(1, 4, 0),
+    "I64": RowBlocks(1, 8, 0),
+}
 
 # The types that llama.cpp uses if rows don't divide by the block; then F16 if they don't divide by that one's either.
 # For other types, llama.cpp fails, and so do we.

@@ -31,11 +31,14 @@ def from_config(config: dict[str, Any]) -> Document:
     Raises InputError naming the config's field: for an unknown model type, a value that is not allowed, or a setting
     that transformers' class knows and archcalc does not support.
     """
-    from archcalc.hf import classes, composites
+    from archcalc.hf import classes, composites, storage
 
     data, assumptions = classes.resolve(config)
     document = classes.with_assumptions(family_of(data.get("model_type")).form(data).document(data), assumptions)
     about = composites.about(config)
+    stored, unread = storage.storage_of(config, data)
+    document = classes.with_assumptions(document, unread)
+    about |= {"storage": stored} if stored else {}
     return document | ({"about": document.get("about", {}) | about} if about else {})
 
 
@@ -101,6 +104,25 @@ def tensor_map(source: str | dict[str, Any]) -> TensorMap:
     """Return which parameters hold which canonical tensors, of a model type's first class or of a config's."""
     config = {"model_type": source} if isinstance(source, str) else source
     return family_of(config.get("model_type")).form(config).tensors
+
+
+def written_as(spec: Spec, model_type: str, class_name: str) -> dict[str, Any]:
+    """Return the config of a class of a model type with the architecture of a spec that was read from one.
+
+    Raises InputError if the class does not have it any more.
+    """
+    from archcalc.hf.equivalence import is_same_architecture
+    from archcalc.spec.document import decode
+
+    family = family_of(model_type)
+    for config in (config for form in (family, *family.forms) for config in form.configs(spec)):
+        if class_name in ("", *config["architectures"]) and is_same_architecture(decode(from_config(config)), spec):
+            return config
+    raise InputError(
+        msg("no longer has the architecture of {model_type}", model_type=model_type),
+        where="about.storage",
+        allowed=msg("a `dtype`, or the architecture as its files have it"),
+    )
 
 
 def model_types() -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.gguf_file import Header, read_numbers
@@ -18,6 +18,9 @@ from archcalc.hf.registry import find, find_gguf, index
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
 from archcalc.words import msg
+
+if TYPE_CHECKING:
+    from archcalc.spec.document import Document
 
 TOKENS, HEAD = "token_embd.weight", "output.weight"
 # Keys that follow from others; `_check_implied` reads them.
@@ -30,6 +33,16 @@ _SCALING = {
 # Prefixes of keys about the file, its quantization and its tokenizer.
 _METADATA_PREFIXES = ("general.", "tokenizer.", "quantize.", "split.")
 _UNUSED_KEYS = ("rope.scaling.finetuned",)
+
+
+def document_of(header: Header) -> Document:
+    """Return the document of the model in a GGUF file, with how the file stores it. Raises as `config_of` does."""
+    from archcalc.hf import from_config
+    from archcalc.hf.storage.gguf import storage_of
+
+    config = config_of(header)
+    document = from_config(config)
+    return document | {"about": document.get("about", {}) | {"storage": storage_of(header, config["model_type"])}}
 
 
 def config_of(header: Header) -> dict[str, Any]:
@@ -108,8 +121,6 @@ def _architecture(header: Header) -> tuple[str, str, GgufMap]:
             where="general.architecture",
             allowed=", ".join(architectures),
         )
-    if header.metadata.get("split.count", 0) not in (0, 1):
-        raise InputError(msg("is one of several parts"), where="split.count", allowed=msg("a whole model in one file"))
     return name, family.model_type, family.gguf
 
 

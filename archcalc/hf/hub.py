@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
+from typing import Any
 
 from archcalc.errors import InputError, shown
 from archcalc.extras import require
+from archcalc.formats.file_tensor import FileTensor
+from archcalc.formats.safetensors_file import BYTES
+from archcalc.formats.safetensors_folder import INDEX, SINGLE, read_headers
 from archcalc.words import Message, msg
 
 _FILE = "config.json"
@@ -55,6 +60,38 @@ def snapshot_path(repo_id: str, *, weights: bool = True) -> Path:
         return Path(snapshot_download(repo_id, allow_patterns=patterns, local_files_only=constants.HF_HUB_OFFLINE))
     except Exception as error:
         raise InputError(_refusal(error, repo_id)) from None
+
+
+def tensors_of(repo_id: str) -> dict[str, FileTensor]:
+    """Return the tensors of a repository's safetensors files: from the cache, else from their headers alone.
+
+    Raises as `config_path` does, and InputError if it has no safetensors files.
+    """
+    require("huggingface_hub", does=msg("reading headers from the Hugging Face hub"), extra="hub")
+    from huggingface_hub import get_safetensors_metadata, try_to_load_from_cache
+
+    for name in (SINGLE, INDEX):
+        cached = try_to_load_from_cache(repo_id, name)
+        if isinstance(cached, str):
+            return read_headers(Path(cached).parent)
+    try:
+        files = get_safetensors_metadata(repo_id).files_metadata
+    except Exception as error:
+        raise InputError(_refusal(error, repo_id), allowed=msg("a repository with safetensors files")) from None
+    return {name: _remote_tensor(name, file, info) for file, one in files.items() for name, info in one.tensors.items()}
+
+
+def _remote_tensor(name: str, file: str, info: Any) -> FileTensor:
+    """Return a tensor of a header that the hub sent; its bytes are those that its shape and type need."""
+    start, end = info.data_offsets
+    width = BYTES.get(info.dtype)
+    if width is None or end - start != width * prod(info.shape):
+        raise InputError(
+            msg("has {n_bytes} bytes, but its shape needs {needs}", n_bytes=end - start, needs=shown(info.shape)),
+            where=shown(name, 200),
+            file=file,
+        )
+    return FileTensor(name, Path(file), info.dtype, tuple(info.shape), start, end - start)
 
 
 def _download(repo_id: str) -> Path:

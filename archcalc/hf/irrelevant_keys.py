@@ -6,7 +6,8 @@ from archcalc.hf.lens import Constraint
 
 _SAVING = """
 _name_or_path name_or_path _commit_hash transformers_version auto_map custom_pipelines torch_dtype dtype use_bfloat16
-torchscript quantization_config compression_config unsloth_version unsloth_fixed model_max_length _from_model_config
+torchscript quantization_config quantization compression_config unsloth_version unsloth_fixed model_max_length
+_from_model_config
 _attn_implementation _attn_implementation_autoset attn_implementation _experts_implementation experts_implementation
 transformers.js_config _flash_attn_2_enabled use_flash_attn use_flash_attention flash_attn onnx_export
 """

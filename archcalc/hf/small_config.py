@@ -134,10 +134,9 @@ def _nested_sizes(defaults: Mapping[str, list[Any]]) -> dict[str, dict[str, int]
 def complete_config(family: Family) -> dict[str, Any]:
     """Return the default config of a family, with the sizes that its class needs and leaves out."""
     defaults = upstream.keys(family.model_type)
-    missing = {name: SMALL[name] for name in _OPTIONAL & family.keys if None in defaults.get(name, ())}
+    missing = {name: SMALL[name] for name in _OPTIONAL & family.keys if defaults.get(name) == [None]}
     heads, width = (defaults.get(name, [None])[0] for name in ("num_attention_heads", "hidden_size"))
     if heads and width:
         implied = {"head_dim": width // heads, "num_key_value_heads": heads}
         missing |= {name: value for name, value in implied.items() if name in missing}
-    stated = {name: value for name, value in family.fixed_keys.items() if None in defaults.get(name, ())}
-    return {"model_type": family.model_type} | stated | missing | dict(family.needs)
+    return {"model_type": family.model_type} | missing | dict(family.needs)

@@ -72,6 +72,14 @@ class Spelling(msgspec.Struct, frozen=True):
         fused = tuple(row for row, pattern in matches if any(map(pattern.fullmatch, stored)))
         return msgspec.structs.replace(tensors, entries=(*fused, *tensors.entries)) if fused else tensors
 
+    def expert_names(self, name: str) -> tuple[str, ...]:
+        """Return the names of one expert's tensors, with `{e}` for the expert, if files may store them apart."""
+        if index := re.search(r"\.(\d+)\.", name):
+            for stacked, expert_names in self.per_expert.items():
+                if stacked.replace("{i}", index[1]) == name:
+                    return tuple(tensor.replace("{i}", index[1]) for tensor in expert_names)
+        return ()
+
     def unused_reason(self, name: str) -> str | None:
         """Return why the file may have a tensor that the model does not; None if it may not."""
         return next(

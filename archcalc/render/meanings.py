@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from archcalc.formats.layouts import Grouped, Nested, PerRow, PerTensor, PlainLayout, RowBlocks, Tiled, Words
 from archcalc.words import Message, msg
 
 MEANINGS: dict[str, Message] = {
@@ -27,6 +30,7 @@ MEANINGS: dict[str, Message] = {
     "About.note": msg("a remark for readers"),
     "About.claims": msg("published figures, checked against this spec"),
     "About.provenance": msg("what reading the file left aside or assumed"),
+    "About.storage": msg("how the model's files store its weights"),
     "About.stored_mtp": msg("modules for multi-token prediction in the files, in no other total"),
     "Provenance": msg("what reading a file left aside or assumed"),
     "Provenance.ignored": msg("keys that the model's class does not know"),
@@ -599,6 +603,29 @@ MEANINGS: dict[str, Message] = {
     "Dropout.ffn": msg("probability of dropping a value in training, from 0 to below 1: of the hidden units"),
     "StoredMtp": msg("modules for multi-token prediction in the model's files, which its class does not build"),
     "StoredMtp.n_modules": msg("how many"),
+    "Storage": msg("how the model's files store its weights; no figure of the architecture depends on it"),
+    "Storage.dtype": msg("the element type of tensors without another format, and of caches"),
+    "Storage.dtype.fp64": msg("IEEE 754, 64 bits"),
+    "Storage.dtype.fp32": msg("IEEE 754, 32 bits"),
+    "Storage.dtype.fp16": msg("IEEE 754, 16 bits"),
+    "Storage.dtype.bf16": msg("bfloat16"),
+    "Storage.dtype.fp8": msg("8 bits, 4 of them the exponent"),
+    "Storage.dtype.fp8-e5m2": msg("8 bits, 5 of them the exponent"),
+    "Storage.stated_by": msg("the keys of the source that state it"),
+    "Storage.formats": msg("formats of some of the weights; the first that applies to a tensor is its format"),
+    "Storage.naming": msg("whose names the patterns match"),
+    "Storage.naming.canonical": msg("the spec's own names"),
+    "Storage.naming.transformers": msg("those of transformers' class, or of its files"),
+    "Storage.naming.gguf": msg("those of GGUF files"),
+    "Storage.model_type": msg("the model type in whose files the names are"),
+    "Storage.class_name": msg("the class in whose files the names are"),
+    "StoredFormat": msg("a format of some of the weights"),
+    "StoredFormat.name": msg("what tables call the format"),
+    "StoredFormat.layout": msg("the bytes of a tensor; left out: elements of the storage's dtype"),
+    "StoredFormat.roles": msg("the roles of the tensors in the model; none means any"),
+    "StoredFormat.pattern": msg(
+        "a regular expression of a tensor's whole name, without a last .weight; left out: any name"
+    ),
     "StoredMtp.has_tables": msg("each is stored with copies of the token table and the head's matrix"),
     "Claim": msg("a published figure about the model"),
     "Claim.id": msg("its name here"),
@@ -706,4 +733,41 @@ MEANINGS: dict[str, Message] = {
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
     ),
     "Pooler.activation.identity": msg("x itself"),
+}
+
+# The fields of layouts, which mean the same in each of them, and the layouts themselves.
+_OF_LAYOUTS: Final = {
+    "element": msg("bytes of an element"),
+    "scale": msg("bytes of a scale"),
+    "zero": msg("bytes of a zero point"),
+    "tile": msg("rows of a tile"),
+    "columns": msg("columns of a tile; 0: as many as rows"),
+    "matrix": msg("other bytes of a matrix"),
+    "bits": msg("bits of an element"),
+    "group": msg("elements of a row that share a scale; 0: the whole row"),
+    "word": msg("bytes of the words that a row fills"),
+    "packed_zeros": msg("zero points have as many bits as elements"),
+    "out_by": msg("the outputs divide by it"),
+    "in_by": msg("the inputs divide by it"),
+    "index": msg("bytes of the index of an input's group"),
+    "block": msg("elements of a block"),
+    "nested": msg("scales that share a scale; 0: none do"),
+    "tables": msg("bytes of the tables of a matrix"),
+    "payload": msg("bytes of a block's elements"),
+    "scales": msg("bytes of a block's scales"),
+    "other": msg("other bytes of a block"),
+}
+_LAYOUTS: Final = {
+    PlainLayout: msg("elements without scales"),
+    PerTensor: msg("a scale for each matrix"),
+    PerRow: msg("a scale for each row"),
+    Tiled: msg("a scale for each tile"),
+    Grouped: msg("a scale for each group of a row"),
+    Words: msg("elements and zero points in 32-bit words, a scale for each group"),
+    Nested: msg("4 bits in blocks of the flattened matrix, whose scales are in blocks too"),
+    RowBlocks: msg("blocks of a row with their scales"),
+}
+MEANINGS |= {layout.__name__: meaning for layout, meaning in _LAYOUTS.items()}
+MEANINGS |= {
+    f"{layout.__name__}.{field}": _OF_LAYOUTS[field] for layout in _LAYOUTS for field in layout.__struct_fields__
 }

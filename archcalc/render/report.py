@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from archcalc.analysis.inference_memory import ComponentMemory
 from archcalc.analysis.model_report import Cost, ModelReport, StackLayers, TotalParams
 from archcalc.analysis.params import ComponentParams, LayerParams, WeightParams, largest
 from archcalc.analysis.value_names import COMPONENT_NAMES
@@ -93,7 +94,8 @@ def _blocks(result: ModelReport, view: View) -> Sequence[Block]:
             costs = table(_workload(result), result.costs, Cost)
             totals = table(msg("Totals"), result.totals, TotalParams)
             notes = [Text(msg("Read from the file"), result.notes)] if result.notes else []
-            return [_components(result), totals, costs, _closed_form(result), *notes]
+            stored = [_stored(result)] if result.stored else []
+            return [_components(result), totals, costs, *stored, _closed_form(result), *notes]
         case "weights":
             counted = [row for row in result.weights if row.tensor_kind != "buffer"]
             return [table(msg("Weights"), result.weights, WeightParams, total=msg("total"), counted=counted)]
@@ -130,6 +132,11 @@ def _components(result: ModelReport) -> Table:
     return table(
         msg("Parameters"), rows, ComponentParams, total=total, without=without, changes=changes, subtotals=ends
     )
+
+
+def _stored(result: ModelReport) -> Table:
+    """Return the table of quantized weights by component and format."""
+    return table(msg("Weights as stored"), result.stored, ComponentMemory, total=msg("total"))
 
 
 def _closed_form(result: ModelReport) -> Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from archcalc.spec.base import Part, Size
 from archcalc.spec.claim import Claim
+from archcalc.spec.storage import Storage
 
 
 class Provenance(Part, frozen=True, kw_only=True):
@@ -34,7 +35,7 @@ class StoredMtp(Part, frozen=True, kw_only=True):
 
 
 class About(Part, frozen=True, kw_only=True):
-    """Title, sources of the figures, a note, published figures, provenance, and what else the model's files hold."""
+    """Title, sources of the figures, a note, published figures, provenance, and how the model's files store it."""
 
     title: str = ""
     source: str | tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class About(Part, frozen=True, kw_only=True):
     claims: tuple[Claim, ...] = ()
     provenance: Provenance = Provenance()
     stored_mtp: StoredMtp | None = None
+    storage: Storage = Storage()
 
     @property
     def sources(self) -> tuple[str, ...]:

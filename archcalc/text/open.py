@@ -52,9 +52,9 @@ def of_gguf(metadata: Mapping[str, Any], *, label: str = "GGUF") -> Tokenizer:
 
 def _of_gguf_file(path: Path, label: str) -> Tokenizer:
     require("gguf", does=msg("reading a GGUF file"), extra="run")
-    from archcalc.formats.gguf_file import read_header
+    from archcalc.formats.gguf_split import read_whole_header
 
     try:
-        return of_gguf(read_header(path).metadata, label=label)
+        return of_gguf(read_whole_header(path).metadata, label=label)
     except InputError as error:
         raise error.within(label) from None

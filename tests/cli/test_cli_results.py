@@ -22,6 +22,7 @@ README = Path(__file__).parents[2] / "README.md"
 CALLS: dict[str, tuple[str, str]] = {
     "report t5-small --view weights": ("report", ""),
     "report tiny --engine transformers": ("report-transformers", ""),
+    "report tiny --view files": ("report-files", "tensors"),
     "compare gpt2 t5-small": ("compare", ""),
     "diff gpt2 llama-3-8b": ("diff", ""),
     "explain gpt-oss-20b attn --seq 5": ("explain", "formulas"),

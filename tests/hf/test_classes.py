@@ -101,6 +101,14 @@ def test_without_a_class_the_language_model_is_assumed() -> None:
     )
 
 
+def test_global_tokens_that_follow_from_the_text_are_left_out_with_a_note() -> None:
+    note = "no global tokens, which follow from the text's separators"
+    for kind, n_global in (("QuestionAnswering", 0), ("MultipleChoice", 0), ("SequenceClassification", 1)):
+        spec = archcalc.load({"model_type": "longformer", "architectures": [f"LongformerFor{kind}"]})
+        attention = spec.encoder.runs[0].pattern[0].attention
+        assert (attention.n_global, note in spec.about.provenance.assumed) == (n_global, not n_global)
+
+
 def test_a_class_of_another_type_is_refused() -> None:
     with pytest.raises(InputError, match="architectures: found 'BertModel'; allowed: LlamaForCausalLM, Llama"):
         from_config({"model_type": "llama", "architectures": ["BertModel"]})

@@ -35,6 +35,11 @@ def test_every_type_is_both_parts(model_type: str) -> None:
         (composed({}, CROSSES | {"hidden_size": 64}), "encoder.hidden_size: found 32; allowed: 64, the width of"),
         (composed({"model_type": "gpt2"}, CROSSES), "encoder.model_type: found 'gpt2'; allowed: bert, bert-generation"),
         (composed({"hidden_act": "x"}, CROSSES), "encoder.hidden_act: found 'x'"),
+        (
+            {"model_type": "encoder-decoder", "encoder": {"hidden_size": 96}},
+            "encoder.hidden_size: found 96; allowed: 768",
+        ),
+        ({"model_type": "encoder-decoder", "architectures": ["BertModel"]}, "architectures: found 'BertModel'"),
         ({"model_type": "encoder-decoder", "tie_encoder_decoder": True}, "tie_encoder_decoder: found True"),
     ],
     ids=lambda item: item.partition(":")[0] if isinstance(item, str) else "",
@@ -42,3 +47,8 @@ def test_every_type_is_both_parts(model_type: str) -> None:
 def test_what_cannot_be_joined_is_refused(config: dict[str, Any], line: str) -> None:
     with pytest.raises(InputError, match=line):
         from_config(config)
+
+
+def test_ignored_keys_are_reported_by_their_path() -> None:
+    spec = decode(from_config(composed({"nothing": 1}, CROSSES | {"naught": 2}) | {"nil": 3}))
+    assert spec.about.provenance.ignored == ("nil", "encoder.nothing", "decoder.naught")

@@ -20,8 +20,6 @@ UNREAD = sorted({*upstream.model_types(), "perceiver"} - {*model_types()})
 OFFER = "`report` counts its parameters with `engine` transformers"
 # What the class does not fill in, and its files say.
 STATED: dict[str, dict[str, Any]] = {
-    "dbrx": {"attn_config": {"rope_theta": 5e5, "kv_n_heads": 8}},
-    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16},
     "qwen4_exp_text": dict.fromkeys(("indexer_n_heads", "indexer_kv_heads"), 1)
     | {"indexer_head_dim": 256, "indexer_budget": 2048, "indexer_compress_ratio": 4},
 }

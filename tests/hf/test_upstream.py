@@ -42,7 +42,6 @@ def test_one_line_is_decoded() -> None:
     [
         {"model_type": "qwen2", "use_mrope": False},
         {"model_type": "gemma2", "sliding_window_size": 4096},
-        {"model_type": "llama", "quantization": {"bits": 4}},
         {"model_type": "llama", "badwordsids": [[0]]},
         {"model_type": "gpt2", "n_special": 0},
         {"model_type": "gpt2", "predict_special_tokens": True},

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 import msgspec
 from msgspec.structs import replace
 
 from archcalc.errors import InputError
-from archcalc.hf import family_of, from_config, to_config, upstream
+from archcalc.hf import family_of, from_config, upstream
 from archcalc.hf.config import MAPPING, TEXT, Config, raise_all
+from archcalc.hf.equivalence import is_same_architecture
 from archcalc.hf.family import Family, Misfit
 from archcalc.hf.heads import extra_modules
 from archcalc.hf.lens import ConfigLens, Constraint
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorEntry, TensorMap, table
 from archcalc.hf.vocabulary import keys
+from archcalc.spec.document import decode
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
-    from archcalc.spec.layer import Layer, Stack
+    from archcalc.spec.layer import Layer
     from archcalc.spec.model import Spec
 
-# The types whose decoders attend to an encoder, in modules that are named after those of self-attention.
+# Both parts: their decoders attend to an encoder, in modules that are named after those of self-attention.
 TYPES = (
     "bert",
     "bert-generation",
@@ -38,6 +40,8 @@ TYPES = (
     "xlm-roberta",
     "xlm-roberta-xl",
 )
+# Decoders alone, whose rows have the tensors of cross-attention.
+DECODERS = ("gpt2",)
 CROSSES = {"is_decoder": True, "add_cross_attention": True}
 OWN = ("vocab_size", "n_ctx", "embedding")
 POOLER = extra_modules({"pooler": ("d_model", "d_model")})
@@ -70,32 +74,35 @@ class ComposedFamily(Family, frozen=True, dict=True):
     def document(self, data: Mapping[str, Any]) -> Document:
         """Return the document of a config. Raises InputError naming the config's field."""
         config = Config(data)
+        self._template(config)
         raise_all([*self._constraint_errors(config), *self._unsupported_keys(config)])
         parts = {role: _document(role, part) for role, part in zip(("encoder", "decoder"), _parts(data), strict=True)}
         encoder, decoder = parts["encoder"], parts["decoder"]
         if encoder["d_model"] != decoder["d_model"]:
-            raise Config(data["encoder"], "encoder").error(
-                "hidden_size", encoder["d_model"], f"{decoder['d_model']}, the width of the decoder"
+            raise config.error(
+                "encoder.hidden_size", encoder["d_model"], f"{decoder['d_model']}, the width of the decoder"
             )
-        about = self._provenance(config)
+        for role, part in parts.items():
+            ignored = part.get("about", {}).get("provenance", {}).get("ignored", ())
+            config.ignored.update({f"{role}.{name}": None for name in ignored})
         return {
             **decoder,
             "name": self._name(data),
             "encoder": encoder["encoder"] | {field: encoder.get(field) for field in OWN},
             "decoder": _with_cross(decoder["decoder"]),
             "extras": [*(decoder.get("extras") or ()), *(POOLER if encoder.get("pooler") else ())],
-            "about": about,
+            "about": self._provenance(config),
         }
 
     def configs(self, spec: Spec, misfits: list[Misfit] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the config of a spec whose stacks are models of their own, if it is one."""
         if spec.encoder is None or spec.decoder is None or spec.encoder.embedding is None:
             return
-        try:
-            encoder, decoder = to_config(_encoder_alone(spec)), to_config(_decoder_alone(spec))
-        except InputError:
-            return
-        if encoder["model_type"] in TYPES and decoder["model_type"] in TYPES:
+        encoder = _written(_encoder_alone(spec), TYPES)
+        decoder = _written(_decoder_alone(spec, _without_cross), TYPES) or _written(
+            _decoder_alone(spec, _with_idle_cross), DECODERS
+        )
+        if encoder and decoder:
             yield {
                 "model_type": self.model_type,
                 "architectures": list(self.classes),
@@ -105,24 +112,38 @@ class ComposedFamily(Family, frozen=True, dict=True):
             }
 
 
+def _written(spec: Spec, types: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return the config of one part, if one of these types expresses it."""
+    rows = (row for family in map(family_of, types) for row in (family, *family.forms))
+    for config in (config for row in rows for config in row.configs(spec)):
+        try:
+            if is_same_architecture(decode(from_config(config)), spec):
+                return config
+        except InputError:
+            continue
+    return None
+
+
 def _parts(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the configs of the encoder and of the decoder, each with the class that is built of it."""
-    encoder, decoder = _part(data, "encoder", {}), _part(data, "decoder", CROSSES)
+    encoder = _part(data, "encoder", {}, TYPES)
+    decoder = _part(data, "decoder", CROSSES, (*TYPES, *DECODERS))
     bare = next(name for name, kind in upstream.classes(encoder["model_type"]).items() if kind in ("Model", "Encoder"))
-    for name, value in CROSSES.items():
-        if decoder.get(name) is not value:
+    is_row = decoder["model_type"] in DECODERS
+    for name in ("add_cross_attention",) if is_row else CROSSES:
+        if decoder.get(name) is not True:
             raise Config(decoder, "decoder").error(name, decoder.get(name), "true, for a decoder that reads an encoder")
-    crossing = {name: value for name, value in decoder.items() if name not in ("add_cross_attention", "architectures")}
-    return encoder | {"architectures": [bare]}, crossing
+    unread = ("architectures",) if is_row else ("architectures", "add_cross_attention")
+    return encoder | {"architectures": [bare]}, {name: value for name, value in decoder.items() if name not in unread}
 
 
-def _part(data: Mapping[str, Any], role: str, default: Mapping[str, Any]) -> dict[str, Any]:
+def _part(data: Mapping[str, Any], role: str, default: Mapping[str, Any], types: tuple[str, ...]) -> dict[str, Any]:
     """Return the config of a part; BERT's where it names no other type."""
     config = Config(data)
     found = config.get(role, MAPPING) if data.get(role) is not None else default
     part = Config({"model_type": "bert", **found}, role)
-    if part.get("model_type", TEXT) not in TYPES:
-        raise part.error("model_type", part.data["model_type"], ", ".join(TYPES))
+    if part.get("model_type", TEXT) not in types:
+        raise part.error("model_type", part.data["model_type"], ", ".join(types))
     return dict(part.data)
 
 
@@ -136,10 +157,11 @@ def _document(role: str, config: dict[str, Any]) -> Document:
 
 def _with_cross(stack: Document) -> Document:
     """Return a decoder whose layers attend to the encoder as they attend to themselves."""
-    runs = [
-        run | {"pattern": [layer | {"cross": layer["attention"]} for layer in run["pattern"]]} for run in stack["runs"]
-    ]
-    return stack | {"runs": runs}
+
+    def crossing(layer: Document) -> Document:
+        return layer | {"cross": layer["attention"], "cross_reads": "source"}
+
+    return stack | {"runs": [run | {"pattern": list(map(crossing, run["pattern"]))} for run in stack["runs"]]}
 
 
 def _encoder_alone(spec: Spec) -> Spec:
@@ -163,19 +185,22 @@ def _encoder_alone(spec: Spec) -> Spec:
     return replace(spec, **own, **fields)
 
 
-def _decoder_alone(spec: Spec) -> Spec:
-    """Return the causal model of the decoder, without cross-attention."""
+def _decoder_alone(spec: Spec, change: Callable[[Layer], Layer]) -> Spec:
+    """Return the causal model of the decoder, each layer changed."""
     stack = spec.decoder
     assert stack is not None, "the model has a decoder"
+    runs = tuple(replace(run, pattern=tuple(map(change, run.pattern))) for run in stack.runs)
     extras = tuple(extra for extra in spec.extras if extra.name not in POOLER_NAMES)
-    return replace(spec, encoder=None, decoder=_without_cross(stack), extras=extras)
+    return replace(spec, encoder=None, decoder=replace(stack, runs=runs), extras=extras)
 
 
-def _without_cross(stack: Stack) -> Stack:
-    def change(layer: Layer) -> Layer:
-        return replace(layer, cross=None)
+def _without_cross(layer: Layer) -> Layer:
+    return replace(layer, cross=None)
 
-    return replace(stack, runs=tuple(replace(run, pattern=tuple(map(change, run.pattern))) for run in stack.runs))
+
+def _with_idle_cross(layer: Layer) -> Layer:
+    """Return a layer as the class builds it without an encoder: its cross-attention has no scale of its own then."""
+    return replace(layer, cross=layer.cross and replace(layer.cross, scale=None), cross_reads="nothing")
 
 
 # What is the model's, not a stack's.
@@ -191,7 +216,8 @@ def _stored(family: Family, *, has_head: bool = True) -> Iterator[TensorEntry]:
 def _crossing(tensors: TensorMap) -> Iterator[TensorEntry]:
     """Yield the entries of cross-attention, after those of self-attention."""
     for entry in tensors.entries:
-        if all(name.startswith(("layers.{i}.attn.", "layers.{i}.attn_norm.")) for name in entry.ours):
+        is_attention = all(name.startswith(("layers.{i}.attn.", "layers.{i}.attn_norm.")) for name in entry.ours)
+        if is_attention and ".attention." in entry.name:
             ours = tuple(name.replace(".attn", ".cross", 1) for name in entry.ours)
             yield replace(entry, name=entry.name.replace(".attention.", ".crossattention.", 1), ours=ours)
 
@@ -223,7 +249,7 @@ ENCODER_DECODER = ComposedFamily(
     (Constraint("is_encoder_decoder", (True,)),),
     keys("vocab_size hidden_size tie_word_embeddings"),
     is_encoder_decoder=True,
-    fixed_keys={"encoder": {"model_type": "bert"}, "decoder": {"model_type": "bert", **CROSSES}},
+    needs={"encoder": {"model_type": "bert"}, "decoder": {"model_type": "bert", **CROSSES}},
     runs_pooler=True,
 )
 

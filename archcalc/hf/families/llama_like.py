@@ -750,7 +750,7 @@ COMPASS = derive(
         }
     },
     irrelevant=keys("pooling"),
-    fixed_keys={"rope_parameters": {"full_attention": COMPASS_ROPE, "sliding_attention": COMPASS_ROPE}},
+    needs={"rope_parameters": {"full_attention": COMPASS_ROPE, "sliding_attention": COMPASS_ROPE}},
 )
 
 # ------------------------------------------------------------------------------------------- with LayerNorms and biases

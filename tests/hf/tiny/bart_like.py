@@ -31,6 +31,7 @@ ALONE = {
     "marian": "MarianForCausalLM",
 }
 TYPES = ("bart", "mbart", "pegasus", "blenderbot", "blenderbot-small", "plbart", "mvp", "m2m_100")
+GPT2 = {"vocab_size": 96, "n_positions": 48, "n_embd": 32, "n_layer": 3, "n_head": 4}
 CROSSES = {"is_decoder": True, "add_cross_attention": True}
 # Without a class's name, the default is the model that hears.
 NEEDS = {"whisper": {"is_encoder_decoder": False}}
@@ -65,6 +66,10 @@ CONFIGS = {
         "encoder": BERT | {"vocab_size": 99, "num_hidden_layers": 2, "hidden_act": "relu"},
         "decoder": BERT | CROSSES,
         "decoder_start_token_id": 2,
+    },
+    "encoder-decoder:of GPT-2": {
+        "encoder": BERT | {"num_hidden_layers": 2},
+        "decoder": GPT2 | {"model_type": "gpt2", "add_cross_attention": True, "scale_attn_by_inverse_layer_idx": True},
     },
     "encoder-decoder:of two types": {
         "encoder": BERT | {"model_type": "roberta", "intermediate_size": 40},

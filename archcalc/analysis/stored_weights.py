@@ -1,0 +1,190 @@
+"""Bytes of the weights as the model's files store them: what the source states (`spec/storage.py`), tensor by tensor.
+
+A tensor of the files may hold several of ours, such as queries, keys and values. What such a tensor has besides its
+elements is counted in the row of the first.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from archcalc.analysis.memory import AUTO, DTYPES, Dtype, DtypeOrAuto
+from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.analysis.weights import WeightBytes, role_of, weights
+from archcalc.errors import InputError
+from archcalc.formats.element_types import element_bytes
+from archcalc.formats.layouts import ByteCount, Layout, PlainLayout, Shape, bytes_of
+from archcalc.hf import family_of, to_config, written_as
+from archcalc.hf.spellings import Spelling
+from archcalc.hf.tensors import TensorMap
+from archcalc.ledger.rows import Ledger, WeightRow
+from archcalc.spec import Spec
+from archcalc.spec.storage import Storage, StoredFormat
+from archcalc.spec.workload import Workload
+from archcalc.words import msg
+
+MAX_SECONDS = 5.0
+
+# A tensor's format and its bytes.
+Stored = tuple[str, ByteCount]
+
+
+def weight_lines(spec: Spec, ledger: Ledger, dtype: str) -> list[WeightBytes]:
+    """Return every stored tensor's bytes in a format, or with 'auto' as the model's files store it.
+
+    Raises InputError, naming the tensor, if a shape does not suit its format.
+    """
+    return weights(ledger, dtype) if dtype != AUTO else stored_weights(spec, ledger)
+
+
+def model_workload(spec: Spec, ledger: Ledger, work: Workload, dtype: DtypeOrAuto) -> ModelWorkload:
+    """Return the subject of a report in a dtype; with 'auto', weights are as the source's files store them."""
+    if dtype != AUTO:
+        return ModelWorkload(spec, ledger, work, dtype)
+    return ModelWorkload(spec, ledger, work, cache_dtype_of(spec), tuple(stored_weights(spec, ledger)))
+
+
+def stored_weights(spec: Spec, ledger: Ledger) -> list[WeightBytes]:
+    """Return every stored tensor's bytes in the files, buffers included. A tied head has no line."""
+    storage = spec.about.storage
+    by_name = _by_name(spec, ledger, storage) if storage.formats else {}
+    plain = PlainLayout(element_bytes(storage.dtype))
+    return [line for row in ledger.rows for line in _lines(row, by_name, (storage.dtype, plain))]
+
+
+def _lines(row: WeightRow, by_name: Mapping[str, Stored], rest: tuple[str, Layout]) -> Iterator[WeightBytes]:
+    """Yield a line for each format that a row's tensors have."""
+    if not by_name:
+        one = bytes_of(rest[1], row.shape)
+        yield WeightBytes(row.path, row.kind, rest[0], row.layers, one.payload * row.layers, one.overhead * row.layers)
+        return
+    found: dict[str, list[ByteCount]] = {}
+    for name in row.names():
+        stored_as, one = by_name[name]
+        found.setdefault(stored_as, []).append(one)
+    for stored_as, each in found.items():
+        payload, overhead = sum(one.payload for one in each), sum(one.overhead for one in each)
+        yield WeightBytes(row.path, row.kind, stored_as, len(each), payload, overhead)
+
+
+class FileTensorForm(msgspec.Struct, frozen=True):
+    """A tensor of the files as the source states it: the canonical ones that it holds, its shape, format and bytes.
+
+    `is_plain`: it is one tensor of elements of `format`; a quantized one has scales beside it.
+    """
+
+    name: str
+    ours: tuple[str, ...]
+    shape: tuple[int, ...]
+    format: str
+    bytes: ByteCount
+    is_plain: bool
+
+    @property
+    def stored(self) -> Stored:
+        """Return the format and the bytes."""
+        return self.format, self.bytes
+
+
+def file_forms(spec: Spec, ledger: Ledger, stored: Collection[str] = ()) -> Iterator[FileTensorForm]:
+    """Yield each tensor of the files. Experts are stored one by one where the names in files, `stored`, say so."""
+    storage = spec.about.storage
+    tensors, spelling = names_of(spec)
+    rows = {name: row for row in ledger.rows for name in row.names()}
+    chooser = _Chooser(storage, is_tied=bool(ledger.tied))
+    for entry in spelling.rows(tensors.of_file(stored), stored).placed(rows) if stored else tensors.placed(rows):
+        parts = [rows[name] for name in entry.ours]
+        apart = spelling.expert_names(entry.name)
+        if apart and (not stored or apart[0].replace("{e}", "0") in stored):
+            for ours, row, name in zip(entry.ours, parts, apart, strict=True):
+                yield chooser.form(name, (ours,), row, row.shape, row.shape)
+        else:
+            whole = [*parts[0].shape]
+            whole[entry.axis] = sum(part.shape[entry.axis] for part in parts) if len(parts) > 1 else whole[entry.axis]
+            in_file = entry.shape([part.shape for part in parts])
+            yield chooser.form(entry.name, entry.ours, parts[0], whole, in_file)
+
+
+def _by_name(spec: Spec, ledger: Ledger, storage: Storage) -> dict[str, Stored]:
+    """Return the format and the bytes of each canonical tensor."""
+    rows = {name: row for row in ledger.rows for name in row.names()}
+    if storage.naming == "canonical":
+        chooser = _Chooser(storage, is_tied=bool(ledger.tied))
+        return {name: chooser.form(name, (name,), row, row.shape, row.shape).stored for name, row in rows.items()}
+    found: dict[str, Stored] = {}
+    for form in file_forms(spec, ledger):
+        found |= zip(form.ours, _parts(form, [rows[name].count for name in form.ours]), strict=True)
+    return found
+
+
+def _parts(form: FileTensorForm, counts: Sequence[int]) -> list[Stored]:
+    """Return the bytes of the parts of a tensor; the first has what they share."""
+    whole = form.bytes
+    own = [whole.payload * count // sum(counts) for count in counts[1:]]
+    first = ByteCount(whole.payload - sum(own), whole.scales, whole.other)
+    return [(form.format, first), *((form.format, ByteCount(payload)) for payload in own)]
+
+
+def names_of(spec: Spec) -> tuple[TensorMap, Spelling]:
+    """Return the names of the tensors in the model's files."""
+    storage = spec.about.storage
+    if storage.naming == "gguf":
+        family = family_of(storage.model_type)
+        assert family.gguf is not None, "the file was read through it"
+        return family.gguf.tensors, Spelling()
+    config = written_as(spec, storage.model_type, storage.class_name) if storage.model_type else to_config(spec)
+    form = family_of(config["model_type"]).form(config)
+    return form.tensors, form.spelling
+
+
+class _Chooser:
+    """Chooses the format of each tensor of the files."""
+
+    def __init__(self, storage: Storage, *, is_tied: bool) -> None:
+        self._is_tied = is_tied
+        self._plain = StoredFormat(name=storage.dtype), PlainLayout(element_bytes(storage.dtype))
+        self._formats = [(one, re.compile(one.pattern) if one.pattern else None) for one in storage.formats]
+        self._deadline = time.monotonic() + MAX_SECONDS
+
+    def form(
+        self, name: str, ours: tuple[str, ...], row: WeightRow, shape: Shape, in_file: Sequence[int]
+    ) -> FileTensorForm:
+        """Return the form of the tensor of this name, whose canonical shape is `shape`."""
+        chosen, layout = self._choose(name.removesuffix(".weight").replace("{e}", "0"), row)
+        one = bytes_of(layout, shape, row.path, chosen.name)
+        return FileTensorForm(name, ours, tuple(in_file), chosen.name, one, isinstance(layout, PlainLayout))
+
+    def _choose(self, module: str, row: WeightRow) -> tuple[StoredFormat, Layout]:
+        role, spellings = role_of(row, self._is_tied), _spellings(module)
+        for one, pattern in self._formats:
+            if (not one.roles or role in one.roles) and (not pattern or any(map(pattern.fullmatch, spellings))):
+                return one, one.layout or self._plain[1]
+        if time.monotonic() > self._deadline:
+            raise InputError(
+                msg("matching its patterns takes too long"), where="about.storage", allowed=msg("simpler patterns")
+            )
+        return self._plain
+
+
+def _spellings(module: str) -> tuple[str, ...]:
+    """Return the names that a module may have: also those inside a model of several parts."""
+    inner = module.removeprefix("model.")
+    return module, f"language_model.{module}", f"model.language_model.{inner}", f"model.{module}"
+
+
+def cache_dtype_of(spec: Spec) -> Dtype:
+    """Return the dtype that the source states for caches and states; bf16 if it is none of those."""
+    return next((name for name in DTYPES if name == spec.about.storage.dtype), "bf16")
+
+
+def storage_name(lines: Iterable[WeightBytes]) -> str:
+    """Return the names of the formats that lines have, those of most bytes first: 'fp8-channel, bf16'."""
+    sizes: Counter[str] = Counter()
+    for line in lines:
+        sizes[line.format] += line.total_bytes
+    return ", ".join(name for name, _ in sizes.most_common())

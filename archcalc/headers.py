@@ -1,0 +1,68 @@
+"""The headers of a source's weight files: a safetensors file, a folder, a GGUF file or split set, a hub repository."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from archcalc.errors import InputError
+from archcalc.formats import gguf_split, safetensors_file, safetensors_folder
+from archcalc.formats.file_tensor import FileTensor
+from archcalc.locations import CONFIG_FILE, Folder, Gguf, Location, Pickle, Preset, Repo, Safetensors, locate
+from archcalc.words import msg
+
+
+class FileHeaders(msgspec.Struct, frozen=True):
+    """The tensors in files by name; GGUF files have names and types of their own."""
+
+    source: str
+    tensors: Mapping[str, FileTensor]
+    is_gguf: bool = False
+
+
+def read_headers(source: str | Location) -> FileHeaders:
+    """Return the tensors of a source's weight files, without reading a weight.
+
+    Raises InputError for a source without weight files, and for broken ones.
+    """
+    match locate(source) if isinstance(source, str) else source:
+        case Safetensors(text=text, path=path):
+            return FileHeaders(text, safetensors_file.read_header(Path(path)))
+        case Folder(text=text, path=path) | Preset(text=text, weights=Folder(path=path)):
+            return FileHeaders(text, safetensors_folder.read_headers(Path(path)))
+        case Gguf(text=text, path=path):
+            return FileHeaders(text, gguf_split.read_whole_header(Path(path)).tensors, is_gguf=True)
+        case Repo(text=repo_id):
+            from archcalc.hf.hub import tensors_of
+
+            return FileHeaders(repo_id, tensors_of(repo_id))
+        case Pickle() as pickle:
+            raise pickle.refusal
+        case other:
+            raise InputError(
+                msg("has no weights"),
+                file=other.text,
+                allowed=msg("a safetensors or GGUF file, a folder with some, a Hugging Face repo id"),
+            )
+
+
+def has_no_architecture(location: Location) -> bool:
+    """Return whether a source has weights alone: a safetensors file, or a folder of them without a config."""
+    if isinstance(location, Folder):
+        names = (safetensors_folder.SINGLE, safetensors_folder.INDEX)
+        return not Path(location.file).is_file() and any((Path(location.path) / name).is_file() for name in names)
+    return isinstance(location, Safetensors)
+
+
+def weight_headers(location: Location) -> FileHeaders | None:
+    """Return the headers of weights beside a config, or in a GGUF file, on this machine; None for any other source."""
+    if isinstance(location, Gguf):
+        return read_headers(location)
+    if not isinstance(location, Folder) or not (Path(location.path) / CONFIG_FILE).is_file():
+        return None
+    if Path(location.file).name != CONFIG_FILE:  # our own layout, whose tensors have our names
+        return None
+    names = (safetensors_folder.SINGLE, safetensors_folder.INDEX)
+    return read_headers(location) if any((Path(location.path) / name).is_file() for name in names) else None

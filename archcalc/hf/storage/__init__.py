@@ -1,0 +1,71 @@
+"""How a model's files store its weights, as its config states it: dtype and quantization.
+
+Each file here reads the settings of some quantization methods and returns formats (`spec/storage.py`). `methods.py` has
+the table of the methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import msgspec
+
+from archcalc.errors import shown
+from archcalc.formats.element_types import ELEMENT_TYPES
+from archcalc.hf.storage.methods import formats
+from archcalc.hf.storage.quantization import Quantization
+from archcalc.spec.storage import FloatName, Storage
+
+_DTYPE_KEYS = ("dtype", "torch_dtype")
+_BY_TORCH_NAME = {ELEMENT_TYPES[name].torch: name for name in get_args(FloatName)}
+# Where a config, or a file beside it, says how the weights are quantized; the first that is there counts.
+_QUANTIZATION_KEYS = ("quantization_config", "compression_config", "quantization")
+
+
+def storage_of(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the storage that a config states, as plain data, and assumptions about it.
+
+    `resolved` is the config of the text model whose class is read. The storage is empty if nothing is stated. Raises
+    InputError for settings of a known quantization method that are not valid.
+    """
+    key, dtype, assumptions = _dtype(config, resolved)
+    found = next((name for name in _QUANTIZATION_KEYS if isinstance(config.get(name), dict)), None)
+    source = config if found else resolved
+    found = found or next((name for name in _QUANTIZATION_KEYS if isinstance(resolved.get(name), dict)), None)
+    stated_by = [key] if key else []
+    storage = Storage(dtype=dtype)
+    if found:
+        method, stored, unread = formats(Quantization(source[found], found, dtype))
+        assumptions += unread
+        if stored:
+            stated_by.append(f"{found} ({method})")
+            names = {"model_type": resolved["model_type"], "class_name": _class_name(resolved)}
+            storage = msgspec.structs.replace(storage, formats=tuple(stored), naming="transformers", **names)
+    if not stated_by:
+        return {}, assumptions
+    plain = msgspec.to_builtins(msgspec.structs.replace(storage, stated_by=tuple(stated_by)))
+    return {name: value for name, value in plain.items() if value}, assumptions
+
+
+def stated_dtype(config: Mapping[str, Any]) -> FloatName:
+    """Return the dtype that a config states for what is not quantized; bf16 if it states none."""
+    text = config.get("text_config")
+    return _dtype(config, text if isinstance(text, dict) else {})[1]
+
+
+def _dtype(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[str, FloatName, list[str]]:
+    """Return the key that states the dtype, the dtype, and what is assumed where the stated one is unknown."""
+    stated = [(key, source[key]) for source in (resolved, config) for key in _DTYPE_KEYS if source.get(key) is not None]
+    if not stated or stated[0][1] == "auto":
+        return "", Storage().dtype, []
+    key, value = stated[0]
+    name: FloatName | None = _BY_TORCH_NAME.get(str(value).removeprefix("torch."))
+    if name is None:
+        return "", Storage().dtype, [f"weights in {Storage().dtype}, because {key} is {shown(value)}"]
+    return key, name, []
+
+
+def _class_name(resolved: Mapping[str, Any]) -> str:
+    stated = resolved.get("architectures")
+    return str(stated[0]) if isinstance(stated, list) and stated else ""
