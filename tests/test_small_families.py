@@ -46,7 +46,9 @@ MODELS = (
     "qwen3_next:mixed",
     "recurrent_gemma:mixed",
     "roc_bert:of words",
+    "roformer:small",
     "rwkv:default switches",
+    "stablelm:normed queries",
     "umt5:small",
 )
 # Its products of streams are rows of the streams, and computed by the layers.

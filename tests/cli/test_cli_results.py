@@ -92,7 +92,25 @@ CALLS: dict[str, tuple[str, str]] = {
         "effects",
     ),
 }
-each_call = pytest.mark.parametrize("call", CALLS)
+
+
+@pytest.fixture(scope="module", params=CALLS)
+def call(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def cache(call: str) -> dict[str, Any]:
+    """The JSON of a call is computed once."""
+    return {}
+
+
+@pytest.fixture
+def result(call: str, cache: dict[str, Any], good: Good) -> Any:
+    """Return the JSON of a call."""
+    if "result" not in cache:
+        cache["result"] = json.loads(good(*call.split(), "--format", "json"))
+    return cache["result"]
 
 
 def test_every_schema_has_a_call() -> None:
@@ -112,10 +130,8 @@ def closed(part: Any) -> Any:
     return [closed(value) for value in part] if isinstance(part, list) else part
 
 
-@each_call
-def test_json_fits_its_schema(good: Good, call: str) -> None:
+def test_json_fits_its_schema(call: str, result: Any) -> None:
     name, _ = CALLS[call]
-    result = json.loads(good(*call.split(), "--format", "json"))
     jsonschema.validate(result, closed(schema(name)), cls=jsonschema.Draft202012Validator)
 
 
@@ -135,10 +151,10 @@ def flat(row: Mapping[str, Any]) -> dict[str, str]:
     return cells
 
 
-@pytest.mark.parametrize("call", [call for call, (_, table) in CALLS.items() if table])
-def test_csv_has_the_rows_of_json(good: Good, call: str) -> None:
+def test_csv_has_the_rows_of_json(good: Good, call: str, result: Any) -> None:
     table = CALLS[call][1]
-    result = json.loads(good(*call.split(), "--format", "json"))
+    if not table:
+        return
     rows = list(csv.DictReader(io.StringIO(good(*call.split(), "--format", "csv"))))
     assert rows == [flat(row) for row in (result if table == "[]" else result[table])]
     assert rows

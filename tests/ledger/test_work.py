@@ -14,6 +14,7 @@ from archcalc.ledger.rows import Ledger
 from archcalc.ledger.tokens import minimum
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
+from archcalc.spec.execution import Execution
 from archcalc.spec.workload import Workload
 from tests.examples import examples
 from tests.ledger import published
@@ -217,6 +218,18 @@ def test_an_indexer():
         "rotary_key": 24,
         "index_key": 84,
     }
+
+
+def test_an_indexer_works_number_by_number():
+    made = document({"attention": MLA | {"q_rank": 8, "indexer": INDEXER}})
+    rows = [row for row in build(decode(made), Execution()).elementwise if "indexer" in row.path]
+    found = [f"{row.path}: {row.elementwise.operation}, {' '.join(map(str, row.elementwise.axes))}" for row in rows]
+    assert [line.removeprefix("layers.{i}.attn.indexer.") for line in found] == [
+        "q: rope, batch n_index_heads seq d_rotary",
+        "k_norm: layernorm, batch seq d_index",
+        "k: rope, batch seq d_rotary",
+        "scores: relu, batch n_index_heads seq keys",
+    ]
 
 
 def test_chunks():

@@ -31,6 +31,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("algebra.py", "_sort_key: ('n_', 'vocab') → ('n_', 'vocab', 'vocab')"): SAME_PREFIXES,
     ("algebra.py", "_sort_key: ('n_layers', 'n_mtp') → ('n_layers', 'n_layers', 'n_mtp')"): SAME_PREFIXES,
     ("algebra.py", "_sort_key: ('n_layers', 'n_mtp') → ('n_layers', 'n_mtp', 'n_mtp')"): SAME_PREFIXES,
+    ("indexer.py", "_scores: d.d_rope → d.d_index"): "a rotation counts the rotated width, whatever the tensor's is",
     ("rope.py", "rotary: (ctx.span, part) → (ctx.span, ctx.span, part)"): SAME_KEY,
     ("rope.py", "rotary: (ctx.span, part) → (ctx.span, part, part)"): SAME_KEY,
     ("stack.py", "StackBuilder.owner: '.' → '.x'"): "no stack's name ends in x",
