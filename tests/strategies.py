@@ -39,6 +39,7 @@ from archcalc.spec.layer import (
     AltUp,
     Arm,
     Branch,
+    GlobalTokens,
     Joins,
     Layer,
     PerLayerEmbedding,
@@ -81,7 +82,7 @@ from archcalc.spec.position import (
     YarnScaling,
 )
 from archcalc.spec.resolve import resolve
-from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
+from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.storage import Storage, StoredFormat
 
 # Mostly primes, so that confusing two sizes changes every count.
@@ -455,6 +456,9 @@ GLOBAL_WINDOWS = st.builds(GlobalWindow, window=st.integers(1, 5), n_global=st.s
 RANDOM_BLOCKS = st.builds(RandomBlocks, n_block=st.sampled_from((1, 2)), n_random=st.sampled_from((0, 1, 3)))
 
 
+LOCAL_BLOCKS = st.builds(LocalBlocks, n_block=st.sampled_from((1, 2, 3, 5, 30)), staggered=st.booleans())
+
+
 @cache
 def block_summaries(place: Place, n_heads: int) -> st.SearchStrategy[BlockSummaries]:
     """Draw a pattern with summaries; those with a bias share the stack's tables, so they have its blocks."""
@@ -471,7 +475,7 @@ def sparse_attentions(draw: st.DrawFn, place: Place = Place()) -> SparseAttentio
     return SparseAttention(
         n_heads=n_heads,
         d_head=draw(SIZES),
-        pattern=draw(GLOBAL_WINDOWS | RANDOM_BLOCKS | block_summaries(place, n_heads)),
+        pattern=draw(GLOBAL_WINDOWS | RANDOM_BLOCKS | LOCAL_BLOCKS | block_summaries(place, n_heads)),
         scale=draw(OPTIONAL_SCALES),
         **draw(flags("q_bias", "k_bias", "v_bias", "out_bias")),
     )
@@ -1100,11 +1104,36 @@ def selecting_specs(draw: st.DrawFn) -> Spec:
 @st.composite
 def sparse_specs(draw: st.DrawFn, patterns: st.SearchStrategy | None = None) -> Spec:
     """A resolved encoder whose attention has one of these patterns."""
-    found = GLOBAL_WINDOWS | RANDOM_BLOCKS | block_summaries(Place(), 3) if patterns is None else patterns
+    found = (
+        GLOBAL_WINDOWS | RANDOM_BLOCKS | LOCAL_BLOCKS | block_summaries(Place(), 3) if patterns is None else patterns
+    )
     attention = SparseAttention(n_heads=3, d_head=draw(SIZES), pattern=draw(found))
     layer = Layer(norm=RMSNorm(), attention=attention, ffn=Plain(d_ff=draw(SIZES), activation="gelu"))
     encoder = Stack(runs=(Run(count=2, pattern=(layer,)),))
     return resolve(Spec(name="sparse", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
+
+
+GLOBAL_TOKENS = st.builds(GlobalTokens, n_tokens=SIZES, own_norm=st.booleans())
+
+
+@st.composite
+def global_token_specs(draw: st.DrawFn, is_alone: bool | None = None) -> Spec:
+    """A resolved spec whose encoder has global tokens; no other draws them."""
+    heads = draw(st.sampled_from((1, 2, 3)))
+    attention = SparseAttention(
+        n_heads=heads, d_head=draw(SIZES), pattern=draw(LOCAL_BLOCKS), out_bias=draw(st.booleans())
+    )
+    placement = draw(st.sampled_from(("pre", "post", "sandwich", "parallel", "parallel_two")))
+    layer = Layer(norm=draw(NORMS), placement=placement, attention=attention, ffn=draw(FFNS))
+    other = structs.replace(layer, attention=structs.replace(attention, pattern=draw(LOCAL_BLOCKS)))
+    runs = (Run(count=draw(st.integers(1, 3)), pattern=(layer, other)),)
+    encoder = Stack(runs=runs, global_tokens=draw(GLOBAL_TOKENS), final_norm=draw(optional(NORMS)))
+    own = Attention(n_heads=2, d_head=3)
+    reader = Layer(norm=RMSNorm(), attention=own, cross=own, ffn=Plain(d_ff=5, activation="gelu"))
+    is_single = draw(st.booleans()) if is_alone is None else is_alone
+    decoder = None if is_single else Stack(runs=(Run(count=2, pattern=(reader,)),))
+    spec = Spec(name="global", vocab_size=17, n_ctx=19, d_model=draw(SIZES), encoder=encoder, decoder=decoder)
+    return resolve(structs.replace(spec, dropout=draw(DROPOUTS)))
 
 
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))
@@ -1139,6 +1168,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     GlobalWindow: GLOBAL_WINDOWS,
     BlockSummaries: block_summaries(Place(), 3),
     RandomBlocks: RANDOM_BLOCKS,
+    LocalBlocks: LOCAL_BLOCKS,
     ShortConv: SHORT_CONVS,
     SpanConv: SPAN_CONVS,
     Fourier: FOURIER,
@@ -1158,6 +1188,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Adapters: ADAPTERS,
     PerLayerEmbedding: PER_LAYER,
     AltUp: ALTUPS,
+    GlobalTokens: GLOBAL_TOKENS,
     Arm: arms("attn"),
     Branch: branches(),
     Layer: layers(),

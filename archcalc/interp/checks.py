@@ -26,7 +26,11 @@ def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
 
 
 def check_one_stream(spec: Spec) -> None:
-    """Raise InputError for a model with several residual streams, which this reads or edits one of."""
+    """Raise InputError for a model with several residual streams, which this reads or edits one of.
+
+    Or if the stream that the head reads has global tokens, which are no tokens of a text.
+    """
+    check_no_global(spec.stacks[-1])
     for stack in spec.stacks:
         if stack.stack.altup is not None:
             raise InputError(
@@ -34,6 +38,16 @@ def check_one_stream(spec: Spec) -> None:
                 where=f"{stack.prefix}altup",
                 allowed=msg("one; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read several"),
             )
+
+
+def check_no_global(stack: ModelStack) -> None:
+    """Raise InputError for a stack with global tokens, which are no tokens of a text."""
+    if stack.stack.global_tokens is not None:
+        raise InputError(
+            msg("the layers have {n} global tokens", n=stack.stack.global_tokens.n_tokens),
+            where=f"{stack.prefix}global_tokens",
+            allowed=msg("null; `trace`, `attention`, `embed` and `taps` read them"),
+        )
 
 
 def check_tokens(tokens: Iterable[int | None], vocab_size: int, where: str) -> None:

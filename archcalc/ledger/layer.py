@@ -24,6 +24,7 @@ from archcalc.spec.branches import (
     names,
     tied_norms,
 )
+from archcalc.spec.global_tokens import global_norm
 from archcalc.spec.layer import AltUp, Arm, Branch, Layer
 from archcalc.spec.norm import Norm
 from archcalc.spec.variants import implementation, variant
@@ -61,6 +62,17 @@ class LayerBuilder(msgspec.Struct, frozen=True):
         """Yield the leaves of the norm of this name; return `x` if there is none."""
         leaves = norm.leaves(part, f"{self.ctx.prefix}{name}", x, self.ctx)
         return (yield from without_weights(leaves) if name in self.tied_norms else leaves)
+
+    def norm_in(self, branch: Branch, name: str | None, x: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of the norm before a branch, which may have other weights for global tokens."""
+        of_global, n_global = global_norm(branch, self.ctx.global_tokens), self.ctx.span.n_global
+        if of_global is None or n_global is None:
+            return (yield from self.norm(branch.norm_in, name, x))
+        batch, tokens, width = x.axes
+        last = n_global if self.ctx.span.passes is None else n_global * self.ctx.span.passes
+        yield from self.norm(branch.norm_in, name, x.view(batch, tokens - last, width))
+        yield from self.norm(branch.norm_in, of_global, x.view(batch, last, width))
+        return x.new("normed")
 
     def dropout(self, arm: Arm, y: Tensor) -> Forward[Tensor]:
         """Yield the leaves of residual dropout."""
@@ -117,7 +129,7 @@ def _unused_weights(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward
 def _branch(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward[Tensor]:
     """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
     norms = names(branch)
-    branch_input = yield from builder.norm(branch.norm_in, norms.norm_in, x)
+    branch_input = yield from builder.norm_in(branch, norms.norm_in, x)
     builder.inputs[branch.arms[0].name] = branch_input
     yield from _residual_input(builder, branch, norms, branch_input)
     return (yield from builder.norm(branch.norm_after, norms.norm_after, x.new("states")))

@@ -85,6 +85,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
         table.add_part(self.owner(), self.stack.position)
         table.add_part(self.owner(), self.stack.prompts)
         table.add_part(self.owner(), self.stack.per_layer)
+        table.add_part(self.owner(), self.stack.global_tokens)
         if self.stack.altup:
             table.add(self.owner(), {"n_streams": self.stack.altup.n_streams})
         if self.stack.n_mtp:
@@ -115,6 +116,10 @@ class StackBuilder(msgspec.Struct, frozen=True):
         yield from self._rotary_table(table)
         ctx = structs.replace(ctx, distances=(yield from self._distance_table(table, ctx)))
         x, own = self._states(d), list[Leaf]()
+        if self.stack.global_tokens:
+            yield StackLeaf(Weight("global_tokens.weight", (d.n_tokens, d.d_model), "embedding"))
+            ctx = structs.replace(ctx, global_tokens=self.stack.global_tokens, span=self.span.with_global(d.n_tokens))
+            x = x.new(x.label, BATCH, ctx.span.queries, d.d_model)
         if self.stack.per_layer:
             own, numbers = collect(per_layer.leaves(self.stack.per_layer, d, x, ctx))
             ctx = structs.replace(ctx, per_layer=numbers)

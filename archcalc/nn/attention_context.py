@@ -45,8 +45,9 @@ class AttentionContext:
     that it reads; `share_pair` receives this layer's for later ones. `unselected` [B, 1, T, S] is True where a query
     does not attend to a key by a sparse pattern, or by the selection of an indexer or of an earlier layer, which
     `share_selection` receives.
-    `n_summaries` are keys after those of the tokens, which stand for blocks of them. `prompt` holds learned keys and
-    values [K, P, H] that every query sees besides, before the others.
+    `n_summaries` are keys after those of the tokens, which stand for blocks of them or are the `n_global` global tokens
+    of the stack, which have no positions. `prompt` holds learned keys and values [K, P, H] that every query sees
+    besides, before the others.
 
     Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
     """
@@ -71,6 +72,7 @@ class AttentionContext:
     unselected: Tensor | None = None
     share_selection: Callable[[Lent], None] | None = None
     n_summaries: int = 0
+    n_global: int = 0
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def keys_values(self, compute: Callable[[], Pair]) -> Pair:

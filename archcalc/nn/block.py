@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from archcalc.nn.altup import AltUp, add_to_later
 from archcalc.nn.attention_context import LayerContext
+from archcalc.nn.global_tokens import normed_apart
 from archcalc.nn.norm import norm
 from archcalc.nn.scaling import multiply
 from archcalc.nn.taps.points import tap, tap_scope
@@ -33,8 +34,9 @@ from archcalc.spec.branches import (
 )
 from archcalc.spec.execution import Execution
 from archcalc.spec.ffn import PerLayerGate
+from archcalc.spec.global_tokens import global_norms
 from archcalc.spec.layer import AltUp as AltUpPart
-from archcalc.spec.layer import Arm, Branch, Layer, Reads
+from archcalc.spec.layer import Arm, Branch, GlobalTokens, Layer, Reads
 from archcalc.spec.variants import implementation, variant
 
 # The key of a variant's record that builds an arm's module, by what the arm reads.
@@ -55,7 +57,13 @@ class Block(nn.Module):
 
     altup: AltUp | None
 
-    def __init__(self, layer: Layer, model: Spec, altup: AltUpPart | None = None) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        model: Spec,
+        altup: AltUpPart | None = None,
+        global_tokens: GlobalTokens | None = None,
+    ) -> None:
         super().__init__()
         self.branches, self.stream_names = stream_branches(layer), stream_names(layer)
         self.branch_names = [names(branch) for branch in self.branches]
@@ -73,6 +81,10 @@ class Block(nn.Module):
             for name, part in norms(branch):
                 if name not in self.tied_norms:
                     self.add_module(name, norm(part, model.d_model))
+        self.n_global = global_tokens.n_tokens if global_tokens else 0
+        self.global_norms = {own: name for own, name, _ in global_norms(layer, global_tokens)}
+        for _, name, part in global_norms(layer, global_tokens):
+            self.add_module(name, norm(part, model.d_model))
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -161,7 +173,12 @@ class Block(nn.Module):
         """Return the states after the norm of this name; None leaves them as they are."""
         if name is None:
             return x_BTD
-        y_BTD: Tensor = self.norm_module(name)(x_BTD)
+        y_BTD: Tensor
+        if name in self.global_norms:
+            of_global = self.get_submodule(self.global_norms[name])
+            y_BTD = normed_apart(x_BTD, self.n_global, self.norm_module(name), of_global)
+        else:
+            y_BTD = self.norm_module(name)(x_BTD)
         return tap(name, y_BTD)
 
     def norm_module(self, name: str) -> nn.Module:

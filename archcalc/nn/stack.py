@@ -22,6 +22,7 @@ from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
 from archcalc.nn.embedding import Embedding, summed_width
 from archcalc.nn.execution import run_layer
+from archcalc.nn.global_tokens import GlobalTokens
 from archcalc.nn.mtp import Mtp
 from archcalc.nn.norm import norm
 from archcalc.nn.per_layer import PerLayerEmbedding
@@ -53,6 +54,7 @@ class Layers(nn.Module):
     distances: DistanceTable | None
     per_layer: PerLayerEmbedding | None
     altup: AltUpEnds | None
+    global_tokens: GlobalTokens | None
 
     def __init__(self, model_stack: ModelStack) -> None:
         super().__init__()
@@ -73,11 +75,15 @@ class Layers(nn.Module):
         self.rotary = _rotary(layers, model)
         self.distances = _distances(layers, model)
         self.layers = nn.ModuleDict(
-            {owner: Block(layers[int(owner)], model, stack.altup) for owner in dict.fromkeys(self.owners)}
+            {
+                owner: Block(layers[int(owner)], model, stack.altup, stack.global_tokens)
+                for owner in dict.fromkeys(self.owners)
+            }
         )
         self.final_norm = norm(stack.final_norm, model.d_model) if stack.final_norm else None
         self.prompts = prompts(stack, model)
         self.altup = AltUpEnds(stack.altup, model) if stack.altup else None
+        self.global_tokens = GlobalTokens(stack.global_tokens, model) if stack.global_tokens else None
         self.per_layer = PerLayerEmbedding(stack.per_layer, len(layers), model) if stack.per_layer else None
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
@@ -85,9 +91,11 @@ class Layers(nn.Module):
         """Return states [B, T, D] after every layer, before the final norm; the cache, if any, is extended.
 
         `x_BTD` are the states before `first_layer`; the layers before it are skipped. With several streams, which begin
-        in the first layer, none can be skipped.
+        in the first layer, none can be skipped. States in the middle of the stack have those of its global tokens.
         """
         x = x_BTD if self.altup is None else tap(f"{self.prefix}split", self.altup.streams(x_BTD))
+        if self.global_tokens is not None and x.shape[1] == len(context.own.positions):
+            x = self.global_tokens.after(x)
         turns = enumerate(zip(self.owners, self.layer_contexts(context, cache), strict=True))
         for turn, (owner, layer_context) in islice(turns, first_layer, None):
             x = tap_scope(
@@ -95,6 +103,8 @@ class Layers(nn.Module):
             )
         if cache is not None:
             cache.past += x_BTD.shape[1]
+        if self.global_tokens is not None:
+            return tap(f"{self.prefix}text", self.global_tokens.text(x))
         return x if self.altup is None else tap(f"{self.prefix}merged", self.altup.states(x))
 
     def layer_contexts(self, context: LayerContext, cache: Cache | None = None) -> Iterator[LayerContext]:
@@ -189,6 +199,7 @@ class Layers(nn.Module):
             summary_bias=self.summary_bias,
             is_in_order=is_in_order,
             padding=padding_BT,
+            n_global=0 if self.global_tokens is None else self.global_tokens.num_embeddings,
         )
         if self.relative_bias is not None and self.execution.recompute != "full":
             own.stack_bias()  # computed outside checkpoints, which would compute it once more

@@ -84,6 +84,12 @@ MEANINGS: dict[str, Message] = {
     "AltUp.active": msg("the stream that the layers compute, counted from 0"),
     "AltUp.norm": msg("the norm of what the router of the streams reads"),
     "AltUp.out_scale": msg("a learned vector multiplies what later branches read"),
+    "Stack.global_tokens": msg(
+        "learned states that go through the layers after those of the text (PEGASUS-X); none: none"
+    ),
+    "GlobalTokens": msg("learned states that go through the layers after those of the text's tokens"),
+    "GlobalTokens.n_tokens": msg("global tokens"),
+    "GlobalTokens.own_norm": msg("the norm before attention has weights of its own for them"),
     "PerLayerEmbedding": msg("numbers of each token for each layer, beside its embedding"),
     "PerLayerEmbedding.d_per_layer": msg("numbers of a layer"),
     "PerLayerEmbedding.n_rows": msg("tokens that the table knows, others have the first row; none: vocab_size"),
@@ -378,6 +384,9 @@ MEANINGS: dict[str, Message] = {
     "RandomBlocks": msg("blocks that read their neighbors, the first, the last and random ones (BigBird)"),
     "RandomBlocks.n_block": msg("tokens of a block"),
     "RandomBlocks.n_random": msg("random blocks that a block reads; outside of training all are the first block"),
+    "LocalBlocks": msg("blocks that read themselves and the stack's global tokens, which read all (PEGASUS-X)"),
+    "LocalBlocks.n_block": msg("tokens of a block"),
+    "LocalBlocks.staggered": msg("the blocks begin half a block earlier"),
     "Rope": msg("queries and keys are turned by their position"),
     "Rope.theta": msg("base of the wavelengths, above 1; larger turns slower"),
     "Rope.d_rotary": msg("how much of a head's width is turned, an even number; none: all"),

@@ -161,6 +161,18 @@ class AltUp(Part, frozen=True, kw_only=True):
     out_scale: bool = True
 
 
+class GlobalTokens(Part, frozen=True, kw_only=True):
+    """Learned states that go through the layers of an encoder after the tokens of the text (PEGASUS-X).
+
+    All layers compute them as they do tokens. Only attention with the pattern `local_blocks` tells them apart: global
+    tokens read all keys and are read by all queries. `own_norm`: the norm before such an attention has weights of its
+    own for them. After the last layer they are left out.
+    """
+
+    n_tokens: Size
+    own_norm: bool = False
+
+
 class Stack(Part, frozen=True, kw_only=True):
     """The layers of a stack, and the parts before the first and after the last.
 
@@ -180,6 +192,7 @@ class Stack(Part, frozen=True, kw_only=True):
     prompts: Prompts | None = None
     per_layer: PerLayerEmbedding | None = None
     altup: AltUp | None = None
+    global_tokens: GlobalTokens | None = None
     embedding: Embedding | None = None
     vocab_size: Size | None = None
     n_ctx: Size | None = None

@@ -15,6 +15,7 @@ from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, active_branches, arms, norms, parts
 from archcalc.spec.embedding import Embedding, ExtraTable
+from archcalc.spec.global_tokens import check_global_tokens
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.per_layer import check_per_layer, with_per_layer
@@ -195,6 +196,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_prompts(resolved, role)
     check_per_layer(resolved, role)
     check_altup(resolved, role)
+    check_global_tokens(resolved, role)
     return resolved
 
 

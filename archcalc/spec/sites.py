@@ -68,7 +68,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     outside the layers. `is_recomputed`: reading it needs an extra computation, unless attention is eager. `is_source`:
     it belongs to the source of an encoder-decoder, which is read once and not passed again once it is cached.
     `has_source_keys`: its key axis is the source's. `n_prompt`: learned keys before all others on it. `n_block`: tokens
-    of each block that has a key after all others on it.
+    of each block that has a key after all others on it. `n_global`: global tokens of the stack, which follow those of
+    the text on both axes.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     window: int | None = None
     n_prompt: int = 0
     n_block: int | None = None
+    n_global: int = 0
 
     def shape(self, work: Workload) -> tuple[int, ...] | None:
         """Return the sizes of its axes for a workload; None if the pass does not reach it."""
@@ -91,7 +93,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         sizes["S"] = (
             work.source_seq if self.is_source or self.has_source_keys else self._n_earlier_keys(work.past) + work.seq
         )
-        sizes["S"] += self.n_prompt + (sizes["S"] // self.n_block if self.n_block else 0)
+        sizes["S"] += self.n_prompt + self.n_global + (sizes["S"] // self.n_block if self.n_block else 0)
+        sizes["T"] += self.n_global
         if "P" in sizes:
             sizes["P"] = min(sizes["P"], sizes["T"])
         return tuple(sizes[axis] for axis in self.axes)
@@ -116,6 +119,7 @@ def _sites(spec: Spec) -> Iterator[Site]:
     for model_stack in spec.stacks:
         prefix, stack, is_source = model_stack.prefix, model_stack.stack, model_stack.is_source
         width, n_prompt = {"D": model_stack.model.d_model}, stack.prompts.n_prompt if stack.prompts else 0
+        n_global = stack.global_tokens.n_tokens if stack.global_tokens else 0
         yield from _before_layers(prefix, stack, width, is_source)
         for layer_index, layer in enumerate(layers_of(stack)):
             for site in _layer(layer, width) if stack.altup is None else _streams(layer, stack.altup, width):
@@ -125,7 +129,10 @@ def _sites(spec: Spec) -> Iterator[Site]:
                     layer=layer_index,
                     is_source=is_source or site.is_source,
                     n_prompt=n_prompt if site.name.endswith(_OF_SCORES) else 0,
+                    n_global=n_global,
                 )
+        if stack.global_tokens is not None:
+            yield states_site(f"{prefix}text", msg("the last layer's states of the text's tokens"), width, is_source)
         if stack.altup is not None:
             yield states_site(f"{prefix}merged", msg("the average of all streams, projected"), width, is_source)
         if stack.final_norm is not None:

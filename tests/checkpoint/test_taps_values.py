@@ -22,7 +22,9 @@ BEFORE_SINKS = ("granite_swa", "granitemoe_swa")
 # Their attentions have the states of their mixers among them.
 WITH_STATES = ("minimax",)
 # Their encoder's attentions are of blocks of keys, in another shape; the states that they give are compared.
-IN_BLOCKS = ("longformer", "led", "longt5", "big_bird", "bigbird_pegasus")
+IN_BLOCKS = ("longformer", "led", "longt5", "big_bird", "bigbird_pegasus", "pegasus_x")
+# Their encoder's states are padded to whole blocks; the last are a pair with those of global tokens.
+WITH_GLOBAL = ("pegasus_x",)
 # Their class gives no attentions.
 NO_PATTERNS = ("longcat_flash",)
 WITHOUT_PATTERNS = BEFORE_SINKS + WITH_STATES + NO_PATTERNS + IN_BLOCKS
@@ -43,9 +45,15 @@ def check_states(found: taps.Recording, prefix: str, states: Sequence[Tensor], l
     """What each layer reads, and what stands after the last norm."""
     n_layers = len(states) - 1
     for layer in range(n_layers):
-        assert near(found[f"{prefix}layers.{layer}.resid_pre"], states[layer])
+        assert near(found[f"{prefix}layers.{layer}.resid_pre"][:, : states[layer].shape[1]], states[layer])
     end = found.get(f"{prefix}final_norm", found[f"{prefix}layers.{n_layers - 1}.resid_post"])
     assert near(end, states[-1]) or not last
+
+
+def without_global(states: Sequence[Any], n_tokens: int) -> tuple[list[Tensor], Tensor]:
+    """The states of a text's tokens, and the last ones of global tokens."""
+    *before, (last, of_global) = states
+    return [*(each[:, :n_tokens] for each in before), last], of_global
 
 
 def check_patterns(found: taps.Recording, part: str, patterns: Sequence[Tensor]) -> None:
@@ -67,7 +75,12 @@ def test_states_and_patterns_are_those_of_transformers(pair: Pair) -> None:
     if theirs.config.is_encoder_decoder:
         wanted: Any = theirs(input_ids=source, decoder_input_ids=ids, **asked)
         found = taps.record(ours, source, ids)
-        check_states(found, "encoder.", wanted.encoder_hidden_states)
+        states = wanted.encoder_hidden_states
+        if name.split()[0] in WITH_GLOBAL:
+            states, of_global = without_global(states, source.shape[1])
+            last = max(site for site in found if site.startswith("encoder.layers.") and site.endswith("resid_post"))
+            assert near(found[last][:, source.shape[1] :], of_global)
+        check_states(found, "encoder.", states)
         check_states(found, "decoder.", wanted.decoder_hidden_states)
         if name.split()[0] not in IN_BLOCKS:
             check_patterns(found, "encoder.attn", wanted.encoder_attentions)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 
-from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
+from archcalc.interp.trace.expression import Call, Expression, Module, Operand, Parameter, Value, call
 from archcalc.interp.trace.part_steps import PartContext
 from archcalc.interp.trace.stream_steps import AltUpExpressions, first_streams, merged_streams
 from archcalc.spec import Spec
@@ -26,8 +26,9 @@ from archcalc.spec.branches import (
     tied_norms,
 )
 from archcalc.spec.embedding import Embedding, ExtraTable
+from archcalc.spec.global_tokens import global_norm
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
-from archcalc.spec.layer import AltUp, Arm, Branch, Layer
+from archcalc.spec.layer import AltUp, Arm, Branch, GlobalTokens, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
 from archcalc.spec.norm import LayerNorm, Norm
 from archcalc.spec.position import Sinusoidal, TablePosition
@@ -69,6 +70,9 @@ def _steps(spec: Spec) -> Iterator[Step]:
         if stack.altup is not None:
             yield Step(f"{prefix}split", "streams", first_streams(stack.altup, last, prefix))
             last = Value(f"{prefix}split")
+        states: Expression = last
+        if stack.global_tokens is not None:
+            states = call("followed", last, Parameter(f"{prefix}global_tokens.weight"))
         for i, layer in enumerate(layers_of(stack)):
             steps_of_layer = _LayerSteps(
                 layer,
@@ -82,8 +86,12 @@ def _steps(spec: Spec) -> Iterator[Step]:
                 per_layer=call("piece", Value(f"{prefix}per_layer"), i, len(owners)) if stack.per_layer else None,
                 d_model=model_stack.model.d_model,
                 altup=stack.altup,
+                global_tokens=stack.global_tokens,
             )
-            last = yield from steps_of_layer.steps(last)
+            last = states = yield from steps_of_layer.steps(states)
+        if stack.global_tokens is not None:
+            yield Step(f"{prefix}text", "residual", call("without_last", last, stack.global_tokens.n_tokens))
+            last = Value(f"{prefix}text")
         if stack.altup is not None:
             yield Step(f"{prefix}merged", "residual", merged_streams(stack.altup, last, prefix))
             last = Value(f"{prefix}merged")
@@ -204,7 +212,7 @@ class _LayerSteps:
 
     `key_prefix` is that of the layer whose keys and values are read by arms that share them. `ids` and `source_ids` are
     the steps of the stack's and the source's tokens. `per_layer` is the layer's own embedding, `inputs` are those that
-    the branches so far read. With `altup` the layer has several streams.
+    the branches so far read. With `altup` the layer has several streams, with `global_tokens` more tokens.
     """
 
     layer: Layer
@@ -218,9 +226,10 @@ class _LayerSteps:
     per_layer: Expression | None
     d_model: int
     altup: AltUp | None = None
+    global_tokens: GlobalTokens | None = None
     inputs: dict[str, Expression] = field(default_factory=dict)
 
-    def steps(self, last: Value) -> Steps:
+    def steps(self, last: Expression) -> Steps:
         """Yield the steps of the layer, whose input is `last`; return its output."""
         if self.altup is None:
             return (yield from self._branches(last))
@@ -253,7 +262,9 @@ class _LayerSteps:
 
     def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
         own = names(branch)
-        branch_input = yield from self._normed(branch.norm_in, own.norm_in, residual)
+        branch_input = yield from self._normed(
+            branch.norm_in, own.norm_in, residual, global_norm(branch, self.global_tokens)
+        )
         self.inputs[branch.arms[0].name] = branch_input
         outputs = yield from self._outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual
@@ -288,13 +299,18 @@ class _LayerSteps:
         yield Step(f"{self.step_prefix}{name}", kind, expression, self.step_prefix.rstrip("."), key_ids)
         return Value(f"{self.step_prefix}{name}")
 
-    def _normed(self, part: Norm | None, name: str | None, x: Expression) -> Generator[Step, None, Expression]:
-        """Yield the steps of a norm; return its value, or `x` without a norm."""
+    def _normed(
+        self, part: Norm | None, name: str | None, x: Expression, of_global: str | None = None
+    ) -> Generator[Step, None, Expression]:
+        """Yield the steps of a norm; return its value, or `x` without a norm. `of_global`: that of global tokens."""
         if part is None or name is None:
             return x
         module = f"{self.weight_prefix}{tied_norms(self.layer).get(name, name)}"
-        layer = self.step_prefix.rstrip(".")
-        return (yield from _norm_steps(part, f"{self.step_prefix}{name}", x, module, layer))
+        layer, tokens = self.step_prefix.rstrip("."), self.global_tokens
+        more: tuple[Operand, ...] = ()
+        if of_global and tokens:
+            more = Module(f"{self.weight_prefix}{of_global}"), tokens.n_tokens
+        return (yield from _norm_steps(part, f"{self.step_prefix}{name}", x, module, layer, more))
 
     def _part(self, arm: Arm, arm_input: Expression) -> Iterator[Step]:
         is_cross = arm.reads == "source"
@@ -320,9 +336,15 @@ def _times(x: Expression, factor: float) -> Expression:
     return x if factor == 1 else x * factor
 
 
-def _norm_steps(part: Norm, name: str, x: Expression, module: str, layer: str = "") -> Steps:
-    """Yield the normalization and the scaling of a norm; return its value."""
+def _norm_steps(
+    part: Norm, name: str, x: Expression, module: str, layer: str = "", of_last: tuple[Operand, ...] = ()
+) -> Steps:
+    """Yield the normalization and the scaling of a norm; return its value.
+
+    `of_last`: the module that scales the last tokens, and their number.
+    """
     function = "standardized" if isinstance(part, LayerNorm) else "over_rms"
     yield Step(f"{name}.normalized", "normalized", call(function, x, part.eps), layer)
-    yield Step(name, "norm", call("scaled", Value(f"{name}.normalized"), Module(module)), layer)
+    scaling = "scaled_apart" if of_last else "scaled"
+    yield Step(name, "norm", call(scaling, Value(f"{name}.normalized"), Module(module), *of_last), layer)
     return Value(name)

@@ -85,6 +85,8 @@ def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
         lines.append(say(msg("all projected to {width}", width=width)))
     if streams:
         lines.append(say(msg("projected to {n} streams", n=exact(streams.n_streams))))
+    if stack.global_tokens:
+        lines.append(say(msg("then {n} global tokens", n=exact(stack.global_tokens.n_tokens))))
     if per_layer:
         lines.append(say(msg("own numbers for each layer: {n} rows", n=exact(per_layer.n_rows or spec.vocab_size))))
     if spec.embedding.token_dropout:

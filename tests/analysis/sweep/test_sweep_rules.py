@@ -21,12 +21,13 @@ from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import Adapters, PerLayerGate
-from archcalc.spec.layer import AltUp, PerLayerEmbedding, Prompts, Shares
-from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
+from archcalc.spec.layer import AltUp, GlobalTokens, PerLayerEmbedding, Prompts, Shares
+from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
 from tests.strategies import (
     GLOBAL_WINDOWS,
+    LOCAL_BLOCKS,
     PARTS,
     RANDOM_BLOCKS,
     SIZES,
@@ -34,6 +35,7 @@ from tests.strategies import (
     adapter_specs,
     altup_specs,
     block_summaries,
+    global_token_specs,
     per_layer_specs,
     prompted_specs,
     selecting_specs,
@@ -268,7 +270,9 @@ DRAWN = {
     Adapters: adapter_specs(),
     AltUp: altup_specs(),
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
+    GlobalTokens: global_token_specs(),
     GlobalWindow: sparse_specs(GLOBAL_WINDOWS),
+    LocalBlocks: sparse_specs(LOCAL_BLOCKS),
     PerLayerEmbedding: per_layer_specs(),
     PerLayerGate: per_layer_specs(),
     Prompts: prompted_specs(),
