@@ -39,6 +39,7 @@ from archcalc.spec.layer import (
     AltUp,
     Arm,
     Branch,
+    Cycles,
     GlobalTokens,
     Joins,
     Layer,
@@ -1136,6 +1137,32 @@ def global_token_specs(draw: st.DrawFn, is_alone: bool | None = None) -> Spec:
     return resolve(structs.replace(spec, dropout=draw(DROPOUTS)))
 
 
+CYCLES = st.builds(Cycles, n_low=st.integers(1, 3), n_high=st.integers(1, 2))
+
+
+@st.composite
+def cycle_specs(draw: st.DrawFn) -> Spec:
+    """A resolved decoder whose layers run in cycles; no other draws them."""
+    cycles, n_layers = draw(CYCLES), draw(st.integers(1, 2))
+    attention = draw(attentions(Place(is_decoder=True)))
+    kinds = {"attention": None, "mixer": draw(MIXERS)} if draw(st.booleans()) else {"attention": attention}
+    placement = draw(st.sampled_from(get_args(Placement)))
+    graded = Layer(norm=draw(NORMS), placement=placement, ffn=draw(FFNS), name="graded", **kinds)
+    detached = structs.replace(graded, detached=True, name="detached")
+    runs: list[Run] = []
+    for _ in range(cycles.n_high):
+        n_detached = draw(st.integers(0, cycles.n_low))
+        for low in range(cycles.n_low):
+            layer = detached if low < n_detached else graded
+            runs.append(Run(count=n_layers, pattern=(layer,), weights_of=0 if runs else None))
+        is_first = len(runs) == cycles.n_low
+        runs.append(Run(count=n_layers, pattern=(graded,), weights_of=None if is_first else cycles.n_low))
+    stack = Stack(runs=tuple(runs), cycles=cycles, final_norm=draw(optional(NORMS)))
+    head = Head(tied=draw(st.booleans()))
+    sizes = {"vocab_size": 17, "n_ctx": 19, "d_model": draw(SIZES)}
+    return resolve(Spec(name="cycles", decoder=stack, head=head, dropout=draw(DROPOUTS), **sizes))
+
+
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))
 ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
@@ -1189,6 +1216,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     PerLayerEmbedding: PER_LAYER,
     AltUp: ALTUPS,
     GlobalTokens: GLOBAL_TOKENS,
+    Cycles: CYCLES,
     Arm: arms("attn"),
     Branch: branches(),
     Layer: layers(),

@@ -28,10 +28,16 @@ def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
 def check_one_stream(spec: Spec) -> None:
     """Raise InputError for a model with several residual streams, which this reads or edits one of.
 
-    Or if the stream that the head reads has global tokens, which are no tokens of a text.
+    Or if the stream that the head reads has global tokens, which are no tokens of a text, or two states in turn.
     """
     check_no_global(spec.stacks[-1])
     for stack in spec.stacks:
+        if stack.stack.cycles is not None:
+            raise InputError(
+                msg("the layers run in cycles, on two states"),
+                where=f"{stack.prefix}cycles",
+                allowed=msg("null; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read them"),
+            )
         if stack.stack.altup is not None:
             raise InputError(
                 msg("the layers have {n} residual streams", n=stack.stack.altup.n_streams),

@@ -87,6 +87,10 @@ MEANINGS: dict[str, Message] = {
     "Stack.global_tokens": msg(
         "learned states that go through the layers after those of the text (PEGASUS-X); none: none"
     ),
+    "Stack.cycles": msg("two modules of layers that run in turn, each on its own state (HRM); none: one"),
+    "Cycles": msg("two modules of layers that run in turn, each on a state of its own"),
+    "Cycles.n_low": msg("runs of the low module in each cycle, before one of the high module"),
+    "Cycles.n_high": msg("cycles"),
     "GlobalTokens": msg("learned states that go through the layers after those of the text's tokens"),
     "GlobalTokens.n_tokens": msg("global tokens"),
     "GlobalTokens.own_norm": msg("the norm before attention has weights of its own for them"),
@@ -102,6 +106,7 @@ MEANINGS: dict[str, Message] = {
     "Run.count": msg("layers of this run; none in one run: it takes what the others leave of n_layers"),
     "Run.pattern": msg("the layers that this run cycles through"),
     "Run.share_weights": msg("one set of weights for every turn (ALBERT)"),
+    "Run.weights_of": msg("the run whose weights it uses, layer by layer (HRM); none: its own"),
     "Shares": msg("what a layer has of an earlier one"),
     "Shares.weights": msg("the index of the layer whose weights it uses (Zamba); none: its own"),
     "Shares.keys_values": msg("the index of the layer whose keys and values it reads (Gemma 3n); none: its own"),
@@ -131,6 +136,7 @@ MEANINGS: dict[str, Message] = {
     "Layer.branches": msg("residual branches one by one, in place of the fields above"),
     "Layer.shares": msg("what it has of an earlier layer; none: nothing"),
     "Layer.out_scalar": msg("a stored number multiplies the layer's output (Gemma 4)"),
+    "Layer.detached": msg("training computes no gradients of it, nor through it (HRM's first runs of a cycle)"),
     "Branch": msg("a residual branch: one or more parts, their sum added to the stream"),
     "Branch.arms": msg("the parts, side by side"),
     "Branch.norm_in": msg("the norm before all parts; none: none"),

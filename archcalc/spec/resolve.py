@@ -14,6 +14,7 @@ from archcalc.spec.altup import check_altup
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, active_branches, arms, norms, parts
+from archcalc.spec.cycles import check_cycles
 from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.global_tokens import check_global_tokens
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
@@ -197,6 +198,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_per_layer(resolved, role)
     check_altup(resolved, role)
     check_global_tokens(resolved, role)
+    check_cycles(resolved, role)
     return resolved
 
 

@@ -25,10 +25,11 @@ from archcalc.spec.branches import (
     stream_names,
     tied_norms,
 )
+from archcalc.spec.cycles import is_high, layers_of_run
 from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.global_tokens import global_norm
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
-from archcalc.spec.layer import AltUp, Arm, Branch, GlobalTokens, Layer
+from archcalc.spec.layer import AltUp, Arm, Branch, Cycles, GlobalTokens, Layer, Stack
 from archcalc.spec.model import Head, HeadReads, ModelStack
 from archcalc.spec.norm import LayerNorm, Norm
 from archcalc.spec.position import Sinusoidal, TablePosition
@@ -65,36 +66,8 @@ def _steps(spec: Spec) -> Iterator[Step]:
         source, source_ids = last, f"{spec.stacks[0].prefix}ids"
         yield Step(f"{prefix}ids", "ids", None)
         yield from _embedding_steps(model_stack)
-        last, owners, lenders = Value(f"{prefix}embed"), weight_indices(stack), lender_indices(stack)
         yield from _per_layer_steps(model_stack)
-        if stack.altup is not None:
-            yield Step(f"{prefix}split", "streams", first_streams(stack.altup, last, prefix))
-            last = Value(f"{prefix}split")
-        states: Expression = last
-        if stack.global_tokens is not None:
-            states = call("followed", last, Parameter(f"{prefix}global_tokens.weight"))
-        for i, layer in enumerate(layers_of(stack)):
-            steps_of_layer = _LayerSteps(
-                layer,
-                step_prefix=f"{prefix}layers.{i}.",
-                weight_prefix=f"{prefix}layers.{owners[i]}.",
-                source=source,
-                is_causal=model_stack.is_causal,
-                key_prefix=f"{prefix}layers.{lenders[i]}.",
-                ids=f"{prefix}ids",
-                source_ids=source_ids,
-                per_layer=call("piece", Value(f"{prefix}per_layer"), i, len(owners)) if stack.per_layer else None,
-                d_model=model_stack.model.d_model,
-                altup=stack.altup,
-                global_tokens=stack.global_tokens,
-            )
-            last = states = yield from steps_of_layer.steps(states)
-        if stack.global_tokens is not None:
-            yield Step(f"{prefix}text", "residual", call("without_last", last, stack.global_tokens.n_tokens))
-            last = Value(f"{prefix}text")
-        if stack.altup is not None:
-            yield Step(f"{prefix}merged", "residual", merged_streams(stack.altup, last, prefix))
-            last = Value(f"{prefix}merged")
+        last = yield from _stack_steps(model_stack, source, source_ids)
         if stack.final_norm is not None:
             last = yield from _norm_steps(stack.final_norm, f"{prefix}final_norm", last, f"{prefix}final_norm")
     assert last is not None, "a spec has a stack"
@@ -106,6 +79,52 @@ def _steps(spec: Spec) -> Iterator[Step]:
         yield Step("logits", "logits", _logits(spec, spec.head, last))
         yield Step("probabilities", "probabilities", call("softmax", Value("logits")))
         yield Step("choice", "choice", call("top", Value("probabilities"), 1))
+
+
+def _stack_steps(model_stack: ModelStack, source: Value | None, source_ids: str) -> Steps:
+    """Yield the steps from the input of the first layer to the last states of the stack before its norm."""
+    prefix, stack = model_stack.prefix, model_stack.stack
+    last: Expression = Value(f"{prefix}embed")
+    if stack.altup is not None:
+        yield Step(f"{prefix}split", "streams", first_streams(stack.altup, Value(f"{prefix}embed"), prefix))
+        last = Value(f"{prefix}split")
+    if stack.global_tokens is not None:
+        last = call("followed", last, Parameter(f"{prefix}global_tokens.weight"))
+    states = yield from _layer_steps(model_stack, last, source, source_ids)
+    if stack.global_tokens is not None:
+        yield Step(f"{prefix}text", "residual", call("without_last", states, stack.global_tokens.n_tokens))
+        return Value(f"{prefix}text")
+    if stack.altup is not None:
+        yield Step(f"{prefix}merged", "residual", merged_streams(stack.altup, states, prefix))
+        return Value(f"{prefix}merged")
+    return states
+
+
+def _layer_steps(model_stack: ModelStack, x: Expression, source: Value | None, source_ids: str) -> Steps:
+    """Yield the steps of all layers, the first of which would read `x`; return the output of the last."""
+    prefix, stack = model_stack.prefix, model_stack.stack
+    owners, lenders = weight_indices(stack), lender_indices(stack)
+    modules = CycleExpressions.of(stack, prefix, x)
+    last = Value("")  # a stack has a layer
+    for i, layer in enumerate(layers_of(stack)):
+        steps_of_layer = _LayerSteps(
+            layer,
+            step_prefix=f"{prefix}layers.{i}.",
+            weight_prefix=f"{prefix}layers.{owners[i]}.",
+            source=source,
+            is_causal=model_stack.is_causal,
+            key_prefix=f"{prefix}layers.{lenders[i]}.",
+            ids=f"{prefix}ids",
+            source_ids=source_ids,
+            per_layer=call("piece", Value(f"{prefix}per_layer"), i, len(owners)) if stack.per_layer else None,
+            d_model=model_stack.model.d_model,
+            altup=stack.altup,
+            global_tokens=stack.global_tokens,
+        )
+        x = last = yield from steps_of_layer.steps(x if modules is None else modules.layer_input(i, x))
+        if modules is not None:
+            yield from modules.update(i, last)
+    return last
 
 
 def _with_tables(x: Expression, part: Embedding, embed: str, ids: Value) -> Expression:
@@ -204,6 +223,41 @@ def _label_states(reads: HeadReads, x: Expression) -> Expression:
     if reads == "mean":
         return call("average", x)
     return call("place", x, 0 if reads == "first" else -1) if reads in ("first", "last") else x
+
+
+@dataclass
+class CycleExpressions:
+    """The states of two modules of layers that run in turn."""
+
+    stack: Stack
+    cycles: Cycles
+    prefix: str
+    high: Expression
+    low: Expression
+
+    @classmethod
+    def of(cls, stack: Stack, prefix: str, x: Expression) -> CycleExpressions | None:
+        """Return the first states, given the input of the first layer; None without cycles."""
+        return cls(stack, stack.cycles, prefix, x, Parameter(f"{prefix}cycles.start")) if stack.cycles else None
+
+    def layer_input(self, layer: int, x: Expression) -> Expression:
+        """Return what a layer reads: at the start of a run both states, else the layer before."""
+        return x if layer % layers_of_run(self.stack, self.cycles) else self.high + self.low
+
+    def update(self, layer: int, x: Value) -> Iterator[Step]:
+        """Yield the steps of the end of a run, which gives its module's new state; the last run's is the stack's."""
+        run, place = divmod(layer + 1, layers_of_run(self.stack, self.cycles))
+        if place or run == self.cycles.n_runs:
+            return
+        name, part = f"{self.prefix}cycles.{run - 1}", self.stack.final_norm
+        if part is None:
+            yield Step(name, "residual", x)
+        else:
+            yield from _norm_steps(part, name, x, f"{self.prefix}final_norm")
+        if is_high(self.cycles, run - 1):
+            self.high = Value(name)
+        else:
+            self.low = Value(name)
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,7 @@ def decode_step(model: nn.Module) -> DecodeStep | None:
     """
     if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
         return None
-    if any(each is not None for each in (model.prompts, model.per_layer, model.altup)):
+    if any(each is not None for each in (model.prompts, model.per_layer, model.altup, model.cycles)):
         return None
     blocks = {owner: _decode_block(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):

@@ -21,7 +21,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import Adapters, PerLayerGate
-from archcalc.spec.layer import AltUp, GlobalTokens, PerLayerEmbedding, Prompts, Shares
+from archcalc.spec.layer import AltUp, Cycles, GlobalTokens, PerLayerEmbedding, Prompts, Shares
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
@@ -35,6 +35,7 @@ from tests.strategies import (
     adapter_specs,
     altup_specs,
     block_summaries,
+    cycle_specs,
     global_token_specs,
     per_layer_specs,
     prompted_specs,
@@ -270,6 +271,7 @@ DRAWN = {
     Adapters: adapter_specs(),
     AltUp: altup_specs(),
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
+    Cycles: cycle_specs(),
     GlobalTokens: global_token_specs(),
     GlobalWindow: sparse_specs(GLOBAL_WINDOWS),
     LocalBlocks: sparse_specs(LOCAL_BLOCKS),
