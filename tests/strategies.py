@@ -1143,8 +1143,8 @@ CYCLES = st.builds(Cycles, n_low=st.integers(1, 3), n_high=st.integers(1, 2))
 @st.composite
 def cycle_specs(draw: st.DrawFn) -> Spec:
     """A resolved decoder whose layers run in cycles; no other draws them."""
-    cycles, n_layers = draw(CYCLES), draw(st.integers(1, 2))
-    attention = draw(attentions(Place(is_decoder=True)))
+    cycles, n_layers, d_model = draw(CYCLES), draw(st.integers(1, 2)), draw(SIZES)
+    attention = draw(attentions(Place(d_model, is_decoder=True)))
     kinds = {"attention": None, "mixer": draw(MIXERS)} if draw(st.booleans()) else {"attention": attention}
     placement = draw(st.sampled_from(get_args(Placement)))
     graded = Layer(norm=draw(NORMS), placement=placement, ffn=draw(FFNS), name="graded", **kinds)
@@ -1159,7 +1159,7 @@ def cycle_specs(draw: st.DrawFn) -> Spec:
         runs.append(Run(count=n_layers, pattern=(graded,), weights_of=None if is_first else cycles.n_low))
     stack = Stack(runs=tuple(runs), cycles=cycles, final_norm=draw(optional(NORMS)))
     head = Head(tied=draw(st.booleans()))
-    sizes = {"vocab_size": 17, "n_ctx": 19, "d_model": draw(SIZES)}
+    sizes = {"vocab_size": 17, "n_ctx": 19, "d_model": d_model}
     return resolve(Spec(name="cycles", decoder=stack, head=head, dropout=draw(DROPOUTS), **sizes))
 
 

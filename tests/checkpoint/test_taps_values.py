@@ -30,6 +30,8 @@ NO_PATTERNS = ("longcat_flash",)
 WITHOUT_PATTERNS = BEFORE_SINKS + WITH_STATES + NO_PATTERNS + IN_BLOCKS
 # Their hidden states are those after each layer.
 AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2", "rwkv")
+# Their hidden states are the first layer's input and those after each layer.
+BETWEEN_LAYERS = ("hrm_text",)
 # Their hidden states are several streams, and the last ones are those after the last layer.
 STREAMS = ("gemma3n_text",)
 # The class of transformers 5.23 fails when it is asked for its attentions, or halves its states.
@@ -91,6 +93,10 @@ def test_states_and_patterns_are_those_of_transformers(pair: Pair) -> None:
         found = taps.record(ours, ids)
         if name.split()[0] in AFTER_LAYERS:
             for layer, states in enumerate(wanted.hidden_states[:-1]):
+                assert near(found[f"layers.{layer}.resid_post"], states)
+            assert near(found["final_norm"], wanted.hidden_states[-1])
+        elif name.split()[0] in BETWEEN_LAYERS:
+            for layer, states in enumerate(wanted.hidden_states[1:-1]):
                 assert near(found[f"layers.{layer}.resid_post"], states)
             assert near(found["final_norm"], wanted.hidden_states[-1])
         elif name.split()[0] in STREAMS:
