@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from msgspec import structs
 
 from archcalc.analysis.memory import AUTO
-from archcalc.cli.language import current, emit
+from archcalc.cli.language import byte_units, current, emit
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.cli.parallel import engines
 from archcalc.errors import InputError, parameter
@@ -124,6 +124,7 @@ def adapting(command: F) -> F:
 @engines
 @settings
 @output
+@byte_units
 def command(
     source: str, settings: tuple[str, ...], form: Format, output: str | None, no_color: bool, **options: Any
 ) -> None:
