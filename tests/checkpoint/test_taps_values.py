@@ -67,6 +67,32 @@ def check_patterns(found: taps.Recording, part: str, patterns: Sequence[Tensor])
         assert near(found[site], pattern)
 
 
+def check_encoder(name: str, found: taps.Recording, states: Sequence[Any], n_tokens: int) -> None:
+    """The states of an encoder beside a decoder."""
+    if name.split()[0] in WITH_GLOBAL:
+        states, of_global = without_global(states, n_tokens)
+        last = max(site for site in found if site.startswith("encoder.layers.") and site.endswith("resid_post"))
+        assert near(found[last][:, n_tokens:], of_global)
+    check_states(found, "encoder.", states)
+
+
+def check_decoder(name: str, found: taps.Recording, hidden: Sequence[Tensor]) -> None:
+    """The states of a model with one stack."""
+    if name.split()[0] in AFTER_LAYERS:
+        for layer, states in enumerate(hidden[:-1]):
+            assert near(found[f"layers.{layer}.resid_post"], states)
+        assert near(found["final_norm"], hidden[-1])
+    elif name.split()[0] in BETWEEN_LAYERS:
+        for layer, states in enumerate(hidden[1:-1]):
+            assert near(found[f"layers.{layer}.resid_post"], states)
+        assert near(found["final_norm"], hidden[-1])
+    elif name.split()[0] in STREAMS:
+        for layer, states_JBTD in enumerate(hidden[1:]):
+            assert near(found[f"layers.{layer}.streams"], states_JBTD.permute(1, 2, 0, 3))
+    else:
+        check_states(found, "", hidden, last=name not in PROJECTED)
+
+
 @torch.no_grad()
 def test_states_and_patterns_are_those_of_transformers(pair: Pair) -> None:
     name, theirs, _, ours = pair
@@ -77,12 +103,7 @@ def test_states_and_patterns_are_those_of_transformers(pair: Pair) -> None:
     if theirs.config.is_encoder_decoder:
         wanted: Any = theirs(input_ids=source, decoder_input_ids=ids, **asked)
         found = taps.record(ours, source, ids)
-        states = wanted.encoder_hidden_states
-        if name.split()[0] in WITH_GLOBAL:
-            states, of_global = without_global(states, source.shape[1])
-            last = max(site for site in found if site.startswith("encoder.layers.") and site.endswith("resid_post"))
-            assert near(found[last][:, source.shape[1] :], of_global)
-        check_states(found, "encoder.", states)
+        check_encoder(name, found, wanted.encoder_hidden_states, source.shape[1])
         check_states(found, "decoder.", wanted.decoder_hidden_states)
         if name.split()[0] not in IN_BLOCKS:
             check_patterns(found, "encoder.attn", wanted.encoder_attentions)
@@ -91,19 +112,7 @@ def test_states_and_patterns_are_those_of_transformers(pair: Pair) -> None:
     else:
         wanted = theirs(input_ids=ids, **asked)
         found = taps.record(ours, ids)
-        if name.split()[0] in AFTER_LAYERS:
-            for layer, states in enumerate(wanted.hidden_states[:-1]):
-                assert near(found[f"layers.{layer}.resid_post"], states)
-            assert near(found["final_norm"], wanted.hidden_states[-1])
-        elif name.split()[0] in BETWEEN_LAYERS:
-            for layer, states in enumerate(wanted.hidden_states[1:-1]):
-                assert near(found[f"layers.{layer}.resid_post"], states)
-            assert near(found["final_norm"], wanted.hidden_states[-1])
-        elif name.split()[0] in STREAMS:
-            for layer, states_JBTD in enumerate(wanted.hidden_states[1:]):
-                assert near(found[f"layers.{layer}.streams"], states_JBTD.permute(1, 2, 0, 3))
-        else:
-            check_states(found, "", wanted.hidden_states, last=name not in PROJECTED)
+        check_decoder(name, found, wanted.hidden_states)
         if any(site.endswith("pattern") for site in found) and name.split()[0] not in WITHOUT_PATTERNS:
             check_patterns(found, "attn", wanted.attentions)
     assert near(found.logits, wanted.logits)
