@@ -1157,7 +1157,8 @@ def cycle_specs(draw: st.DrawFn) -> Spec:
             runs.append(Run(count=n_layers, pattern=(layer,), weights_of=0 if runs else None))
         is_first = len(runs) == cycles.n_low
         runs.append(Run(count=n_layers, pattern=(graded,), weights_of=None if is_first else cycles.n_low))
-    stack = Stack(runs=tuple(runs), cycles=cycles, final_norm=draw(optional(NORMS)))
+    has_prefix = graded.attention is not None and draw(st.booleans())
+    stack = Stack(runs=tuple(runs), cycles=cycles, final_norm=draw(optional(NORMS)), prefix=has_prefix)
     head = Head(tied=draw(st.booleans()))
     sizes = {"vocab_size": 17, "n_ctx": 19, "d_model": d_model}
     return resolve(Spec(name="cycles", decoder=stack, head=head, dropout=draw(DROPOUTS), **sizes))

@@ -209,6 +209,7 @@ class Layers(nn.Module):
         is_in_order: bool = True,
         padding_BT: Tensor | None = None,
         source_padding_BS: Tensor | None = None,
+        prefix_BT: Tensor | None = None,
     ) -> LayerContext:
         """Return the context of a pass without cache; positions are 0 … T − 1 if `is_in_order`."""
         own = AttentionContext(
@@ -222,6 +223,7 @@ class Layers(nn.Module):
             is_in_order=is_in_order,
             padding=padding_BT,
             n_global=0 if self.global_tokens is None else self.global_tokens.num_embeddings,
+            prefix=prefix_BT,
         )
         if self.relative_bias is not None and self.execution.recompute != "full":
             own.stack_bias()  # computed outside checkpoints, which would compute it once more
@@ -237,7 +239,7 @@ class Layers(nn.Module):
             ),
         )
 
-    def cached_context(self, cache: Cache, positions_T: Tensor) -> LayerContext:
+    def cached_context(self, cache: Cache, positions_T: Tensor, prefix_BT: Tensor | None = None) -> LayerContext:
         """Return the context of a pass over the positions that follow the cached ones."""
         key_positions_S = torch.arange(cache.past + len(positions_T), device=positions_T.device)
         own = AttentionContext(
@@ -249,6 +251,7 @@ class Layers(nn.Module):
             distance_table=None if self.distances is None else self.distances.states(),
             past=cache.past,
             padding=cache.padding,
+            prefix=prefix_BT,
         )
         if not cache.n_source:
             return LayerContext(own)

@@ -91,6 +91,7 @@ MEANINGS: dict[str, Message] = {
     "Cycles": msg("two modules of layers that run in turn, each on a state of its own"),
     "Cycles.n_low": msg("runs of the low module in each cycle, before one of the high module"),
     "Cycles.n_high": msg("cycles"),
+    "Stack.prefix": msg("tokens that a caller marks read each other in both directions (HRM-Text)"),
     "GlobalTokens": msg("learned states that go through the layers after those of the text's tokens"),
     "GlobalTokens.n_tokens": msg("global tokens"),
     "GlobalTokens.own_norm": msg("the norm before attention has weights of its own for them"),

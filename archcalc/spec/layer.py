@@ -202,6 +202,7 @@ class Stack(Part, frozen=True, kw_only=True):
     to which positions are added afterwards (BlenderbotSmall's decoder). `n_mtp`: multi-token-prediction modules
     (DeepSeek-V3, section 2.2), each a projection of two states into one, a layer like the last, and norms. An encoder
     beside a decoder may have its own `embedding` (default: the model's), and its own vocabulary, context and width.
+    `prefix`: the tokens that a caller marks, those of an instruction, read each other in both directions (HRM-Text).
     """
 
     n_layers: LayerCount | None = None
@@ -216,6 +217,7 @@ class Stack(Part, frozen=True, kw_only=True):
     altup: AltUp | None = None
     global_tokens: GlobalTokens | None = None
     cycles: Cycles | None = None
+    prefix: bool = False
     embedding: Embedding | None = None
     vocab_size: Size | None = None
     n_ctx: Size | None = None

@@ -199,7 +199,20 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_altup(resolved, role)
     check_global_tokens(resolved, role)
     check_cycles(resolved, role)
+    _check_prefix(resolved, spec, role)
     return resolved
+
+
+def _check_prefix(stack: Stack, spec: Spec, role: str) -> None:
+    """Raise InputError for a prefix where no tokens are marked, or that a part would not read in both directions."""
+    parts = [arm.part for run in stack.runs for layer in run.pattern for arm in arms(layer)]
+    is_read = all(isinstance(part, Attention) for part in parts if variant(part).mixes_tokens)
+    if stack.prefix and not (is_read and role == spec.family == "decoder"):
+        raise InputError(
+            msg("a layer does not read later tokens, or the model does not mark any"),
+            where=f"{role}.prefix",
+            allowed=msg("false, or a decoder alone whose layers have attention of kind gqa"),
+        )
 
 
 def _n_layers(stack: Stack, role: str) -> int:

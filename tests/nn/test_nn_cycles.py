@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from archcalc import inside
 from archcalc.analysis import flops
 from archcalc.analysis.activations import saved_tensors
+from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.interp.trace.run import trace
 from archcalc.ledger.build import build
@@ -24,6 +26,7 @@ from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
 from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
+from tests.checkpoint.random_models import random_model
 from tests.checkpoint.test_logits import assert_close
 from tests.examples import examples
 from tests.interp.recompute import Interpreter
@@ -119,6 +122,26 @@ def test_lenses_read_cycles_and_others_refuse_them() -> None:
         inside.attribute(model, [1, 2, 3])
 
 
+@torch.no_grad()
+def test_marked_tokens_see_each_other_as_in_transformers(tmp_path: Path) -> None:
+    """Of padded texts too, in one pass and before further tokens."""
+    theirs = random_model("hrm_text cycles")
+    theirs.save_pretrained(tmp_path)
+    ours = open_checkpoint(str(tmp_path)).load()
+    ids = torch.randint(6, 96, (2, 9))
+    prefix = torch.tensor([[1, 1, 1, 1, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0, 0, 0, 0]])
+    padding = torch.arange(9) < torch.tensor([[0], [1]])
+    wanted = theirs(ids, attention_mask=(~padding).long(), token_type_ids=prefix).logits
+    found = ours(ids, padding_BT=padding, prefix_BT=prefix == 1)
+    assert_close(found[~padding], wanted[~padding])
+    assert (ours(ids, padding_BT=padding) - found)[~padding].abs().max() > 1e-3
+    cache = ours.new_cache(2, 9)
+    first = ours(ids[:, :5], padding_BT=padding[:, :5], prefix_BT=prefix[:, :5] == 1, cache=cache)
+    assert_close(torch.cat((first, ours(ids[:, 5:], cache=cache)), 1)[~padding], wanted[~padding])
+    with pytest.raises(InputError, match="prefix: found a mask of shape"):
+        ours(ids, prefix_BT=prefix[:, :5] == 1)
+
+
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
@@ -128,6 +151,10 @@ def test_lenses_read_cycles_and_others_refuse_them() -> None:
         (document(changed(2, detached=True)), "gradients would end in the middle of a cycle"),
         (document(changed(1, weights_of=1)), r"runs\[1\].weights_of: found 1; allowed: an earlier run"),
         (document(changed(1, placement="post")), r"runs\[1\].weights_of: found 0; allowed: an earlier run"),
+        (
+            document([{"count": 3, "pattern": [LAYER]}], cycles=None, prefix=True, role="encoder"),
+            "encoder.prefix: a layer does not read later tokens, or the model does not mark any",
+        ),
         (document(n_mtp=1), "cycles: later layers would read another run's"),
     ],
 )

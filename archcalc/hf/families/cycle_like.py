@@ -16,7 +16,7 @@ from archcalc.hf.spellings import TIED, Spelling
 from archcalc.hf.stack import StackLens
 from archcalc.hf.templates.decoder import BIASED, MLP_BIAS
 from archcalc.hf.tensors import TensorEntry, TensorMap, modules, table
-from archcalc.hf.vocabulary import LLAMA_OUTSIDE, flag, keys, positive, rmsnorm, size
+from archcalc.hf.vocabulary import LLAMA_OUTSIDE, flag, positive, rmsnorm, size
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
@@ -145,13 +145,12 @@ def hrm_text() -> Family:
     ).family
     stack = base.template["decoder"]
     assert isinstance(stack, StackLens), "the template of a decoder has a stack"
-    lens = CycleStackLens(stack.kinds["layer"], stack.stack_fields)
+    lens = CycleStackLens(stack.kinds["layer"], {**stack.stack_fields, "prefix": flag("prefix_lm", True)})
     return replace(
         base,
         template={**base.template, "decoder": lens},
         tensors_of=tensors,
         spelling_of=spelling,
-        irrelevant=base.irrelevant | keys("prefix_lm"),
     )
 
 
