@@ -52,7 +52,7 @@ def layer(part: HyperConnections, builder: LayerBuilder, layer: Layer, x: Tensor
 def _logits(name: str, x: Tensor, n_logits: Poly, n_groups: Poly, d: Symbols) -> Forward[Tensor]:
     """Yield the leaves of the numbers that weights of streams follow from; return them [B, T, n_logits], in float32."""
     width = d.n_streams * d.d_model
-    yield Weight(f"{name}.weight", (n_logits, width), "other")
+    yield Weight(f"{name}.projection", (n_logits, width), "other")
     yield Weight(f"{name}.bias", (n_logits,), "other")
     yield Weight(f"{name}.scale", (n_groups,), "other")
     flat = x.view(*x.axes[:2], width)
@@ -67,40 +67,38 @@ def _logits(name: str, x: Tensor, n_logits: Poly, n_groups: Poly, d: Symbols) ->
 
 def _read(name: str, x: Tensor, logits: Tensor, d: Symbols) -> Forward[Tensor]:
     """Yield the leaves of the sum of all streams with their weights; return it."""
-    weights = yield from _sigmoid(name, logits, d)
-    yield Elementwise(name, x.axes, "other", "product")
-    yield from save(name, "other", weights, x)
+    weights = yield from _sigmoid(f"{name}.read", logits, d)
+    yield Elementwise(f"{name}.read", x.axes, "other", "product")
+    yield from save(f"{name}.read", "other", weights, x)
     return x.new("read", *x.axes[:2], d.d_model)
 
 
-def _written(
-    part: HyperConnections, name: str, x: Tensor, y: Tensor, logits: Tensor, d: Symbols
-) -> Forward[Tensor]:
+def _written(part: HyperConnections, name: str, x: Tensor, y: Tensor, logits: Tensor, d: Symbols) -> Forward[Tensor]:
     """Yield the leaves of the addition of `y` to all streams, mixed if `part` says so; return them."""
-    weights = yield from _sigmoid(name, logits, d)
+    weights = yield from _sigmoid(f"{name}.write", logits, d)
     if part.mix is not None:
-        mix = yield from _balanced(name, logits, d)
-        yield from save(name, "other", mix.as_dtype(x.dtype), x)
+        mix = yield from _balanced(f"{name}.mix", logits, d)
+        yield from save(f"{name}.mix", "other", mix.as_dtype(x.dtype), x)
         yield Matmul(f"{name}.mix", (*x.axes[:2], d.n_streams, d.n_streams, d.d_model), "other")
-    yield Elementwise(name, x.axes, "other", "product")
-    yield from save(name, "other", weights, y)
+    yield Elementwise(f"{name}.write", x.axes, "other", "product")
+    yield from save(f"{name}.write", "other", weights, y)
     return streams(x, d)
 
 
 def _sigmoid(name: str, logits: Tensor, d: Symbols) -> Forward[Tensor]:
     """Yield the leaves of a weight between 0 and a number for each stream; return the weights."""
-    weights = logits.new("weights", *logits.axes[:2], d.n_streams)
-    yield Elementwise(name, weights.axes, "other", "sigmoid")
-    yield Save(name, weights, "other")
-    return weights.new("weights")
+    sigmoid = logits.new("sigmoid", *logits.axes[:2], d.n_streams)
+    yield Elementwise(name, sigmoid.axes, "other", "sigmoid")
+    yield Save(name, sigmoid, "other")
+    return sigmoid.new("weights")
 
 
 def _balanced(name: str, logits: Tensor, d: Symbols) -> Forward[Tensor]:
     """Yield the leaves of a matrix whose rows and columns sum to 1; return it. Each division saves both sides."""
-    matrix = logits.new("mix", *logits.axes[:2], d.n_streams, d.n_streams)
+    matrix = logits.new("softmax", *logits.axes[:2], d.n_streams, d.n_streams)
     yield Elementwise(name, matrix.axes, "other", "softmax")
     divisions = d.n_turns + d.n_turns - ONE
     yield Elementwise(name, (*matrix.axes, divisions), "other", "product")
-    numerators, sums = matrix.new("numerators", divisions, *matrix.axes), matrix.new("sums", divisions, *matrix.axes[:3])
-    yield from save(name, "other", matrix, numerators, sums)
+    numerators = matrix.new("numerators", divisions, *matrix.axes)
+    yield from save(name, "other", matrix, numerators, matrix.new("denominators", divisions, *matrix.axes[:3]))
     return matrix.new("mix")

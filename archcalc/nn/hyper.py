@@ -29,7 +29,7 @@ class StreamWeights(nn.Module):
     def __init__(self, part: spec.HyperConnections, d_model: int, *sizes: int) -> None:
         super().__init__()
         self.part, self.sizes = part, sizes
-        self.weight = nn.Parameter(torch.empty(sum(sizes), part.n_streams * d_model))
+        self.projection = nn.Parameter(torch.empty(sum(sizes), part.n_streams * d_model))
         self.bias = nn.Parameter(torch.empty(sum(sizes)))
         self.scale = nn.Parameter(torch.empty(len(sizes)))
 
@@ -37,7 +37,7 @@ class StreamWeights(nn.Module):
         """Return the numbers [B, T, Z] that all weights follow from, in float32 at least."""
         flat_BTZ = x_BTJD.flatten(2)
         root_BT1 = torch.rsqrt(upcast(flat_BTZ).pow(2).mean(-1, keepdim=True) + self.part.norm_eps)
-        normed_BTZ = upcast(F.linear(flat_BTZ, self.weight)) * root_BT1
+        normed_BTZ = upcast(F.linear(flat_BTZ, self.projection)) * root_BT1
         scales_Z = torch.cat([scale.expand(size) for scale, size in zip(self.scale, self.sizes, strict=True)])
         return normed_BTZ * scales_Z + self.bias
 
@@ -52,7 +52,8 @@ class StreamWeights(nn.Module):
         weights_BTJ = part.magnitude * torch.sigmoid(logits_BTZ[..., n : 2 * n]) + part.write_eps
         mixed_BTJD = x_BTJD
         if part.mix is not None:
-            mix_BTJK = balanced(logits_BTZ[..., 2 * n :].unflatten(-1, (n, n)), part.mix.n_turns, part.eps)
+            logits_BTJK = logits_BTZ[..., 2 * n :].view(*x_BTJD.shape[:3], n)
+            mix_BTJK = balanced(logits_BTJK, part.mix.n_turns, part.eps)
             mixed_BTJD = mix_BTJK.to(x_BTJD.dtype).transpose(-1, -2) @ x_BTJD
         return (mixed_BTJD + weights_BTJ.unsqueeze(-1) * y_BTD.unsqueeze(2)).to(x_BTJD.dtype)
 

@@ -50,9 +50,9 @@ class Branch(Part, frozen=True, kw_only=True):
     """One residual branch: norm_after(skip·x + scale·norm_out(Σ arms(norm_in(x)))). All norms are optional.
 
     With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM). Where the stack has
-    several `streams` of AltUp's kind, a branch that joins `later_streams` comes after the others, reads the corrected active
-    stream, and is added to all streams but the first. `norm_of` names an earlier branch, or this one, by its first arm:
-    all norms of this branch, equal to the first norm of that one, use its weights (X-MOD).
+    several `streams` of kind `altup`, a branch that joins `later_streams` comes after the others, reads the corrected
+    active stream, and is added to all streams but the first. `norm_of` names an earlier branch, or this one, by its
+    first arm: all norms of this branch, equal to the first norm of that one, use its weights (X-MOD).
     """
 
     arms: Annotated[tuple[Arm, ...], msgspec.Meta(min_length=1, max_length=10)]

@@ -378,7 +378,7 @@ class Interpreter:
 
     def stream_logits(self, x: Tensor, module: str, eps: float) -> Tensor:
         flat = torch.cat(x.unbind(1), -1)
-        y = flat @ self.weights[f"{module}.weight"].T / (flat.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+        y = flat @ self.weights[f"{module}.projection"].T / (flat.pow(2).mean(-1, keepdim=True) + eps).sqrt()
         n, scale = x.shape[1], self.weights[f"{module}.scale"]
         each = [scale[min(i // n, 2)] for i in range(y.shape[-1])]
         return y * torch.stack(each) + self.weights[f"{module}.bias"]

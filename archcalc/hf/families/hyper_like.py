@@ -6,11 +6,12 @@ from msgspec.structs import replace
 
 from archcalc.hf.config import AMOUNT, Config
 from archcalc.hf.families.indexed_like import GLM_MOE_DSA, INDEXER, N_SELECTED, indexed_layers, indexer, sharing
+from archcalc.hf.families.llama_like import NO_PADDING
 from archcalc.hf.families.mla_like import FOLLOWING, MIXED, grouped, latent
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
 from archcalc.hf.family import derive
 from archcalc.hf.lens import Key
-from archcalc.hf.spellings import MTP_LAYERS, TIED_EXPERTS
+from archcalc.hf.spellings import TIED_EXPERTS
 from archcalc.hf.stack import CombinedSchedule, ListSchedule
 from archcalc.hf.templates.decoder import cross_product
 from archcalc.hf.tensors import TensorEntry, modules
@@ -21,7 +22,7 @@ EPS = Key("hc_eps", AMOUNT, 1e-6)
 
 def stream_tensors(name: str, *prefixes: str) -> tuple[TensorEntry, ...]:
     """Return the entries of the weights of streams; `prefixes` are those of transformers' names."""
-    fields = {"weight": "fn", "bias": "base", "scale": "scale"}
+    fields = {"projection": "fn", "bias": "base", "scale": "scale"}
     return tuple(
         TensorEntry(f"{prefix}{theirs}", (f"{name}.{ours}",)) for prefix in prefixes for ours, theirs in fields.items()
     )
@@ -81,7 +82,19 @@ HY_V4 = derive(
     ),
     constraints=(indexed_layers(34),),
     irrelevant=keys(f"{FOLLOWING} learnable_sink_init"),
-    spelling=replace(TIED_EXPERTS, mtp=MTP_LAYERS),
+    spelling=replace(
+        TIED_EXPERTS,
+        renames={
+            r"\.hc_pre\.hc_": ".hc_",
+            r"\.hc_attn_layer\.hc_": ".attn_hc.",
+            r"\.hc_mlp_layer\.hc_": ".ffn_hc.",
+            r"\.hc_head_(fn|base|scale)$": r".hc_\1",
+            r"\.learnable_sink_param$": ".sinks",
+            r"\.linear_gate\.": ".gate_proj.",
+        },
+        unused={r"model\.mtp_layers\..*": "predicts further tokens"},
+    ),
+    fixed_keys=NO_PADDING,
     **cross_product(
         {"full": {"indexer": OWN}, "shared": {"indexer": {"kind": "shared", "n_selected": N_SELECTED}}},
         {

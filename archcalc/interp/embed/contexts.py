@@ -82,7 +82,10 @@ def contextual_similarity(
 
 
 def _states(model: Any, spec: Spec, ids: Sequence[int], names: Sequence[str]) -> dict[str, Tensor]:
-    """Return the states [T, D] at each site, or [T, M·D] of all streams. The target of an encoder-decoder does not change the encoder's."""
+    """Return the states [T, D] at each site, or all streams [T, M·D].
+
+    The target of an encoder-decoder does not change the encoder's.
+    """
     text_BT = torch.tensor([list(ids)], device=model.embed.tokens.weight.device)
     texts = [text_BT] if len(spec.stacks) == 1 else [text_BT, text_BT[:, :1]]
     recording = taps.record(model, *texts, sites=names)

@@ -34,9 +34,7 @@ class StackColumn:
         self._groups = groups(stack)
         kinds = self._groups[:MAX_KINDS]
         self._branches = [
-            branch_texts(
-                group.layer, self._path(group), spec.d_model, say, is_causal=is_causal, parts=stack.streams
-            )
+            branch_texts(group.layer, self._path(group), spec.d_model, say, is_causal=is_causal, parts=stack.streams)
             for group in kinds
         ]
         self._headings = [self._heading(group) for group in kinds]
