@@ -50,7 +50,7 @@ def check_hyper(part: HyperConnections, stack: Stack, role: str) -> None:
             _check_plain(layer, where, {"skip": 1.0, "skip_reads": "stream"}, text)
             if PLACEMENTS[layer.placement].after:
                 allowed = ", ".join(name for name, places in PLACEMENTS.items() if not places.after)
-                found = msg("found {found}", found=layer.placement)
+                found = msg("hyper-connections have no norm after the sum")
                 raise InputError(found, where=f"{where}.placement", allowed=allowed)
         for b, branch in enumerate(layer.branches):
             if branch.joins == "later_streams":
