@@ -137,7 +137,7 @@ def _named(row: WeightRow) -> Iterator[tuple[str, int | None]]:
 
 def _copies(model_type: str, tensor: ClassTensor, *, predicts_tokens: bool) -> Iterator[ClassTensor]:
     """Yield a table under the other names that it has in its class."""
-    if tensor.leaf != "weight":
+    if tensor.leaf != "weight" or HEAD in tensor.ours:
         return
     for module in copies_of(model_type, tensor.module):
         is_head = module.endswith(".decoder")
