@@ -40,6 +40,8 @@ _COPIES = {
     "luke.entity_embeddings.entity_embeddings": ("entity_predictions.decoder",),
     "model.encoder.embed_tokens": ("model.decoder.embed_tokens",),
 }
+# Types whose class has the configuration of another type.
+_SAME_AS = {"gpt-sw3": "gpt2"}
 _TEXT_STACKS = frozenset({"seamless_m4t", "seamless_m4t_v2"})
 
 _TABLE = re.compile(r"(?:.*_)?(?:embeddings?|shared|bias|embed_tokens.*|wte|wpe)")
@@ -97,7 +99,7 @@ def renamed(model_type: str) -> tuple[dict[str, str], dict[str, list[str]]]:
 
 
 def _found(table: str, model_type: str) -> str | tuple[str, ...] | None:
-    names = _data()[table].get(model_type)
+    names = _data()[table].get(_SAME_AS.get(model_type, model_type))
     return tuple(names) if isinstance(names, list) else names
 
 

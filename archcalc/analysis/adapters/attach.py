@@ -12,6 +12,7 @@ from archcalc.analysis.adapters.config import ALL_LINEAR, AdapterConfig
 from archcalc.analysis.adapters.former_names import translated
 from archcalc.analysis.adapters.matching import Deadline, ends_in, module_test, rank_of, test
 from archcalc.analysis.adapters.methods import METHODS, RANK, Axes, Method, Target
+from archcalc.analysis.weights import role_of
 from archcalc.errors import InputError, nearest, shown
 from archcalc.hf import adapter_modules
 from archcalc.ledger.algebra import Poly
@@ -72,14 +73,14 @@ def _targets(config: AdapterConfig, modules: ClassModules) -> Iterator[Target]:
     """Yield every weight that is adapted. Raises InputError if there is none."""
     method = METHODS[config.method]
     stated = config
+    config = translated(config, modules)
     if config.targets is None and not (config.parameters and method.base == "lora"):
         config = structs.replace(config, targets=_default_targets(method, modules))
-    config = translated(config, modules)
     if config.targets == ALL_LINEAR:
         config = structs.replace(config, targets=modules.linears)
     found = [*_adapted_modules(config, modules, method), *_adapted_parameters(config, modules)]
     if not found:
-        raise _unmatched(stated, modules)
+        raise unmatched(stated, modules)
     is_parameter = {one.module for one in _adapted_parameters(config, modules)}
     if both := [one.module for one in _adapted_modules(config, modules, method) if one.module in is_parameter]:
         raise InputError(
@@ -241,21 +242,19 @@ def _left_out(modules: ClassModules, adapted: Collection[str]) -> Iterator[str]:
     """Yield the patterns of the matrices of Linears, experts and routers that are not adapted, but for the head's."""
     found: dict[str, None] = {}
     for tensor in modules.tensors:
-        is_matrix = tensor.name in (modules.weights[name].name for name in ()) or _is_product(tensor)
-        if is_matrix and tensor.name not in adapted and not tensor.is_output:
+        if _is_product(tensor) and tensor.name not in adapted and not tensor.is_output:
             found[tensor.pattern.removesuffix(".weight").replace("{i}", "*")] = None
     yield from found
 
 
 def _is_product(tensor: ClassTensor) -> bool:
-    """Return whether tokens are multiplied by a tensor: a Linear's, experts', a router's."""
-    return tensor.kind in ("linear", "transposed") or (
-        tensor.kind == "other" and len(tensor.axes) > 1 and any(part in tensor.ours[0] for part in (".experts.", ".router."))
-        and tensor.ours[0].endswith(".weight")
-    )
+    """Return whether tokens are multiplied by a tensor: a Linear's, the experts', a router's."""
+    roles = ("linear", "experts", "router", "gate")
+    return len(tensor.axes) > 1 and tensor.ours[0].endswith(".weight") and role_of(tensor.source) in roles
 
 
-def _unmatched(config: AdapterConfig, modules: ClassModules) -> InputError:
+def unmatched(config: AdapterConfig, modules: ClassModules) -> InputError:
+    """Return the error for targets that no module of the class matches."""
     names = config.targets if isinstance(config.targets, tuple) else (config.targets or "",)
     found = shown(", ".join(names) or ", ".join(config.parameters), 100)
     last = sorted({name.rpartition(".")[2] for name in modules.weights})

@@ -12,6 +12,7 @@ from archcalc.words import Message, msg
 
 MethodName = Literal["lora", "dora", "vera", "ia3", "prefix_tuning", "prompt_tuning"]
 Names = str | tuple[str, ...]
+Naming = Literal["library", "archcalc"]
 Bias = Literal["none", "all", "adapted"]
 
 ALL_LINEAR = "all-linear"

@@ -68,3 +68,8 @@ def _targets(config: AdapterConfig, modules: ClassModules, new_names: Mapping[st
         if any(matches(f"{name.removesuffix(new)}{old}") for name in parameters if name.endswith(f".{new}")):
             found[old] = None
     return tuple(found) or None
+
+
+def is_former(target: str, modules: ClassModules) -> bool:
+    """Return whether a target is a former name that is translated."""
+    return _former(target, renamed(modules.model_type)[0]) is not None
