@@ -245,12 +245,12 @@ def adapter_targets() -> str:
     """
     from peft.utils import constants
     from peft.utils import transformers_weight_conversion as conversion
-    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
+    conversions: Any = import_module("transformers.conversion_mapping")
     types = {
         name: family
-        for name, family in conversion._MODEL_TO_CONVERSION_PATTERN.items()
-        if family in conversion._MOE_FUSED_TARGETS and get_checkpoint_conversion_mapping(name) is not None
+        for name, family in vars(conversion)["_MODEL_TO_CONVERSION_PATTERN"].items()
+        if family in conversion._MOE_FUSED_TARGETS and conversions.get_checkpoint_conversion_mapping(name) is not None
     }
     tables: dict[str, Any] = {
         f"targets.{method}": getattr(constants, f"TRANSFORMERS_MODELS_TO_{method.upper()}_TARGET_MODULES_MAPPING")

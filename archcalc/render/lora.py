@@ -39,7 +39,7 @@ def _title(result: LoraMemory) -> Message:
 
 def _subtitle(result: LoraMemory) -> Message:
     targets = result.targets or ALL_LINEAR
-    parts = [result.name, msg("weights {dtype}", dtype=result.dtype), result.recipe]
+    parts: list[str | Message] = [result.name, msg("weights {dtype}", dtype=result.dtype), result.recipe]
     if result.targets is not None:
         parts.insert(1, msg("targets {names}", names=targets if isinstance(targets, str) else ",".join(targets)))
     return joined(" · ", parts)

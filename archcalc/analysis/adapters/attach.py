@@ -230,9 +230,7 @@ def _biases(
 
 def _projections(targets: Iterable[Target], sizes: Mapping[str, int]) -> Iterator[WeightRow]:
     """Yield the two fixed matrices of VeRA that all its modules share, as wide as the widest of them."""
-    shapes = [
-        one.tensor.shape[::-1] if one.tensor.kind == "transposed" else one.tensor.shape for one in targets
-    ]
+    shapes = [one.tensor.shape[::-1] if one.tensor.kind == "transposed" else one.tensor.shape for one in targets]
     out, into = (Poly.constant(max(shape[axis] for shape in shapes)) for axis in (0, 1))
     for name, axes in (("vera_A", (RANK, into)), ("vera_B", (out, RANK))):
         yield WeightRow(name, Weight(name, axes, "other", kind="buffer"), "", (), Poly.constant(1), sizes)

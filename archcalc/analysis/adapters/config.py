@@ -164,7 +164,11 @@ def _list(value: Any, where: str) -> tuple[str, ...]:
     """Return a list of names, or none."""
     if value is None:
         return ()
-    if not isinstance(value, list) or len(value) > MAX_NAMES or not all(isinstance(name, str) and name for name in value):
+    if (
+        not isinstance(value, list)
+        or len(value) > MAX_NAMES
+        or not all(isinstance(name, str) and name for name in value)
+    ):
         raise _error(value, where, msg("a list of names"))
     return tuple(dict.fromkeys(value))
 

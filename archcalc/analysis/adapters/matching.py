@@ -25,9 +25,7 @@ class Deadline:
     def check(self, where: str) -> None:
         """Raise InputError after the end."""
         if time.monotonic() > self._end:
-            raise InputError(
-                msg("matching its patterns takes too long"), where=where, allowed=msg("simpler patterns")
-            )
+            raise InputError(msg("matching its patterns takes too long"), where=where, allowed=msg("simpler patterns"))
 
 
 def ends_in(name: str, ends: Iterable[str]) -> bool:
@@ -36,7 +34,7 @@ def ends_in(name: str, ends: Iterable[str]) -> bool:
 
 
 def whole(pattern: str, where: str) -> Callable[[str], bool]:
-    """Return the test for names that a regular expression matches as a whole. Raises InputError if it does not parse."""
+    """Return the test for names that a regular expression matches. Raises InputError if it does not parse."""
     expression = re.compile(checked(pattern, where))
     return lambda name: expression.fullmatch(name) is not None
 

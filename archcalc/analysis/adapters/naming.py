@@ -15,6 +15,8 @@ from archcalc.analysis.adapters.config import ALL_LINEAR, AdapterConfig, Naming
 from archcalc.analysis.adapters.former_names import is_former
 from archcalc.analysis.adapters.matching import ends_in, whole
 from archcalc.analysis.adapters.methods import TITLES
+from archcalc.analysis.row_names import path_pattern
+from archcalc.analysis.weights import role_of
 from archcalc.errors import InputError
 from archcalc.hf import classes, to_config
 from archcalc.ledger.rows import Ledger
@@ -80,12 +82,16 @@ def _canonical(ledger: Ledger, config: AdapterConfig) -> Named:
     """Return the adapters by our names, which only LoRA has, with none of the other settings."""
     plain = AdapterConfig(rank=config.rank, targets=config.targets, without_effect=config.without_effect)
     if config != plain:
+        method = TITLES[config.method]
         raise InputError(
-            msg("our own names are for LoRA of one rank, and {method} needs the library's", method=TITLES[config.method]),
+            msg("our own names are for LoRA of one rank, and {method} needs the library's", method=method),
             where="names",
             allowed="library",
         )
-    return Named(Attached(tuple(adapters(ledger, config.rank, config.targets or ALL_LINEAR))), "archcalc")
+    rows = adapters(ledger, config.rank, config.targets or ALL_LINEAR)
+    experts = [path_pattern(row.path).removesuffix(".weight") for row in ledger.rows if role_of(row) == "experts"]
+    left_out = dict.fromkeys(experts) if config.targets == ALL_LINEAR else ()
+    return Named(Attached(tuple(rows), left_out=tuple(left_out)), "archcalc")
 
 
 def _strict(config: AdapterConfig, modules: ClassModules) -> AdapterConfig:
