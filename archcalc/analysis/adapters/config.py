@@ -111,7 +111,7 @@ def _check(config: AdapterConfig, data: Mapping[str, Any]) -> None:
     """Raise InputError for settings that contradict each other."""
     if isinstance(config.targets, str) and config.layers and config.targets != ALL_LINEAR:
         raise InputError(
-            msg("a pattern of modules says itself which layers it matches"),
+            msg("a pattern already chooses the layers"),
             where="layers_to_transform",
             allowed=msg("to leave it out"),
         )
