@@ -12,7 +12,7 @@ from msgspec import structs
 
 from archcalc.analysis.adapters.config import ALL_LINEAR, Naming
 from archcalc.analysis.memory import AUTO
-from archcalc.cli.language import current, emit
+from archcalc.cli.language import byte_units, current, emit
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.cli.parallel import engines
 from archcalc.errors import InputError, parameter
@@ -132,6 +132,7 @@ def adapting(command: F) -> F:
 @engines
 @settings
 @output
+@byte_units
 def command(
     source: str, settings: tuple[str, ...], form: Format, output: str | None, no_color: bool, **options: Any
 ) -> None:

@@ -13,7 +13,7 @@ from archcalc.analysis.memory import AUTO, DTYPES, DtypeOrAuto
 from archcalc.analysis.model_report import model_report
 from archcalc.analysis.stored_weights import model_workload
 from archcalc.analysis.transformers_report import TransformersReport, transformers_report
-from archcalc.cli.language import emit, emit_result, note
+from archcalc.cli.language import byte_units, emit, emit_result, note
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.contract import ENGINES, Engine, check_engine, counted_report
 from archcalc.errors import InputError
@@ -66,6 +66,7 @@ FILES: Final = "files"
 )
 @settings
 @output
+@byte_units
 def command(
     source: str,
     view: View | Literal["files"] | None,
