@@ -38,10 +38,10 @@ def check_one_stream(spec: Spec) -> None:
                 where=f"{stack.prefix}cycles",
                 allowed=msg("null; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read them"),
             )
-        if stack.stack.altup is not None:
+        if stack.stack.streams is not None:
             raise InputError(
-                msg("the layers have {n} residual streams", n=stack.stack.altup.n_streams),
-                where=f"{stack.prefix}altup",
+                msg("the layers have {n} residual streams", n=stack.stack.streams.n_streams),
+                where=f"{stack.prefix}streams",
                 allowed=msg("one; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read several"),
             )
 

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archcalc.nn.altup import AltUpEnds
 from archcalc.nn.arm_cache import SourceCache
 from archcalc.nn.attention_context import AttentionContext, LayerContext
 from archcalc.nn.bias import RelativeBias, SummaryBias
@@ -42,6 +41,7 @@ from archcalc.spec.groups import borrowing_arms, layers_of, lender_indices, lend
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
 from archcalc.spec.sparse import SparseAttention, summary_bias
+from archcalc.spec.stream_variants import stream_implementation
 
 
 class Layers(nn.Module):
@@ -56,7 +56,7 @@ class Layers(nn.Module):
     rotary: RotaryTable | None
     distances: DistanceTable | None
     per_layer: PerLayerEmbedding | None
-    altup: AltUpEnds | None
+    streams: Any
     global_tokens: GlobalTokens | None
     cycles: Cycles | None
 
@@ -80,13 +80,13 @@ class Layers(nn.Module):
         self.distances = _distances(layers, model)
         self.layers = nn.ModuleDict(
             {
-                owner: Block(layers[int(owner)], model, stack.altup, stack.global_tokens)
+                owner: Block(layers[int(owner)], model, stack.streams, stack.global_tokens)
                 for owner in dict.fromkeys(self.owners)
             }
         )
         self.final_norm = norm(stack.final_norm, model.d_model) if stack.final_norm else None
         self.prompts = prompts(stack, model)
-        self.altup = AltUpEnds(stack.altup, model) if stack.altup else None
+        self.streams = stream_implementation(stack.streams, "ends")(stack.streams, model) if stack.streams else None
         self.cycles = None
         if stack.cycles:
             self.cycles = Cycles(stack.cycles, layers_of_run(stack, stack.cycles), model)
@@ -102,7 +102,7 @@ class Layers(nn.Module):
         in the first layer, or cycles, none can be skipped. States in the middle of the stack have those of global
         tokens.
         """
-        x = x_BTD if self.altup is None else tap(f"{self.prefix}split", self.altup.streams(x_BTD))
+        x = x_BTD if self.streams is None else tap(f"{self.prefix}split", self.streams.streams(x_BTD))
         if self.global_tokens is not None and x.shape[1] == len(context.own.positions):
             x = self.global_tokens.after(x)
         turns = enumerate(zip(self.owners, self.layer_contexts(context, cache), strict=True))
@@ -120,7 +120,7 @@ class Layers(nn.Module):
             cache.past += x_BTD.shape[1]
         if self.global_tokens is not None:
             return tap(f"{self.prefix}text", self.global_tokens.text(x))
-        return x if self.altup is None else tap(f"{self.prefix}merged", self.altup.states(x))
+        return x if self.streams is None else tap(f"{self.prefix}merged", self.streams.states(x))
 
     def layer_contexts(self, context: LayerContext, cache: Cache | None = None) -> Iterator[LayerContext]:
         """Yield the context of the layer of each turn; later ones read tensors lent by earlier layers."""

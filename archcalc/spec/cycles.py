@@ -8,7 +8,7 @@ from archcalc.spec.groups import layers_of, run_counts
 from archcalc.spec.layer import Cycles, Run, Stack
 from archcalc.words import msg
 
-_OTHERS = ("prompts", "per_layer", "altup", "global_tokens")
+_OTHERS = ("prompts", "per_layer", "streams", "global_tokens")
 
 
 def layers_of_run(stack: Stack, cycles: Cycles) -> int:

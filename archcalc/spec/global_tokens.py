@@ -41,7 +41,7 @@ def check_global_tokens(stack: Stack, role: str) -> None:
     where = f"{role}.global_tokens"
     if role != "encoder":
         raise InputError(msg("a text in the making has none"), where=where, allowed=msg("null, or an encoder"))
-    for field in ("prompts", "per_layer", "altup"):
+    for field in ("prompts", "per_layer", "streams"):
         if getattr(stack, field) is not None:
             raise InputError(msg("is stated together with {field}", field=field), where=where, allowed="null")
     _check_parts([arm.part for run in stack.runs for layer in run.pattern for arm in arms(layer)], where)

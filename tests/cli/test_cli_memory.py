@@ -86,7 +86,7 @@ def test_layers_of_an_encoder(form: str, nothing: str, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("gpt2", "--cache-dtype", "int5"), "'int5' is not one of 'fp32'"),
+        (("gpt2", "--cache-dtype", "int5"), "'int5' is not one of 'auto', 'fp32'"),
         (
             ("gpt2", "--set", "d_head=80", "--cache-dtype", "int4-g64"),
             "layers.*.attn.keys: int4-g64 cannot hold a width of 80; allowed: widths divisible by 64",

@@ -21,6 +21,7 @@ from archcalc.spec.position import (
     RelativeBias,
     Rope,
 )
+from archcalc.spec.stream_variants import stream_implementation
 from archcalc.spec.variants import implementation, variant
 from archcalc.units import exact
 from archcalc.words import Message, Translator, msg
@@ -95,8 +96,8 @@ def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
 
 def _stack_lines(spec: Spec, stack: Stack, say: Translator) -> Iterator[str]:
     """Yield what a stack has besides one residual stream of the text's tokens."""
-    if stack.altup:
-        yield say(msg("projected to {n} streams", n=exact(stack.altup.n_streams)))
+    if stack.streams:
+        yield stream_implementation(stack.streams, "label")(stack.streams, say)
     if stack.cycles:
         yield say(msg("{n} cycles: {low} low runs, then a high one", n=stack.cycles.n_high, low=stack.cycles.n_low))
     if stack.global_tokens:
@@ -205,6 +206,8 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
         *_positions(part.position, part.d_rope, say),
         *([say(msg("latents × √(width / rank)"))] if part.scale_latents else []),
     ]
+    if part.sinks:
+        lines.append(say(msg("sinks")))
     if part.gate is not None:
         lines.append(say(_GATES[part.gate.over].fill(activation=part.gate.activation)))
     if isinstance(part.indexer, Indexer):

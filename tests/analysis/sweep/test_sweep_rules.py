@@ -21,8 +21,9 @@ from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import Adapters, PerLayerGate
-from archcalc.spec.layer import AltUp, Cycles, GlobalTokens, PerLayerEmbedding, Prompts, Shares
+from archcalc.spec.layer import Cycles, GlobalTokens, PerLayerEmbedding, Prompts, Shares
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
+from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
 from tests.strategies import (
@@ -37,6 +38,7 @@ from tests.strategies import (
     block_summaries,
     cycle_specs,
     global_token_specs,
+    hyper_specs,
     per_layer_specs,
     prompted_specs,
     selecting_specs,
@@ -270,6 +272,8 @@ def test_the_rest_is_free(line: str) -> None:
 DRAWN = {
     Adapters: adapter_specs(),
     AltUp: altup_specs(),
+    HyperConnections: hyper_specs(),
+    Sinkhorn: hyper_specs(),
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
     Cycles: cycle_specs(),
     GlobalTokens: global_token_specs(),
