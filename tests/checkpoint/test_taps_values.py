@@ -89,6 +89,10 @@ def check_decoder(name: str, found: taps.Recording, hidden: Sequence[Tensor]) ->
     elif name.split()[0] in STREAMS:
         for layer, states_JBTD in enumerate(hidden[1:]):
             assert near(found[f"layers.{layer}.streams"], states_JBTD.permute(1, 2, 0, 3))
+    elif name.split()[0] in HYPER_CONNECTED:
+        for layer, states_BTJD in enumerate(hidden[1:-1]):
+            assert near(found[f"layers.{layer}.streams"], states_BTJD)
+        assert near(found["final_norm"], hidden[-1])
     else:
         check_states(found, "", hidden, last=name not in PROJECTED)
 
