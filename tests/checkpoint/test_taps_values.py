@@ -34,6 +34,8 @@ AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2", "rwkv")
 BETWEEN_LAYERS = ("hrm_text",)
 # Their hidden states are several streams, and the last ones are those after the last layer.
 STREAMS = ("gemma3n_text",)
+# The same with streams before the last axis, and the last states are those after the last norm.
+HYPER_CONNECTED = ("hy_v4", "deepseek_v4")
 # The class of transformers 5.23 fails when it is asked for its attentions, or halves its states.
 FAILS = ("flaubert with norms before", "rwkv rescaled")
 ALIKE = ("llama biased and tied", "qwen2", "qwen3", "phi with normed queries", "mt5", "gpt_neox in series")
