@@ -1193,6 +1193,16 @@ def cycle_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="cycles", decoder=stack, head=head, dropout=draw(DROPOUTS), **sizes))
 
 
+@st.composite
+def shared_run_specs(draw: st.DrawFn) -> Spec:
+    """A resolved decoder of equal runs, of which the last uses the weights of another; few other draws have one."""
+    attention = Attention(n_heads=2, d_head=draw(SIZES))
+    layer = Layer(norm=RMSNorm(), attention=attention, ffn=Gated(d_ff=draw(SIZES), activation="silu"))
+    run = Run(count=draw(st.integers(1, 2)), pattern=(layer,))
+    runs = (*[run] * 4, structs.replace(run, weights_of=draw(st.integers(0, 3))))
+    return resolve(Spec(name="runs", vocab_size=17, n_ctx=19, d_model=12, decoder=Stack(runs=runs)))
+
+
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))
 ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))

@@ -21,7 +21,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import Adapters, PerLayerGate
-from archcalc.spec.layer import Cycles, GlobalTokens, PerLayerEmbedding, Prompts, Shares
+from archcalc.spec.layer import Cycles, GlobalTokens, PerLayerEmbedding, Prompts, Run, Shares
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
 from archcalc.spec.workload import Workload
@@ -42,6 +42,7 @@ from tests.strategies import (
     per_layer_specs,
     prompted_specs,
     selecting_specs,
+    shared_run_specs,
     sparse_specs,
     specs,
 )
@@ -284,6 +285,7 @@ DRAWN = {
     PerLayerGate: per_layer_specs(),
     Prompts: prompted_specs(),
     RandomBlocks: sparse_specs(RANDOM_BLOCKS),
+    Run: specs() | shared_run_specs(),
     SharedSelection: selecting_specs(),
     Shares: selecting_specs(),
     SparseAttention: sparse_specs(),
