@@ -347,6 +347,7 @@ def latent_attentions(draw: st.DrawFn) -> LatentAttention:
         gate=draw(optional(GATES)),
         indexer=draw(optional(indexers(d_rope))) if q_rank and position else None,
         scale_latents=draw(st.booleans()),
+        raw_latent=q_rank is not None and draw(st.booleans()),
     )
 
 
@@ -600,6 +601,7 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
         norm_out=draw(optional(NORMS)),
         norm_after=draw(optional(NORMS)),
         skip_reads=skip_reads,
+        in_gate_rank=draw(st.sampled_from((None, None, 1, 3))),
         **draw(RESIDUALS),
     )
 

@@ -26,6 +26,7 @@ from tests.hf.tiny import TINY
 from tests.nn import flop_truth
 
 MODELS = (
+    "axk2:mixed",
     "bailing_hybrid:mixed",
     "big_bird:small",
     "deberta-v2:with a convolution",

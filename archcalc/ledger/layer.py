@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import structs
 
-from archcalc.ledger import altup, norm
+from archcalc.ledger import altup, input_gate, norm
 from archcalc.ledger.algebra import ONE
 from archcalc.ledger.forward_context import ForwardContext, dropout
 from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, collect, with_prefix, without_weights
@@ -61,6 +61,12 @@ class LayerBuilder(msgspec.Struct, frozen=True):
         """Yield the leaves of the norm of this name; return `x` if there is none."""
         leaves = norm.leaves(part, f"{self.ctx.prefix}{name}", x, self.ctx)
         return (yield from without_weights(leaves) if name in self.tied_norms else leaves)
+
+    def gate(self, name: str | None, first: Arm, x: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of the gate of a branch's input; return `x` if there is none."""
+        if name is None:
+            return x
+        return (yield from input_gate.leaves(f"{self.ctx.prefix}{name}", self.symbols[first.name], x))
 
     def dropout(self, arm: Arm, y: Tensor) -> Forward[Tensor]:
         """Yield the leaves of residual dropout."""
@@ -118,6 +124,7 @@ def _branch(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward[Tensor]
     """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
     norms = names(branch)
     branch_input = yield from builder.norm(branch.norm_in, norms.norm_in, x)
+    branch_input = yield from builder.gate(norms.in_gate, branch.arms[0], branch_input)
     builder.inputs[branch.arms[0].name] = branch_input
     yield from _residual_input(builder, branch, norms, branch_input)
     return (yield from builder.norm(branch.norm_after, norms.norm_after, x.new("states")))

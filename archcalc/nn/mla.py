@@ -40,11 +40,12 @@ class LatentAttention(nn.Module):
         else:
             self.q_down = Linear(model.d_model, part.q_rank, bias=part.down_bias)
             self.q_down_norm = norm(part.norm, part.q_rank)
-            self.q_up = Linear(part.q_rank, d_query, bias=False)
+            self.q_up = Linear(2 * part.q_rank if part.raw_latent else part.q_rank, d_query, bias=False)
         self.kv_down = Linear(model.d_model, part.kv_rank + part.d_rope, bias=part.down_bias)
         self.kv_down_norm = norm(part.norm, part.kv_rank)
         self.kv_up = Linear(part.kv_rank, part.n_heads * (part.d_nope + part.d_v), bias=False)
-        self.gate, self.gate_bias = gate_weights(part.gate, model.d_model, part.n_heads, part.d_v)
+        d_gate = 2 * part.q_rank if part.raw_latent and part.q_rank else model.d_model
+        self.gate, self.gate_bias = gate_weights(part.gate, d_gate, part.n_heads, part.d_v)
         self.out = Linear(part.n_heads * part.d_v, model.d_model, bias=part.out_bias)
         self.indexer = Indexer(part, part.indexer, model) if isinstance(part.indexer, spec.Indexer) else None
 
@@ -53,22 +54,25 @@ class LatentAttention(nn.Module):
         latent_BSC, k_B1SR = context.keys_values(lambda: self.latent(x_BTD, context))
         k_BNSQ, v_BNSU = self.keys_values(latent_BSC, k_B1SR)
         k_BNSQ, v_BNSU = tap("k", k_BNSQ, context), tap("v", v_BNSU, context)
-        q_input = self.query_input(x_BTD)
+        q_latent, q_input = self.query_inputs(x_BTD)
         q_BNTQ = self.queries(q_input, context)
         if self.indexer is not None:
-            context = context.with_selection(self.indexer(x_BTD, q_input, context))
+            context = context.with_selection(self.indexer(x_BTD, q_latent, context))
         y_BNTU = attend(self.softmax, q_BNTQ, k_BNSQ, v_BNSU, context, self.execution, training=self.training)
         y_BNTU = tap("values", y_BNTU)
         if self.part.gate is not None and self.gate is not None:
-            y_BNTU = y_BNTU * tap("gate", gates(self.part.gate, self.gate(x_BTD), self.part.n_heads, self.gate_bias))
+            projected = self.gate(q_input if self.part.raw_latent else x_BTD)
+            y_BNTU = y_BNTU * tap("gate", gates(self.part.gate, projected, self.part.n_heads, self.gate_bias))
         y_BTD: Tensor = self.out(y_BNTU.transpose(1, 2).flatten(2))
         return y_BTD
 
-    def query_input(self, x_BTD: Tensor) -> Tensor:
-        """Return what queries are projected from: their normed latent, or the states themselves."""
+    def query_inputs(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the normed latent of queries, and what these are projected from; without a latent the states."""
         if self.part.q_rank is None:
-            return x_BTD
-        return self._scaled(self.q_down_norm(self.q_down(x_BTD)))
+            return x_BTD, x_BTD
+        down = self.q_down(x_BTD)
+        latent = self._scaled(self.q_down_norm(down))
+        return latent, torch.cat((latent, down), -1) if self.part.raw_latent else latent
 
     def queries(self, q_input: Tensor, context: AttentionContext) -> Tensor:
         """Return queries [B, N, T, H + R] of their input, their last R rotated."""

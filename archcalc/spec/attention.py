@@ -153,7 +153,8 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     query and key have d_nope dimensions without position and d_rope with it; its value has d_v. `down_bias` is the bias
     of the projections into the latents, `out_bias` of the output. With `scale_latents` the normed latents are
     multiplied by √(d_model / rank) (LongCat-Flash). An `indexer` selects the keys of each query. Without a `position`
-    nothing is rotated (Kimi Linear). A `gate` multiplies the heads' values.
+    nothing is rotated (Kimi Linear). A `gate` multiplies the heads' values. With `raw_latent` queries and the gate are
+    projected from the latent of queries as normed, beside it as it was before the norm (A.X K2).
     """
 
     n_heads: Size
@@ -169,6 +170,7 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     scale: Positive | None = None
     gate: Gate | None = None
     scale_latents: bool = False
+    raw_latent: bool = False
     indexer: AnyIndexer | None = None
 
 

@@ -152,6 +152,10 @@ def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
     """Return the latent attention with d_rotary."""
     if isinstance(part.indexer, Indexer):
         _check_indexer(part.indexer, part, f"{where}.indexer")
+    if part.raw_latent and part.q_rank is None:
+        raise InputError(
+            msg("there is no latent of queries"), where=f"{where}.raw_latent", allowed=msg("a q_rank, or false")
+        )
     if part.position is None:
         return part
     position = _rope(part.position, part.d_rope, f"{where}.position")

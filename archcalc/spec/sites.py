@@ -16,6 +16,7 @@ import msgspec
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention
 from archcalc.spec.branches import (
+    BranchNames,
     arm_norm,
     arm_norm_out,
     arm_sum,
@@ -188,8 +189,7 @@ def _layer(layer: Layer, width: Sizes) -> Iterator[Site]:
 
 def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
     branch_names = names(branch)
-    if branch_names.norm_in:
-        yield states_site(branch_names.norm_in, msg("the states, normalized"), width)
+    yield from _branch_input(branch_names, width)
     for arm in branch.arms:
         if name := arm_norm(arm):
             yield states_site(name, msg("the states, normalized"), width)
@@ -208,6 +208,13 @@ def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
     if branch_names.sum and branch_names.norm_after:
         yield states_site(branch_names.sum, msg("the residual stream after the addition, before the norm"), width)
         yield states_site(branch_names.norm_after, msg("the states, normalized"), width)
+
+
+def _branch_input(branch_names: BranchNames, width: Sizes) -> Iterator[Site]:
+    if branch_names.norm_in:
+        yield states_site(branch_names.norm_in, msg("the states, normalized"), width)
+    if branch_names.in_gate:
+        yield states_site(branch_names.in_gate, msg("the states, gated: what the parts read"), width)
 
 
 def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:

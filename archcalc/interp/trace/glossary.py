@@ -26,6 +26,7 @@ STEP_KINDS: dict[str, Message] = {
     "streams": msg("all residual streams"),
     "normalized": msg("normalized, before the weights"),
     "norm": msg("scaled and shifted by the learned weights"),
+    "gated": msg("multiplied by a gate that it computes itself"),
     "queries": msg("queries: what each position looks for"),
     "keys": msg("keys: what each position offers"),
     "values": msg("values: what each position passes on"),

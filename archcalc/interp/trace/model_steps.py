@@ -232,8 +232,7 @@ class _LayerSteps:
         if later := later_branches(self.layer):
             read = yield from self._step("active", "residual", streams.read(corrected))
         for branch in later:
-            own = names(branch)
-            self.inputs[branch.arms[0].name] = yield from self._normed(branch.norm_in, own.norm_in, read)
+            self.inputs[branch.arms[0].name] = yield from self._branch_input(branch, read)
             for output in (yield from self._outputs(branch)):
                 total = call("to_later", total, output)
         return (yield from self._step("streams", "streams", total))
@@ -253,7 +252,7 @@ class _LayerSteps:
 
     def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
         own = names(branch)
-        branch_input = yield from self._normed(branch.norm_in, own.norm_in, residual)
+        branch_input = yield from self._branch_input(branch, residual)
         self.inputs[branch.arms[0].name] = branch_input
         outputs = yield from self._outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual
@@ -263,6 +262,16 @@ class _LayerSteps:
         summed = yield from self._step(own.sum, "residual", total)
         normed = yield from self._normed(branch.norm_after, own.norm_after, summed)
         return (yield from self._stream(stream_name, normed))
+
+    def _branch_input(self, branch: Branch, x: Expression) -> Generator[Step, None, Expression]:
+        """Yield the steps of what the arms read; return its value."""
+        own = names(branch)
+        y = yield from self._normed(branch.norm_in, own.norm_in, x)
+        if own.in_gate is None:
+            return y
+        down, up = (Module(f"{self.weight_prefix}{own.in_gate}.{name}") for name in ("down", "up"))
+        gate = call("sigmoid", call("linear", call("silu", call("linear", y, down)), up))
+        return (yield from self._step(own.in_gate, "gated", y * gate))
 
     def _outputs(self, branch: Branch) -> Generator[Step, None, list[Expression]]:
         """Yield the steps of the arms; return the values that are added to the residual stream."""

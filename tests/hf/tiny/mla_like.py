@@ -35,6 +35,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "axk1:default switches": RMS | LATENT | EXPERTS | {"n_group": 4, "topk_group": 2},
     "axk1:mixed": RMS | LATENT | EXPERTS | FEEDS | GROUPS | {"rope_interleave": False, "attention_bias": True} | YARN,
     "axk1:older words": RMS | LATENT | EXPERTS | GROUPS | {"first_k_dense_replace": 1, "moe_layer_freq": 2},
+    "axk2:default switches": RMS | LATENT | EXPERTS | INDEXER | {"gated_norm_rank": 3},
+    "axk2:mixed": DSA
+    | FEEDS
+    | YARN
+    | {"gated_norm_rank": 5, "attention_bias": True, "n_shared_experts": 2, "norm_topk_prob": False}
+    | {"routed_scaling_factor": 1.7, "tie_word_embeddings": True},
+    "axk2:older words": RMS | LATENT | EXPERTS | INDEXER | {"first_k_dense_replace": 2, "moe_layer_freq": 3} | THETA,
     "deepseek_v2:default switches": V2,
     "deepseek_v2:grouped": V2
     | {"topk_method": "group_limited_greedy", "n_group": 4, "topk_group": 2, "routed_scaling_factor": 1.7}
