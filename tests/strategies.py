@@ -333,6 +333,7 @@ def indexers(d_rope: int) -> st.SearchStrategy[Indexer]:
 def latent_attentions(draw: st.DrawFn) -> LatentAttention:
     d_rope = draw(EVEN)
     q_rank, position = draw(optional(SIZES)), draw(optional(ropes(d_rope, partial=False)))
+    indexer = draw(optional(indexers(d_rope))) if q_rank and position else None
     return LatentAttention(
         n_heads=draw(SIZES),
         kv_rank=draw(SIZES),
@@ -345,7 +346,9 @@ def latent_attentions(draw: st.DrawFn) -> LatentAttention:
         position=position,
         scale=draw(OPTIONAL_SCALES),
         gate=draw(optional(GATES)),
-        indexer=draw(optional(indexers(d_rope))) if q_rank and position else None,
+        indexer=indexer,
+        window=None if indexer else draw(st.sampled_from((None, None, 1, 3, 5))),
+        key_norm=draw(st.sampled_from((None, None, *_NORMS))),
         scale_latents=draw(st.booleans()),
         raw_latent=q_rank is not None and draw(st.booleans()),
     )

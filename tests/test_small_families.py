@@ -32,6 +32,7 @@ MODELS = (
     "deberta-v2:with a convolution",
     "deberta:of another head",
     "deepseek_v32:mixed",
+    "dots3_note_text:mixed",
     "falcon_h1:multiplied",
     "gemma3n_text:lists",
     "gemma4_text:both",

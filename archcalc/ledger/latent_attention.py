@@ -21,17 +21,19 @@ def leaves(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardContext) ->
 
     The cache holds the latents, so kv_up recomputes the keys and values of all tokens.
     """
-    new, key_tokens, width = ctx.span.queries, ctx.span.key_value_tokens, d.d_nope + d.d_rope
+    window = d.window if part.window else None
+    new, key_tokens, width = ctx.span.queries, ctx.span.key_value_tokens(window), d.d_nope + d.d_rope
     q_latent, q_input = yield from _query_inputs(part, d, x, ctx)
     name = "q" if part.q_rank is None else "q_up"
     q = yield from linear(name, q_input, d.n_heads * width, "attention", bias=False)
     if part.position:
         yield from rotary(part.position, "q", q.view(BATCH, d.n_heads, new, d.d_rope), d, ctx)
     down = yield from linear("kv_down", x, d.kv_rank + d.d_rope, "attention", bias=part.down_bias)
+    key = yield from norm.leaves(part.key_norm, "key_norm", down.view(BATCH, new, d.d_rope), ctx)
     if part.position:
-        yield from rotary(part.position, "k", down.view(BATCH, new, d.d_rope), d, ctx)
+        yield from rotary(part.position, "k", key, d, ctx)
     latent = yield from _latent(part, "kv_down_norm", down.view(BATCH, new, d.kv_rank), ctx)
-    if cache_tokens := ctx.span.cached(None):
+    if cache_tokens := ctx.span.cached(window):
         yield CachedTensor("latent", (cache_tokens, d.kv_rank))
         yield CachedTensor("rotary_key", (cache_tokens, d.d_rope))
     read = latent.view(BATCH, key_tokens, d.kv_rank)
@@ -43,6 +45,8 @@ def leaves(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardContext) ->
             width=width,
             v_width=d.d_v,
             has_own_value_width=True,
+            window=window,
+            n_window=part.window,
             n_selected=d.n_selected if part.indexer else None,
             selection=selected,
         ),

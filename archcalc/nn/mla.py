@@ -32,7 +32,11 @@ class LatentAttention(nn.Module):
         super().__init__()
         self.part, self.execution, self.d_model = part, Execution(), model.d_model
         self.softmax = SoftmaxConfig(
-            n_heads=part.n_heads, scale=latent_scale(part), dropout=model.dropout.attention, has_value_width=True
+            n_heads=part.n_heads,
+            scale=latent_scale(part),
+            dropout=model.dropout.attention,
+            window=part.window,
+            has_value_width=True,
         )
         d_query = part.n_heads * (part.d_nope + part.d_rope)
         if part.q_rank is None:
@@ -43,6 +47,7 @@ class LatentAttention(nn.Module):
             self.q_up = Linear(2 * part.q_rank if part.raw_latent else part.q_rank, d_query, bias=False)
         self.kv_down = Linear(model.d_model, part.kv_rank + part.d_rope, bias=part.down_bias)
         self.kv_down_norm = norm(part.norm, part.kv_rank)
+        self.key_norm = norm(part.key_norm, part.d_rope) if part.key_norm else None
         self.kv_up = Linear(part.kv_rank, part.n_heads * (part.d_nope + part.d_v), bias=False)
         d_gate = 2 * part.q_rank if part.raw_latent and part.q_rank else model.d_model
         self.gate, self.gate_bias = gate_weights(part.gate, d_gate, part.n_heads, part.d_v)
@@ -52,6 +57,7 @@ class LatentAttention(nn.Module):
     def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
         latent_BSC, k_B1SR = context.keys_values(lambda: self.latent(x_BTD, context))
+        context = context.last_keys(latent_BSC.shape[1])
         k_BNSQ, v_BNSU = self.keys_values(latent_BSC, k_B1SR)
         k_BNSQ, v_BNSU = tap("k", k_BNSQ, context), tap("v", v_BNSU, context)
         q_latent, q_input = self.query_inputs(x_BTD)
@@ -86,6 +92,7 @@ class LatentAttention(nn.Module):
         """Return the latent [B, S, C] and the rotated key of all heads [B, 1, S, R], as a cache stores them."""
         part = self.part
         latent_BSC, k_BSR = self.kv_down(x_BSD).split((part.kv_rank, part.d_rope), dim=-1)
+        k_BSR = k_BSR if self.key_norm is None else self.key_norm(k_BSR)
         rotated_B1SR = self._rotate(k_BSR.unsqueeze(1), context)
         return tap("latent", self._scaled(self.kv_down_norm(latent_BSC))), tap("k_shared", rotated_B1SR)
 
@@ -111,9 +118,10 @@ class LatentAttention(nn.Module):
 def token_cache(part: spec.LatentAttention, config: CacheConfig) -> TokenCache:
     """Return a cache of latents [B, S, C] and shared keys [B, 1, S, R]; heads are recomputed at each step.
 
-    With an indexer it also keeps that one's keys [B, S, d_index].
+    It keeps all tokens, or those of one window. With an indexer it also keeps that one's keys [B, S, d_index].
     """
-    stores = config.empty_store(config.capacity, part.kv_rank), config.empty_store(1, config.capacity, part.d_rope)
+    n_tokens = min(config.capacity, part.window or config.capacity)
+    stores = config.empty_store(n_tokens, part.kv_rank), config.empty_store(1, n_tokens, part.d_rope)
     if not isinstance(part.indexer, spec.Indexer):
         return TokenCache(*stores)
     return IndexedCache(*stores, config.empty_store(config.capacity, part.indexer.d_index))

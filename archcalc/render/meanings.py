@@ -352,6 +352,8 @@ MEANINGS: dict[str, Message] = {
     "LatentAttention.raw_latent": msg(
         "queries and the gate read the latent of queries twice: normed, and as it was before the norm (A.X K2)"
     ),
+    "LatentAttention.key_norm": msg("a norm on the key with position, before it is turned; none: none"),
+    "LatentAttention.window": msg("how many of the last tokens are seen, itself included; none: all"),
     "LatentAttention.indexer": msg("selects the keys that each query attends to; none: all"),
     "Indexer": msg("a small attention that selects keys (DeepSeek-V3.2)"),
     "Indexer.n_index_heads": msg("its heads"),

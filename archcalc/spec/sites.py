@@ -274,13 +274,14 @@ def latent_attention(part: LatentAttention, width: Sizes, reads: Reads) -> Itera
         )
     )
     yield Site(name="k_shared", axes="B1TR", description=shared, sizes={"1": 1, "R": part.d_rope})
-    yield Site(name="k", axes="BNSH", description=msg("keys, recomputed from the latents"), sizes=heads)
-    values = msg("values, recomputed from the latents")
-    yield Site(name="v", axes="BNSU", description=values, sizes={"N": part.n_heads, "U": part.d_v})
+    keys, values = msg("keys, recomputed from the latents"), msg("values, recomputed from the latents")
+    yield Site(name="k", axes="BNSH", description=keys, sizes=heads, window=part.window)
+    value_sizes = {"N": part.n_heads, "U": part.d_v}
+    yield Site(name="v", axes="BNSU", description=values, sizes=value_sizes, window=part.window)
     yield Site(name="q", axes="BNTH", description=queries, sizes=heads)
     if isinstance(part.indexer, Indexer):
         yield from _indexer(part.indexer)
-    yield from softmax(part.n_heads, part.d_v, "U", SCORES[False, False], None, reads == "source")
+    yield from softmax(part.n_heads, part.d_v, "U", SCORES[False, False], part.window, reads == "source")
     yield from _gate(part.gate, part.n_heads, "U", part.d_v)
     yield states_site("out", msg("the output of attention"), width)
 

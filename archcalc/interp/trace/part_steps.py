@@ -161,7 +161,9 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
 
     normed = ctx.normed(call("first", down, part.kv_rank), "kv_down_norm")
     yield "latent", "latent", _scaled(part, part.kv_rank, normed, ctx)
-    yield "k_shared", "keys", rotated(call("heads", call("last", down, part.d_rope), 1))
+    key = call("last", down, part.d_rope)
+    key = key if part.key_norm is None else ctx.normed(key, "key_norm")
+    yield "k_shared", "keys", rotated(call("heads", key, 1))
     up = call("heads", ctx.linear(ctx.step("latent"), "kv_up"), part.n_heads)
     yield "k", "keys", call("concat", call("first", up, part.d_nope), ctx.step("k_shared"))
     yield "v", "values", call("last", up, part.d_v)
@@ -177,7 +179,7 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
     if part.indexer is not None:
         owner = ctx.step_prefix if isinstance(part.indexer, Indexer) else ctx.lender_prefix
         scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
-    yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal, has_sinks=False)
+    yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=False)
     yield from _gate(part.gate, part.n_heads, q_input if part.raw_latent else ctx.input, ctx)
     yield "out", "attention_out", ctx.linear(_joined(part.gate, ctx), "out")
 

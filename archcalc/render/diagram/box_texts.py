@@ -200,6 +200,7 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
         ),
         *_positions(part.position, part.d_rope, say),
         *([say(msg("latents × √(width / rank)"))] if part.scale_latents else []),
+        *([say(msg("norm on the rotary key"))] if part.key_norm else []),
         *([say(msg("queries of the latent, normed and raw"))] if part.raw_latent else []),
     ]
     if part.gate is not None:
