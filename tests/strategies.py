@@ -622,7 +622,8 @@ def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) 
     *others, last = branch.arms
     if not names or last.reads == "nothing":
         return branch
-    return structs.replace(branch, arms=(*others, structs.replace(last, input_of=draw(st.sampled_from(names)))))
+    reader = structs.replace(last, input_of=draw(st.sampled_from(names)))
+    return structs.replace(branch, arms=(*others, reader), in_gate_rank=branch.in_gate_rank if others else None)
 
 
 @st.composite
