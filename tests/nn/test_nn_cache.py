@@ -440,9 +440,9 @@ def test_scores_have_a_column_for_each_key_that_a_layer_holds(spec: Spec, batch:
 
 def products(part: Any, batch: int, new: int, past: int, source: int) -> int:
     """FLOPs of scores and values: 2 · B · N · T · S · (width of keys + width of values)."""
-    if isinstance(part, LatentAttention):
-        return 2 * batch * part.n_heads * new * (past + new) * (part.d_nope + part.d_rope + part.d_v)
     held = past if part.window is None else min(past, part.window - 1)
+    if isinstance(part, LatentAttention):
+        return 2 * batch * part.n_heads * new * (held + new) * (part.d_nope + part.d_rope + part.d_v)
     keys, heads = source or new + held, 2 * batch * part.n_heads
     relative = part.position
     read = 0  # queries and keys that are multiplied with each row of distances
