@@ -189,7 +189,7 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
     for arm in (arm for layer in layers_of(spec.decoder) for arm in arms(layer)):
         part = arm.part
         if isinstance(part, LatentAttention):
-            total += capacity * (part.kv_rank + part.d_rope)
+            total += min(capacity, part.window or capacity) * (part.kv_rank + part.d_rope)
             total += capacity * getattr(part.indexer, "d_index", 0)
         if isinstance(part, Attention):
             own = {"stream": min(capacity, part.window or capacity), "source": source, "shared": 0, "nothing": 0}
