@@ -78,7 +78,9 @@ ARCHITECTURES = [
         with_one_added,
         {"attention.sliding_window": 6},
     ),
-    Architecture("phi3", "phi3", LLAMA | {"sliding_window": 6}, keys={"attention.sliding_window": 6}),
+    Architecture(
+        "phi3", "phi3", LLAMA | {"sliding_window": 6, "pad_token_id": 0}, keys={"attention.sliding_window": 6}
+    ),
     Architecture("olmo2", "olmo2", LLAMA),
     Architecture("starcoder2", "starcoder2", LLAMA, has_layernorm=True),
     Architecture(
