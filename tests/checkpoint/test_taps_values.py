@@ -32,10 +32,9 @@ WITHOUT_PATTERNS = BEFORE_SINKS + WITH_STATES + NO_PATTERNS + IN_BLOCKS
 AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2", "rwkv")
 # Their hidden states are the first layer's input and those after each layer.
 BETWEEN_LAYERS = ("hrm_text",)
-# Their hidden states are several streams, and the last ones are those after the last layer.
-STREAMS = ("gemma3n_text",)
-# The same with streams before the last axis, and the last states are those after the last norm.
-HYPER_CONNECTED = ("hy_v4", "deepseek_v4")
+# Their hidden states are several streams: the order of axes that gives ours, [B, T, J, D], and whether the last states
+# are those after the last norm, not after the last layer.
+STREAMS = {"gemma3n_text": ((1, 2, 0, 3), 0), "hy_v4": ((0, 1, 2, 3), 1), "deepseek_v4": ((0, 1, 2, 3), 1)}
 # The class of transformers 5.23 fails when it is asked for its attentions, or halves its states.
 FAILS = ("flaubert with norms before", "rwkv rescaled")
 ALIKE = ("llama biased and tied", "qwen2", "qwen3", "phi with normed queries", "mt5", "gpt_neox in series")
@@ -89,12 +88,10 @@ def check_decoder(name: str, found: taps.Recording, hidden: Sequence[Tensor]) ->
             assert near(found[f"layers.{layer}.resid_post"], states)
         assert near(found["final_norm"], hidden[-1])
     elif name.split()[0] in STREAMS:
-        for layer, states_JBTD in enumerate(hidden[1:]):
-            assert near(found[f"layers.{layer}.streams"], states_JBTD.permute(1, 2, 0, 3))
-    elif name.split()[0] in HYPER_CONNECTED:
-        for layer, states_BTJD in enumerate(hidden[1:-1]):
-            assert near(found[f"layers.{layer}.streams"], states_BTJD)
-        assert near(found["final_norm"], hidden[-1])
+        order, last = STREAMS[name.split()[0]]
+        for layer, states in enumerate(hidden[1 : -last or None]):
+            assert near(found[f"layers.{layer}.streams"], states.permute(order))
+        assert not last or near(found["final_norm"], hidden[-1])
     else:
         check_states(found, "", hidden, last=name not in PROJECTED)
 
