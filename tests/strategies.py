@@ -38,6 +38,8 @@ from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import (
     Arm,
     Branch,
+    Cycles,
+    GlobalTokens,
     Joins,
     Layer,
     PerLayerEmbedding,
@@ -80,7 +82,7 @@ from archcalc.spec.position import (
     YarnScaling,
 )
 from archcalc.spec.resolve import resolve
-from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
+from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.storage import Storage, StoredFormat
 from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
 
@@ -459,6 +461,9 @@ GLOBAL_WINDOWS = st.builds(GlobalWindow, window=st.integers(1, 5), n_global=st.s
 RANDOM_BLOCKS = st.builds(RandomBlocks, n_block=st.sampled_from((1, 2)), n_random=st.sampled_from((0, 1, 3)))
 
 
+LOCAL_BLOCKS = st.builds(LocalBlocks, n_block=st.sampled_from((1, 2, 3, 5, 30)), staggered=st.booleans())
+
+
 @cache
 def block_summaries(place: Place, n_heads: int) -> st.SearchStrategy[BlockSummaries]:
     """Draw a pattern with summaries; those with a bias share the stack's tables, so they have its blocks."""
@@ -475,7 +480,7 @@ def sparse_attentions(draw: st.DrawFn, place: Place = Place()) -> SparseAttentio
     return SparseAttention(
         n_heads=n_heads,
         d_head=draw(SIZES),
-        pattern=draw(GLOBAL_WINDOWS | RANDOM_BLOCKS | block_summaries(place, n_heads)),
+        pattern=draw(GLOBAL_WINDOWS | RANDOM_BLOCKS | LOCAL_BLOCKS | block_summaries(place, n_heads)),
         scale=draw(OPTIONAL_SCALES),
         **draw(flags("q_bias", "k_bias", "v_bias", "out_bias")),
     )
@@ -1135,11 +1140,73 @@ def selecting_specs(draw: st.DrawFn) -> Spec:
 @st.composite
 def sparse_specs(draw: st.DrawFn, patterns: st.SearchStrategy | None = None) -> Spec:
     """A resolved encoder whose attention has one of these patterns."""
-    found = GLOBAL_WINDOWS | RANDOM_BLOCKS | block_summaries(Place(), 3) if patterns is None else patterns
+    found = (
+        GLOBAL_WINDOWS | RANDOM_BLOCKS | LOCAL_BLOCKS | block_summaries(Place(), 3) if patterns is None else patterns
+    )
     attention = SparseAttention(n_heads=3, d_head=draw(SIZES), pattern=draw(found))
     layer = Layer(norm=RMSNorm(), attention=attention, ffn=Plain(d_ff=draw(SIZES), activation="gelu"))
     encoder = Stack(runs=(Run(count=2, pattern=(layer,)),))
     return resolve(Spec(name="sparse", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
+
+
+GLOBAL_TOKENS = st.builds(GlobalTokens, n_tokens=SIZES, own_norm=st.booleans())
+
+
+@st.composite
+def global_token_specs(draw: st.DrawFn, is_alone: bool | None = None) -> Spec:
+    """A resolved spec whose encoder has global tokens; no other draws them."""
+    heads = draw(st.sampled_from((1, 2, 3)))
+    attention = SparseAttention(
+        n_heads=heads, d_head=draw(SIZES), pattern=draw(LOCAL_BLOCKS), out_bias=draw(st.booleans())
+    )
+    placement = draw(st.sampled_from(("pre", "post", "sandwich", "parallel", "parallel_two")))
+    layer = Layer(norm=draw(NORMS), placement=placement, attention=attention, ffn=draw(FFNS))
+    other = structs.replace(layer, attention=structs.replace(attention, pattern=draw(LOCAL_BLOCKS)))
+    runs = (Run(count=draw(st.integers(1, 3)), pattern=(layer, other)),)
+    encoder = Stack(runs=runs, global_tokens=draw(GLOBAL_TOKENS), final_norm=draw(optional(NORMS)))
+    own = Attention(n_heads=2, d_head=3)
+    reader = Layer(norm=RMSNorm(), attention=own, cross=own, ffn=Plain(d_ff=5, activation="gelu"))
+    is_single = draw(st.booleans()) if is_alone is None else is_alone
+    decoder = None if is_single else Stack(runs=(Run(count=2, pattern=(reader,)),))
+    spec = Spec(name="global", vocab_size=17, n_ctx=19, d_model=draw(SIZES), encoder=encoder, decoder=decoder)
+    return resolve(structs.replace(spec, dropout=draw(DROPOUTS)))
+
+
+CYCLES = st.builds(Cycles, n_low=st.integers(1, 3), n_high=st.integers(1, 2))
+
+
+@st.composite
+def cycle_specs(draw: st.DrawFn) -> Spec:
+    """A resolved decoder whose layers run in cycles; no other draws them."""
+    cycles, n_layers, d_model = draw(CYCLES), draw(st.integers(1, 2)), draw(SIZES)
+    attention = draw(attentions(Place(d_model, is_decoder=True)))
+    kinds = {"attention": None, "mixer": draw(MIXERS)} if draw(st.booleans()) else {"attention": attention}
+    placement = draw(st.sampled_from(get_args(Placement)))
+    graded = Layer(norm=draw(NORMS), placement=placement, ffn=draw(FFNS), name="graded", **kinds)
+    detached = structs.replace(graded, detached=True, name="detached")
+    runs: list[Run] = []
+    for _ in range(cycles.n_high):
+        n_detached = draw(st.integers(0, cycles.n_low))
+        for low in range(cycles.n_low):
+            layer = detached if low < n_detached else graded
+            runs.append(Run(count=n_layers, pattern=(layer,), weights_of=0 if runs else None))
+        is_first = len(runs) == cycles.n_low
+        runs.append(Run(count=n_layers, pattern=(graded,), weights_of=None if is_first else cycles.n_low))
+    has_prefix = graded.attention is not None and draw(st.booleans())
+    stack = Stack(runs=tuple(runs), cycles=cycles, final_norm=draw(optional(NORMS)), prefix=has_prefix)
+    head = Head(tied=draw(st.booleans()))
+    sizes = {"vocab_size": 17, "n_ctx": 19, "d_model": d_model}
+    return resolve(Spec(name="cycles", decoder=stack, head=head, dropout=draw(DROPOUTS), **sizes))
+
+
+@st.composite
+def shared_run_specs(draw: st.DrawFn) -> Spec:
+    """A resolved decoder of equal runs, of which the last uses the weights of another; few other draws have one."""
+    attention = Attention(n_heads=2, d_head=draw(SIZES))
+    layer = Layer(norm=RMSNorm(), attention=attention, ffn=Gated(d_ff=draw(SIZES), activation="silu"))
+    run = Run(count=draw(st.integers(1, 2)), pattern=(layer,))
+    runs = (*[run] * 4, structs.replace(run, weights_of=draw(st.integers(0, 3))))
+    return resolve(Spec(name="runs", vocab_size=17, n_ctx=19, d_model=12, decoder=Stack(runs=runs)))
 
 
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))
@@ -1174,6 +1241,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     GlobalWindow: GLOBAL_WINDOWS,
     BlockSummaries: block_summaries(Place(), 3),
     RandomBlocks: RANDOM_BLOCKS,
+    LocalBlocks: LOCAL_BLOCKS,
     ShortConv: SHORT_CONVS,
     SpanConv: SPAN_CONVS,
     Fourier: FOURIER,
@@ -1193,6 +1261,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Adapters: ADAPTERS,
     PerLayerEmbedding: PER_LAYER,
     AltUp: ALTUPS,
+    GlobalTokens: GLOBAL_TOKENS,
+    Cycles: CYCLES,
     HyperConnections: HYPERS,
     Sinkhorn: SINKHORNS,
     Arm: arms("attn"),

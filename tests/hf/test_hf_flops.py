@@ -56,6 +56,7 @@ MASK_BY_TOKEN = {
     "longt5",
     "big_bird",
     "bigbird_pegasus",
+    "pegasus_x",
 }
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
@@ -86,6 +87,7 @@ NOT_ON_META = {
     "longformer": "it looks for tokens that are global",
     "led": "it looks for tokens that are global",
     "longt5": "its mask is looked into",
+    "pegasus_x": "its mask is looked into",
     "bigbird_pegasus:small": "its mask is looked into",
     "bigbird_pegasus:untied": "its mask is looked into",
     "big_bird:full": "its mask is looked into",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value
 from archcalc.spec import Spec
-from archcalc.spec.sparse import RandomBlocks
+from archcalc.spec.sparse import LocalBlocks, RandomBlocks
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -37,6 +37,7 @@ class Interpreter:
         self.spec, self.weights, self.theta = spec, weights, theta
         first = spec.stacks[0].stack
         self.pattern = getattr(first.runs[0].pattern[0].attention, "pattern", None)
+        self.global_tokens = first.global_tokens
         self.unit_offset = getattr(first.runs[0].pattern[0].norm, "unit_offset", False)
 
     def value(self, expression: Expression, known: Mapping[str, Tensor]) -> Tensor:
@@ -410,6 +411,13 @@ class Interpreter:
     def followed(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cat((x, y), -2)
 
+    def without_last(self, x: Tensor, n: int) -> Tensor:
+        return x[: len(x) - n]
+
+    def scaled_apart(self, x: Tensor, module: str, of_last: str, n: int) -> Tensor:
+        rows = [self.scaled(row, module if t < len(x) - n else of_last) for t, row in enumerate(x)]
+        return torch.stack(rows)
+
     def block_sums(self, x: Tensor, n: int) -> Tensor:
         """One token after another."""
         sums = x.new_zeros(len(x) // n, x.shape[-1])
@@ -434,6 +442,10 @@ class Interpreter:
     def reads(self, t: int, s: int, n: int) -> bool:
         """Return whether token t of n reads key s; what is after the tokens is a summary."""
         pattern = self.pattern
+        if isinstance(pattern, LocalBlocks):
+            n_text = n - (self.global_tokens.n_tokens if self.global_tokens else 0)
+            shift = pattern.n_block // 2 if pattern.staggered else 0
+            return max(t, s) >= n_text or (t + shift) // pattern.n_block == (s + shift) // pattern.n_block
         if not isinstance(pattern, RandomBlocks):
             first = getattr(pattern, "n_global", 0)
             return s >= n or abs(t - s) < pattern.window or min(t, s) < first

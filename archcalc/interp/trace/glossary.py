@@ -157,7 +157,11 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     ),
     "first_tokens(x, n)": FunctionMeaning(("first_tokens",), msg("x of the first n tokens")),
     "with_first(x, y, n)": FunctionMeaning(("with_first",), msg("y for the first n tokens as queries, x for others")),
-    "followed(x, y)": FunctionMeaning(("followed",), msg("x, then y as further keys")),
+    "without_last(x, n)": FunctionMeaning(("without_last",), msg("x without its last n tokens")),
+    "scaled_apart(x, m, n, k)": FunctionMeaning(
+        ("scaled_apart",), msg("x scaled by the norm m, the last k tokens by the norm n")
+    ),
+    "followed(x, y)": FunctionMeaning(("followed",), msg("x, then y as further tokens or keys")),
     "block_sums(x, n)": FunctionMeaning(
         ("block_sums",), msg("Σ x over each block of n tokens; what is left over is in the last whole one")
     ),

@@ -236,7 +236,7 @@ def decode_step(model: nn.Module) -> DecodeStep | None:
     """
     if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
         return None
-    if any(each is not None for each in (model.prompts, model.per_layer, model.streams)):
+    if any(each is not None for each in (model.prompts, model.per_layer, model.streams, model.cycles)):
         return None
     blocks = {owner: _decode_block(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):
