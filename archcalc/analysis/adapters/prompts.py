@@ -30,7 +30,8 @@ def prompt_rows(config: AdapterConfig, spec: Spec, model: Mapping[str, Any]) -> 
     is_prefix = config.method == "prefix_tuning"
     width = config.token_width or spec.d_model
     known = upstream.keys(model["model_type"])
-    if missing := adapter_modules.missing_size(model["model_type"]):
+    missing = adapter_modules.missing_size(model["model_type"])
+    if missing and not (config.token_width and config.n_layers):
         raise InputError(
             msg("{library} finds no {key} of this model type", library=adapter_modules.LIBRARY, key=missing),
             where="model_type",
