@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archcalc.nn.altup import AltUp, add_to_later
 from archcalc.nn.attention_context import LayerContext
+from archcalc.nn.input_gate import InputGate
 from archcalc.nn.norm import norm
 from archcalc.nn.scaling import multiply
 from archcalc.nn.taps.points import tap, tap_scope
@@ -33,8 +33,9 @@ from archcalc.spec.branches import (
 )
 from archcalc.spec.execution import Execution
 from archcalc.spec.ffn import PerLayerGate
-from archcalc.spec.layer import AltUp as AltUpPart
 from archcalc.spec.layer import Arm, Branch, Layer, Reads
+from archcalc.spec.stream_variants import stream_implementation
+from archcalc.spec.streams import AnyStreams
 from archcalc.spec.variants import implementation, variant
 
 # The key of a variant's record that builds an arm's module, by what the arm reads.
@@ -49,18 +50,18 @@ _MODULES: dict[Reads, str] = {
 class Block(nn.Module):
     """One layer of a stack; `archcalc.spec.layer.Branch` defines what each branch computes.
 
-    `branches` and `arms` are those that a forward pass computes; an idle one still has its modules. With `altup` it has
-    several residual streams [B, T, J, D].
+    `branches` and `arms` are those that a forward pass computes; an idle one still has its modules. With `streams` it
+    has several residual streams [B, T, J, D].
     """
 
-    altup: AltUp | None
+    streams: nn.Module | None
 
-    def __init__(self, layer: Layer, model: Spec, altup: AltUpPart | None = None) -> None:
+    def __init__(self, layer: Layer, model: Spec, streams: AnyStreams | None = None) -> None:
         super().__init__()
         self.branches, self.stream_names = stream_branches(layer), stream_names(layer)
         self.branch_names = [names(branch) for branch in self.branches]
         self.later_branches = later_branches(layer)
-        self.altup = AltUp(altup, model) if altup else None
+        self.streams = stream_implementation(streams, "module")(streams, layer, model) if streams else None
         self.token_mixers = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
         self.per_layer_gates = {arm.name for arm in arms(layer) if isinstance(arm.part, PerLayerGate)}
         self.dropout, self.execution = model.dropout.residual, Execution()
@@ -73,6 +74,8 @@ class Block(nn.Module):
             for name, part in norms(branch):
                 if name not in self.tied_norms:
                     self.add_module(name, norm(part, model.d_model))
+            if branch.in_gate_rank is not None:
+                self.add_module(str(names(branch).in_gate), InputGate(branch.in_gate_rank, model.d_model))
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -81,18 +84,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, context: LayerContext) -> Tensor:
         """Map states [B, T, D] to states [B, T, D], or streams to streams."""
-        if self.altup is None:
+        if self.streams is None:
             return self.run_branches(x, context)
-        predicted_BTJD = tap("predicted", self.altup.predicted(x))
-        y_BTD = self.run_branches(self.altup.active(predicted_BTJD), context)
-        x_BTJD = tap("corrected", self.altup.corrected(predicted_BTJD, y_BTD))
-        read_BTD = tap("active", self.altup.read(x_BTJD)) if self.later_branches else y_BTD
-        for branch in self.later_branches:
-            branch_names = names(branch)
-            normed_BTD = self.apply_norm(branch_names.norm_in, read_BTD)
-            for out_BTD in self.arm_outputs(branch, branch_names, {branch.arms[0].name: normed_BTD}, context):
-                x_BTJD = add_to_later(x_BTJD, out_BTD)
-        return tap("streams", x_BTJD)
+        y: Tensor = self.streams(x, self, context)
+        return y
 
     def run_branches(self, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the residual stream [B, T, D] after the branches that join it."""
@@ -117,7 +112,7 @@ class Block(nn.Module):
 
         `inputs` are those of the branches so far, by their first arms; the branch adds its own.
         """
-        read_BTD = self.apply_norm(branch_names.norm_in, x_BTD)
+        read_BTD = self.branch_input(branch_names, x_BTD)
         inputs[branch.arms[0].name] = read_BTD
         skip_BTD = read_BTD if branch.skip_reads == "normed" else x_BTD
         sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, inputs, context)])
@@ -126,6 +121,22 @@ class Block(nn.Module):
             if branch_names.sum is None
             else self.apply_norm(branch_names.norm_after, tap(branch_names.sum, sum_BTD))
         )
+
+    def branch_output(
+        self,
+        branch: Branch,
+        branch_names: BranchNames,
+        x_BTD: Tensor,
+        context: LayerContext,
+        inputs: dict[str, Tensor],
+    ) -> Tensor:
+        """Return what a branch that reads these states adds, [B, T, D]. `inputs` are as in `run_branch`."""
+        inputs[branch.arms[0].name] = self.branch_input(branch_names, x_BTD)
+        return _sum(self.arm_outputs(branch, branch_names, inputs, context))
+
+    def branch_input(self, branch_names: BranchNames, x_BTD: Tensor) -> Tensor:
+        """Return what the arms of a branch read [B, T, D]: the states, normed and gated."""
+        return self.apply_gate(branch_names.in_gate, self.apply_norm(branch_names.norm_in, x_BTD))
 
     def arm_outputs(
         self, branch: Branch, branch_names: BranchNames, inputs: dict[str, Tensor], context: LayerContext
@@ -163,6 +174,10 @@ class Block(nn.Module):
             return x_BTD
         y_BTD: Tensor = self.norm_module(name)(x_BTD)
         return tap(name, y_BTD)
+
+    def apply_gate(self, name: str | None, x_BTD: Tensor) -> Tensor:
+        """Return the states times the gate of this name; None leaves them as they are."""
+        return x_BTD if name is None else tap(name, self.get_submodule(name)(x_BTD))
 
     def norm_module(self, name: str) -> nn.Module:
         """Return the module of the norm of this name, which may be that of another norm."""

@@ -82,12 +82,13 @@ def with_parts(layer: Layer, change: Callable[[Any], Any]) -> Layer:
 
 
 class BranchNames(msgspec.Struct, frozen=True):
-    """The names of a branch's norms and sums; None if there is none.
+    """The names of a branch's norms, gate and sums; None if there is none.
 
     `arms_sum` is the sum of several arms before `norm_out`, `sum` the residual stream before `norm_after`.
     """
 
     norm_in: str | None
+    in_gate: str | None
     arms_sum: str | None
     norm_out: str | None
     norm_after: str | None
@@ -100,6 +101,7 @@ def names(branch: Branch) -> BranchNames:
     has_before = branch.norm_in is not None or any(arm.norm is not None for arm in branch.arms)
     return BranchNames(
         norm_in=f"{first}_norm" if branch.norm_in else None,
+        in_gate=f"{first}_in_gate" if branch.in_gate_rank else None,
         arms_sum=f"{first}_arms_sum" if branch.norm_out and len(branch.arms) > 1 else None,
         norm_out=f"{first}_out_norm" if branch.norm_out else None,
         norm_after=None if branch.norm_after is None else f"{first}_after_norm" if has_before else f"{first}_norm",
@@ -154,6 +156,11 @@ def stream_names(layer: Layer) -> list[str]:
     """Return the name of the residual stream after each branch that joins it: `resid_mid`…, then `resid_post`."""
     firsts = [branch.arms[0].name for branch in stream_branches(layer)]
     return ["resid_mid" if name == "attn" else f"resid_mid_{name}" for name in firsts[:-1]] + ["resid_post"]
+
+
+def streams_names(layer: Layer) -> list[str]:
+    """Return the name of all streams after each branch that writes them: `streams_mid`…, then `streams`."""
+    return [name.replace("resid_mid", "streams_mid").replace("resid_post", "streams") for name in stream_names(layer)]
 
 
 def _short_arms(layer: Layer) -> list[Arm]:

@@ -174,10 +174,12 @@ class DecodeBlock(Block):
         nn.Module.__init__(self)
         self.branches, self.branch_names, self.stream_names = block.branches, block.branch_names, block.stream_names
         self.later_branches = ()
-        self.out_scalar, self.altup = block.out_scalar, None
+        self.out_scalar, self.streams = block.out_scalar, None
         self.forwards = forwards
         norm_names = [name for branch in block.branches for name, _ in norms(branch)]
         self.norms = {name: block.norm_module(name).forward for name in norm_names}
+        gate_names = [own.in_gate for own in block.branch_names if own.in_gate is not None]
+        self.gates = {name: block.get_submodule(name).forward for name in gate_names}
 
     def run_arm(self, arm: Arm, x_BTD: Tensor, context: Any) -> Tensor:
         """Return the output of one arm [B, D]; the context is a `StepContext`."""
@@ -187,6 +189,10 @@ class DecodeBlock(Block):
     def apply_norm(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """Return the states after the norm of this name."""
         return x_BTD if name is None else cast(Tensor, self.norms[name](x_BTD.float()))
+
+    def apply_gate(self, name: str | None, x_BTD: Tensor) -> Tensor:
+        """Return the states times the gate of this name."""
+        return x_BTD if name is None else cast(Tensor, self.gates[name](x_BTD))
 
     def apply_dropout(self, y_BTD: Tensor) -> Tensor:
         """Return the states as they are."""
@@ -230,7 +236,7 @@ def decode_step(model: nn.Module) -> DecodeStep | None:
     """
     if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
         return None
-    if any(each is not None for each in (model.prompts, model.per_layer, model.altup)):
+    if any(each is not None for each in (model.prompts, model.per_layer, model.streams)):
         return None
     blocks = {owner: _decode_block(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):
