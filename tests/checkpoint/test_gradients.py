@@ -28,7 +28,7 @@ def groups(spec: Spec, held: TensorEntry) -> int:
     if ".mixer." in held.ours[0]:
         mixer: Any = next(parts(layer)["mixer"] for layer in layers if "mixer" in parts(layer))
         return getattr(mixer, "n_key_heads", mixer.n_heads)
-    attention = next(layer.attention for layer in layers if layer.attention is not None)
+    attention: Any = next(found["attn"] for layer in layers if "attn" in (found := dict(parts(layer))))
     if held.order == "by_query_head":
         return attention.n_heads
     own = held.order == "swapped" and ".attn.q." in held.ours[0]
