@@ -283,6 +283,11 @@ ATTENTION_EXTRAS = st.just(_NO_EXTRAS) | st.fixed_dictionaries(
 )
 
 
+def _blocks(d_in: int, d_out: int) -> list[int]:
+    """The channels that an output may read, where groups divide a projection."""
+    return [d_in // n for n in range(1, d_in + 1) if d_in % n == 0 and d_out % n == 0]
+
+
 @st.composite
 def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> Attention:
     n_kv_heads, n_each = draw(HEADS_EACH)
@@ -296,8 +301,21 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         position = None
     flags, extras = draw(ATTENTION_FLAGS), draw(ATTENTION_EXTRAS)
     may_share = extras["v_norm"] is not None and not flags["v_bias"] and d_value is None
+    value_is_key = may_share and draw(st.booleans())
+    d_source = draw(optional(SIZES)) if place.is_idle and cross else None
+    widths = {
+        "q": (place.d_model, n_heads * width),
+        "k": (d_source or place.d_model, n_kv_heads * width),
+        "v": (d_source or place.d_model, n_kv_heads * (d_value or width)),
+        "out": (n_heads * (d_value or width), place.d_model),
+    }
+    is_grouped = draw(st.sampled_from((False, False, False, True)))
+    blocks = {
+        f"{name}_block": draw(st.sampled_from((None, *_blocks(*each)))) for name, each in widths.items() if is_grouped
+    }
     return Attention(
-        value_is_key=may_share and draw(st.booleans()),
+        value_is_key=value_is_key,
+        **(blocks | {"v_block": None} if value_is_key else blocks),
         n_heads=n_heads,
         n_kv_heads=None if n_each == 1 and draw(st.booleans()) else n_kv_heads,
         d_head=d_head,
@@ -311,7 +329,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         **flags,
         **extras,
         temperature=None if cross else draw(TEMPERATURES),
-        d_source=draw(optional(SIZES)) if cross and place.is_idle else None,
+        d_source=d_source,
     )
 
 
@@ -449,6 +467,16 @@ ADAPTERS = st.sampled_from((1, 2, 3)).flatmap(
     )
 )
 FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures()
+
+
+@st.composite
+def grouped_ffns(draw: st.DrawFn, d_model: int) -> Plain:
+    """Draw a feed-forward whose outputs read channels of their own."""
+    part = draw(PLAIN)
+    blocks = {"up_block": (d_model, part.d_ff), "down_block": (part.d_ff, d_model)}
+    return structs.replace(
+        part, **{name: draw(st.sampled_from((None, *_blocks(*each)))) for name, each in blocks.items()}
+    )
 
 
 GLOBAL_WINDOWS = st.builds(GlobalWindow, window=st.integers(1, 5), n_global=st.sampled_from((0, 1, 2, 30)))
@@ -666,7 +694,7 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
         cross=draw(attentions(place, cross=True)) if has_source else None,
         cross_reads="nothing" if has_source and place.is_idle else "source",
         out_scalar=draw(st.sampled_from((False, False, True))),
-        ffn=draw(FFNS) if "ffn" in parts else None,
+        ffn=draw(FFNS | grouped_ffns(place.d_model)) if "ffn" in parts else None,
     )
 
 

@@ -95,6 +95,8 @@ BASE = {"model_type": "llama"} | LLAMA
             {"model_type": "xmod", "default_language": "de_DE"},
             "default_language: found 'de_DE'; allowed: en_XX",
         ),
+        ({"model_type": "squeezebert", "q_groups": 5}, "q_groups: found 5; allowed: a divisor of hidden_size, 768"),
+        ({"model_type": "squeezebert", "embedding_size": 5}, "embedding_size: found 5; allowed: 768"),
         ({"model_type": "xmod", "languages": ["a", "a"]}, "languages: found"),
         ({"model_type": "deberta", "embedding_size": 5}, "embedding_size: found 5; allowed: null or 768"),
         (

@@ -71,6 +71,14 @@ class Interpreter:
         y = x @ self.weights[f"{module}.weight"].T
         return y if b is None else y + b
 
+    def grouped(self, x: Tensor, module: str, n: int) -> Tensor:
+        """Each group of outputs has the weights of its own channels."""
+        groups = x.split(n, -1)
+        weights = self.weights[f"{module}.weight"].squeeze(-1).chunk(len(groups))
+        y = torch.cat([group @ w.T for group, w in zip(groups, weights, strict=True)], -1)
+        b = self._weight(module, "bias")
+        return y if b is None else y + b
+
     def standardized(self, x: Tensor, eps: float) -> Tensor:
         centered = x - x.mean(-1, keepdim=True)
         return centered / (centered.pow(2).mean(-1, keepdim=True) + eps).sqrt()

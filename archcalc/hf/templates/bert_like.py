@@ -103,7 +103,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     vocab_size: Key
     n_ctx: ConfigLens
-    d_model: Key
+    d_model: ConfigLens
     n_layers: Key
     n_heads: Key
     d_ff: ConfigLens

@@ -202,6 +202,9 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "fourier(x)": FunctionMeaning(
         ("fourier",), msg("the real part of the Fourier transform of x over tokens and channels")
     ),
+    "grouped(x, m, n)": FunctionMeaning(
+        ("grouped",), msg("x · Wᵀ + b, where each group of outputs reads n channels of its own")
+    ),
     "linear_at(x, i, m)": FunctionMeaning(("linear_at",), msg("x · Wᵀ + b, the matrix i of m and its bias")),
     "or_input(y, x, i, n)": FunctionMeaning(("or_input",), msg("y where the index i is less than n, and x elsewhere")),
     "best_groups(x, n, k, m)": FunctionMeaning(

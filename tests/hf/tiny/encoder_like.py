@@ -1,4 +1,4 @@
-"""Small configs of encoders with parts of their own: adapters, a Fourier transform."""
+"""Small configs of encoders with parts of their own: adapters, a Fourier transform, projections in groups."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from tests.hf.tiny.bert_like import BERT
 LANGUAGES = {"languages": ["en_XX", "de_DE", "cs_CZ"], "default_language": "de_DE", "adapter_reduction_factor": 3}
 FNET = {name: value for name, value in BERT.items() if name != "num_attention_heads"}
 MRA = BERT | {"block_per_row": 2}
+SQUEEZEBERT = BERT | {"embedding_size": 32}
+GROUPS = {
+    "q_groups": 2,
+    "k_groups": 14,
+    "v_groups": 1,
+    "post_attention_groups": 4,
+    "intermediate_groups": 1,
+    "output_groups": 7,
+    "intermediate_size": 56,
+    "hidden_size": 28,
+    "embedding_size": 28,
+}
 XMOD = BERT | LANGUAGES | {"hidden_act": "relu"}
 
 CONFIGS: dict[str, Any] = {
@@ -18,6 +30,9 @@ CONFIGS: dict[str, Any] = {
     "mra:default": {},
     "mra:small": MRA | {"hidden_act": "relu"},
     "mra:untied": MRA | {"tie_word_embeddings": False, "hidden_size": 64, "num_attention_heads": 2},
+    "squeezebert:default": {},
+    "squeezebert:small": SQUEEZEBERT | {"hidden_act": "relu", "layer_norm_eps": 0.01},
+    "squeezebert:untied": SQUEEZEBERT | GROUPS | {"tie_word_embeddings": False},
     "xmod:default": {},
     "xmod:small": XMOD,
     "xmod:untied": XMOD | {"ln_before_adapter": False, "tie_word_embeddings": False},
