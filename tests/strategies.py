@@ -32,6 +32,7 @@ from archcalc.spec.attention import (
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import norms, parts
 from archcalc.spec.claim import Claim
+from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
 from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
@@ -303,12 +304,9 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
     may_share = extras["v_norm"] is not None and not flags["v_bias"] and d_value is None
     value_is_key = may_share and draw(st.booleans())
     d_source = draw(optional(SIZES)) if place.is_idle and cross else None
-    widths = {
-        "q": (place.d_model, n_heads * width),
-        "k": (d_source or place.d_model, n_kv_heads * width),
-        "v": (d_source or place.d_model, n_kv_heads * (d_value or width)),
-        "out": (n_heads * (d_value or width), place.d_model),
-    }
+    widths = {"q": (place.d_model, n_heads * width), "out": (n_heads * (d_value or width), place.d_model)}
+    if not cross:  # a source may be of another width
+        widths |= {"k": (place.d_model, n_kv_heads * width), "v": (place.d_model, n_kv_heads * (d_value or width))}
     is_grouped = draw(st.sampled_from((False, False, False, True)))
     blocks = {
         f"{name}_block": draw(st.sampled_from((None, *_blocks(*each)))) for name, each in widths.items() if is_grouped
@@ -505,10 +503,24 @@ def sparse_attentions(draw: st.DrawFn, place: Place = Place()) -> SparseAttentio
     )
 
 
+@st.composite
+def convolved_attentions(draw: st.DrawFn) -> ConvolvedAttention:
+    n_hashes = draw(st.sampled_from((None, None, 1, 4)))
+    return ConvolvedAttention(
+        n_heads=draw(st.sampled_from((1, 2, 3))),
+        d_head=draw(st.sampled_from((3, 2, 5))),
+        d_value_conv=draw(st.sampled_from((None, 3, 1, 5))),
+        d_span_conv=draw(st.sampled_from((None, 3, 1, 5))),
+        n_hashes=n_hashes,
+        scale=draw(OPTIONAL_SCALES) if n_hashes is None else None,
+        **draw(flags("q_bias", "k_bias", "v_bias", "out_bias")),
+    )
+
+
 @cache
 def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
     found = attentions(place) | latent_attentions()
-    return found if place.is_decoder else found | sparse_attentions(place)
+    return found if place.is_decoder else found | sparse_attentions(place) | convolved_attentions()
 
 
 SHORT_CONVS = st.builds(ShortConv, d_conv=st.sampled_from((3, 2, 4, 1)), bias=st.booleans())
@@ -1135,6 +1147,14 @@ def sparse_specs(draw: st.DrawFn, patterns: st.SearchStrategy | None = None) -> 
     return resolve(Spec(name="sparse", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
 
 
+@st.composite
+def convolved_specs(draw: st.DrawFn) -> Spec:
+    """A resolved encoder whose attention has convolutions, which few other draws have."""
+    layer = Layer(norm=RMSNorm(), attention=draw(convolved_attentions()), ffn=draw(grouped_ffns(12)))
+    encoder = Stack(runs=(Run(count=2, pattern=(layer,)),))
+    return resolve(Spec(name="convolved", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
+
+
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))
 ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
@@ -1164,6 +1184,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Attention: attentions(),
     LatentAttention: latent_attentions(),
     SparseAttention: sparse_attentions(),
+    ConvolvedAttention: convolved_attentions(),
     GlobalWindow: GLOBAL_WINDOWS,
     BlockSummaries: block_summaries(Place(), 3),
     RandomBlocks: RANDOM_BLOCKS,

@@ -18,6 +18,7 @@ from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
+from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Layer
 from archcalc.spec.mixer import (
@@ -131,6 +132,24 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.sparse_sites:sparse",
         steps="archcalc.interp.trace.sparse_steps:sparse",
         label="archcalc.render.diagram.sparse_texts:sparse",
+        heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    ConvolvedAttention: Variant(
+        component="attention",
+        mixes_tokens=True,
+        roles=("encoder",),
+        resolve="archcalc.spec.resolve_convolved:convolved",
+        ledger="archcalc.ledger.convolved_attention:leaves",
+        module="archcalc.nn.convolved_attention:ConvolvedAttention",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.convolved_sites:convolved",
+        steps="archcalc.interp.trace.convolved_steps:convolved",
+        label="archcalc.render.diagram.convolved_texts:convolved",
         heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
         rank=None,
         split={},

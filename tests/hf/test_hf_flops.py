@@ -52,6 +52,7 @@ MASK_BY_TOKEN = {
     "falcon_mamba",
     "longformer",
     "mra",
+    "yoso",
     "led",
     "longt5",
     "big_bird",

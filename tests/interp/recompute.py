@@ -79,6 +79,30 @@ class Interpreter:
         b = self._weight(module, "bias")
         return y if b is None else y + b
 
+    def unit(self, x: Tensor) -> Tensor:
+        return x / x.pow(2).sum(-1, keepdim=True).sqrt()
+
+    def collisions(self, x: Tensor, n: int) -> Tensor:
+        return (1 - torch.arccos(x.clamp(-1, 1)) / torch.pi).pow(n)
+
+    @staticmethod
+    def _around(x: Tensor, width: int) -> Tensor:
+        """The tokens around each [.., T, C, W], of [.., T, C]; zeros beside the text."""
+        still = x.new_zeros(*x.shape[:-2], width // 2, x.shape[-1])
+        wide = torch.cat((still, x, still), -2)
+        return torch.stack([wide[..., i : i + x.shape[-2], :] for i in range(width)], -1)
+
+    def convolved_each(self, x: Tensor, module: str) -> Tensor:
+        """By one filter of each head [N, T, H], or of each channel [T, C]."""
+        w = self.weights[f"{module}.weight"].squeeze(1)
+        windows = self._around(x, w.shape[-1])
+        return (windows * (w[:, None, None] if x.dim() == 3 else w)).sum(-1)
+
+    def spans(self, x: Tensor, k: Tensor, n: int) -> Tensor:
+        kernels = k.unflatten(-1, (n, -1))
+        windows = self._around(x, kernels.shape[-1]).unflatten(-2, (n, -1))
+        return (windows * kernels.softmax(-1).unsqueeze(-2)).sum(-1).flatten(-2)
+
     def standardized(self, x: Tensor, eps: float) -> Tensor:
         centered = x - x.mean(-1, keepdim=True)
         return centered / (centered.pow(2).mean(-1, keepdim=True) + eps).sqrt()

@@ -91,8 +91,8 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `classifier`: the activation of the dense layer before the labels of a text
     - `class_heads`, `class_tensors`, `class_notes`: as in `Family`
     - `n_relations`: how many relations of two sentences the class of pre-training scores
-    - `other_products`: as in `Family`
-    - `entries`: tensors of the class that `names` does not name one by one
+    - `other_products`, `needs_kernel`: as in `Family`
+    - `entries`, `entries_of`: tensors of the class that `names` does not name one by one; those of a config come first
     - `stored_names`, `fused_entries`: modules that files name differently, or fuse
     - `decoder_keys`: keys that are written for a decoder besides `fixed_keys`
     - `computed`: canonical tensors that follow from the config
@@ -105,7 +105,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     n_ctx: ConfigLens
     d_model: ConfigLens
     n_layers: Key
-    n_heads: Key
+    n_heads: ConfigLens
     d_ff: ConfigLens
     activation: Template
     norm: Template
@@ -155,8 +155,10 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     stored_names: Mapping[str, str] = {}
     fused_entries: tuple[TensorEntry, ...] = ()
     entries: tuple[TensorEntry, ...] = ()
+    entries_of: Callable[[Config], tuple[TensorEntry, ...]] | None = None
     computed: tuple[str, ...] = ()
     other_products: Message | None = None
+    needs_kernel: bool = False
 
 
 @row_builder
@@ -168,7 +170,7 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
         row.classes,
         _template(row, "encoder"),
         _tensors(row, row.names),
-        tensors_of=_grouped_tensors(row),
+        tensors_of=_tensors_of(row),
         constraints=row.constraints,
         run_constraints=row.run_constraints,
         irrelevant=keys(row.irrelevant),
@@ -179,6 +181,7 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
         class_notes=row.class_notes,
         runs_pooler=row.keeps_pooler,
         other_products=row.other_products,
+        needs_kernel=row.needs_kernel,
     )
     if row.causal_key is None:
         return encoder
@@ -348,6 +351,14 @@ def _optional(condition: bool | ConfigLens, part: Template) -> Template:
     if isinstance(condition, ConfigLens):
         return Cases(condition, {True: part, False: None})
     return part if condition else None
+
+
+def _tensors_of(row: BertSwitches) -> Callable[[Config], TensorMap] | None:
+    """Return a function from a config to its tensors, if they depend on more than the row."""
+    own = row.entries_of
+    if own is None:
+        return _grouped_tensors(row)
+    return lambda config: _tensors(msgspec.structs.replace(row, entries=(*own(config), *row.entries)), row.names)
 
 
 def _grouped_tensors(row: BertSwitches) -> Callable[[Config], TensorMap] | None:

@@ -34,6 +34,11 @@ STEP_KINDS: dict[str, Message] = {
     "index_scores": msg("scores that select the keys"),
     "pattern": msg("attention weights, which sum to 1"),
     "weighted_values": msg("values weighted by attention"),
+    "cosines": msg("cosines of the angles between queries and keys"),
+    "collisions": msg("weights that fall with the angle; they do not sum to 1"),
+    "convolved_values": msg("each head's values, convolved over the tokens around"),
+    "kernels": msg("the kernels of heads that are convolutions"),
+    "spans": msg("what heads that are convolutions give"),
     "gate": msg("gates on the values of the heads"),
     "attention_out": msg("the output of attention"),
     "projected": msg("the projection that the mixer takes apart"),
@@ -204,6 +209,14 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     ),
     "grouped(x, m, n)": FunctionMeaning(
         ("grouped",), msg("x · Wᵀ + b, where each group of outputs reads n channels of its own")
+    ),
+    "unit(x)": FunctionMeaning(("unit",), msg("x / √(Σ x²), of length 1")),
+    "collisions(x, n)": FunctionMeaning(("collisions",), msg("(1 − arccos x / π)ⁿ")),
+    "convolved_each(x, m)": FunctionMeaning(
+        ("convolved_each",), msg("Σ w · x over the tokens around each, with the weights of m for its channel or head")
+    ),
+    "spans(x, k, n)": FunctionMeaning(
+        ("spans",), msg("for each of n heads Σ softmax(k) · x over the tokens around each")
     ),
     "linear_at(x, i, m)": FunctionMeaning(("linear_at",), msg("x · Wᵀ + b, the matrix i of m and its bias")),
     "or_input(y, x, i, n)": FunctionMeaning(("or_input",), msg("y where the index i is less than n, and x elsewhere")),

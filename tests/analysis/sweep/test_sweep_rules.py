@@ -19,6 +19,7 @@ from archcalc.spec import Spec
 from archcalc.spec.attention import SharedSelection
 from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
+from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import Adapters, PerLayerGate
 from archcalc.spec.layer import AltUp, PerLayerEmbedding, Prompts, Shares
@@ -34,6 +35,7 @@ from tests.strategies import (
     adapter_specs,
     altup_specs,
     block_summaries,
+    convolved_specs,
     per_layer_specs,
     prompted_specs,
     selecting_specs,
@@ -267,6 +269,7 @@ def test_the_rest_is_free(line: str) -> None:
 DRAWN = {
     Adapters: adapter_specs(),
     AltUp: altup_specs(),
+    ConvolvedAttention: convolved_specs(),
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
     GlobalWindow: sparse_specs(GLOBAL_WINDOWS),
     PerLayerEmbedding: per_layer_specs(),
