@@ -80,14 +80,17 @@ class ConvolvedAttention(nn.Module):
 
     def spans(self, x_BTD: Tensor, q_BNTH: Tensor, width: int, context: AttentionContext) -> Tensor:
         """Return the heads [B, T, Z] that are convolutions with kernels of their own for each token."""
+        n_heads = self.part.n_heads
         around_BTZ = tap("key_conv", self.key_conv(without_padding(x_BTD, context)))
-        product_BTZ = (q_BNTH.transpose(1, 2) * around_BTZ.unflatten(-1, (self.part.n_heads, -1))).flatten(2)
-        kernels_BTNW = tap("kernels", self.kernels(product_BTZ)).unflatten(-1, (self.part.n_heads, width))
+        by_token = (*x_BTD.shape[:2], n_heads, -1)
+        product_BTZ = (q_BNTH.transpose(1, 2) * around_BTZ.reshape(by_token)).flatten(2)
+        kernels_BTNW = tap("kernels", self.kernels(product_BTZ)).reshape(by_token)
         weights_BTNW = kernels_BTNW.softmax(-1, dtype=upcast_dtype(kernels_BTNW.dtype)).to(x_BTD.dtype)
         values_BTZ = without_padding(tap("span_v", self.span_v(x_BTD)), context)
         windows_BTZW = F.pad(values_BTZ, (0, 0, width // 2, width // 2)).unfold(1, width, 1)
-        windows_BTNHW = windows_BTZW.unflatten(2, (self.part.n_heads, -1))
-        return (windows_BTNHW @ weights_BTNW.unsqueeze(-1)).flatten(2)
+        windows_BTNHW = windows_BTZW.reshape(*x_BTD.shape[:2], n_heads, -1, width)
+        y_BTNH: Tensor = (windows_BTNHW @ weights_BTNW.unsqueeze(-1)).squeeze(-1)
+        return y_BTNH.flatten(2)
 
 
 class ValueConv(nn.Module):
