@@ -35,6 +35,7 @@ MODELS = (
     "gemma3n_text:lists",
     "gemma4_text:both",
     "glm_moe_dsa:shared",
+    "hy_v4:mixed",
     "kimi_linear:mixed",
     "lfm2:biased",
     "longformer:small",
@@ -103,14 +104,14 @@ def test_saved_activations_are_those_of_autograd(name: str, how: Execution) -> N
 LABELS = """
     1/length, B, C, b, beta · k, c, decay, decayed keys · keys, decayed queries · keys, decays, denominators,
     exp(A_log), exp(decay), exp(decay_log), expm1, factors, gate, i · u, innovation, joined, keys · decays,
-    layers.{i}.altup.predict, magnitude, magnitudes, multiplied, multipliers, numerators, projected, projections,
-    rate, rates, routed, scan, selection, sigmoid, softplus, streams, u, v, weights, z, Δ, Δ + dt_bias, Δ · u,
-    Δ · v, −exp(decay_log), √(1 − a²)
+    layers.{i}.streams.predict, magnitude, magnitudes, multiplied, multipliers, numerators, product, projected,
+    projections, rate, rates, read, routed, scales, scan, selection, sigmoid, softplus, u, v, weights, z,
+    Δ, Δ + dt_bias, Δ · u, Δ · v, −exp(decay_log), √(1 − a²)
 """
 
 
 # Elementwise operations that no module has as its name.
-OPERATIONS = {"activation", "core", "decay", "delta", "gate", "scan", "softmax", "v_norm"}
+OPERATIONS = {"activation", "core", "decay", "delta", "gate", "read", "scan", "softmax", "v_norm", "write"}
 
 
 def modules(ledger: Ledger) -> set[str]:

@@ -71,6 +71,12 @@ def config_of(header: Header) -> dict[str, Any]:
     return config | ({"architectures": [family.classes[0]]} if family else {})
 
 
+def unread_architecture(header: Header) -> str:
+    """Return the architecture that a file names if no family has it, else ''."""
+    name = header.metadata.get("general.architecture")
+    return name if isinstance(name, str) and find_gguf(name) is None else ""
+
+
 def _check_size(value: Any, where: str) -> None:
     """Raise InputError unless the value is a size: the family would divide by it, or use a default instead."""
     if value is None:

@@ -22,8 +22,9 @@ from archcalc.spec.claim import Claim
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import Adapters, PerLayerGate
-from archcalc.spec.layer import AltUp, PerLayerEmbedding, Prompts, Shares
+from archcalc.spec.layer import PerLayerEmbedding, Prompts, Shares
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
+from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
 from tests.strategies import (
@@ -36,6 +37,7 @@ from tests.strategies import (
     altup_specs,
     block_summaries,
     convolved_specs,
+    hyper_specs,
     per_layer_specs,
     prompted_specs,
     selecting_specs,
@@ -270,6 +272,8 @@ DRAWN = {
     Adapters: adapter_specs(),
     AltUp: altup_specs(),
     ConvolvedAttention: convolved_specs(),
+    HyperConnections: hyper_specs(),
+    Sinkhorn: hyper_specs(),
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
     GlobalWindow: sparse_specs(GLOBAL_WINDOWS),
     PerLayerEmbedding: per_layer_specs(),
