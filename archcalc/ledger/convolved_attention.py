@@ -88,6 +88,7 @@ def _separable(d: Symbols, x: Tensor) -> Forward[Tensor]:
     yield Weight("depthwise.weight", (d.d_model, ONE, d.d_span_conv), "attention", convolves=True)
     yield Save("depthwise", x, "attention")
     yield Matmul("depthwise", (*x.axes, d.d_span_conv), "attention")
-    projected = yield from linear("pointwise", x.new("depthwise"), d.n_heads * d.d_head, "attention", bias=False)
+    y, inner = x.new("depthwise"), d.n_heads * d.d_head
+    projected = yield from linear("pointwise", y, inner, "attention", bias=False, block=d.d_model)
     yield Weight("bias", (d.n_heads * d.d_head,), "attention")
     return projected.new("key_conv")

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archcalc.nn.attention_context import AttentionContext
-from archcalc.nn.linear import Linear
+from archcalc.nn.linear import GroupedLinear, Linear
 from archcalc.nn.mixers.context import without_padding
 from archcalc.nn.softmax import SoftmaxConfig, attend
 from archcalc.nn.taps.points import tap
@@ -114,7 +114,7 @@ class SeparableConv(nn.Module):
 
     def __init__(self, channels: int, d_out: int, width: int) -> None:
         super().__init__()
-        self.depthwise, self.pointwise = DepthwiseConv(channels, width), Linear(channels, d_out, bias=False)
+        self.depthwise, self.pointwise = DepthwiseConv(channels, width), GroupedLinear(d_out, channels, bias=False)
         self.bias = nn.Parameter(torch.empty(d_out))
 
     def forward(self, x_BTC: Tensor) -> Tensor:

@@ -77,6 +77,7 @@ YOSO = derive(
 )
 
 HEADS, WIDTH = size("num_attention_heads", 12), size("hidden_size", 768)
+FFN_WIDTH = size("intermediate_size", 3072)
 RATIO, GROUPS = size("head_ratio", 2), size("num_groups", 1)
 
 
@@ -135,6 +136,7 @@ def half_width(config: Config) -> int:
 INNER = {"ffn.up": "intermediate.dense", "ffn.down": "output.dense"}
 SPAN = {
     "key_conv.depthwise": "key_conv_attn_layer.depthwise",
+    "key_conv.pointwise": "key_conv_attn_layer.pointwise",
     "kernels": "conv_kernel_layer",
     "span_v": "conv_out_layer",
 }
@@ -159,7 +161,7 @@ CONVBERT = derive(
     root="convbert",
     d_model=WIDTH,
     n_heads=AttendingHeads(),
-    d_ff=(FFN_WIDTH := size("intermediate_size", 3072)),
+    d_ff=FFN_WIDTH,
     factor=EmbeddingFactor(size("embedding_size", 768), WIDTH, {"bias": True, "widen": "after_positions"}),
     head_width=size("embedding_size", 768),
     attention=biases(True) | {"d_head": ImpliedValue(half_width)},
@@ -175,10 +177,7 @@ CONVBERT = derive(
         f"layers.{{i}}.attn.{ours}": f"{{root}}.encoder.layer.{{i}}.attention.self.{name}"
         for ours, name in SPAN.items()
     },
-    entries=(
-        TensorEntry(f"{SEPARABLE}.pointwise.weight", ("layers.{i}.attn.key_conv.pointwise.weight",), unit_axes=(2,)),
-        TensorEntry(f"{SEPARABLE}.bias", ("layers.{i}.attn.key_conv.bias",), unit_axes=(1,)),
-    ),
+    entries=(TensorEntry(f"{SEPARABLE}.bias", ("layers.{i}.attn.key_conv.bias",), unit_axes=(1,)),),
     entries_of=grouped_entries,
     irrelevant="is_decoder",
     unused={},

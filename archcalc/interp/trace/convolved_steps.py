@@ -38,7 +38,7 @@ def _attended(part: ConvolvedAttention, ctx: PartContext) -> PartSteps:
 
 def _spans(part: ConvolvedAttention, ctx: PartContext) -> PartSteps:
     """Yield the steps of heads that are convolutions."""
-    around = ctx.linear(_convolved(ctx.input, "key_conv.depthwise", ctx), "key_conv.pointwise")
+    around = ctx.linear(_convolved(ctx.input, "key_conv.depthwise", ctx), "key_conv.pointwise", ctx.d_model)
     yield "key_conv", "convolved_around", around + Parameter(f"{ctx.weight_prefix}key_conv.bias")
     yield "kernels", "kernels", ctx.linear(call("joined", ctx.step("q")) * ctx.step("key_conv"), "kernels")
     yield "span_v", "values", ctx.linear(ctx.input, "span_v")
