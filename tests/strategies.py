@@ -84,6 +84,7 @@ from archcalc.spec.resolve import resolve
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
 from archcalc.spec.storage import Storage, StoredFormat
 from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
+from archcalc.spec.xl import XlAttention
 
 # Mostly primes, so that confusing two sizes changes every count.
 SIZES = st.sampled_from((3, 5, 7, 2, 11, 13, 4, 6, 1, 12))
@@ -518,9 +519,19 @@ def convolved_attentions(draw: st.DrawFn) -> ConvolvedAttention:
 
 
 @cache
+def xl_attentions(place: Place) -> st.SearchStrategy[XlAttention]:
+    """Draw attentions by projected positions, which need an even width."""
+    heads = {"n_heads": st.sampled_from((1, 2, 3)), "d_head": st.sampled_from((3, 2, 5))}
+    found = st.builds(XlAttention, **heads, max_distance=st.sampled_from((None, 1, 3)))
+    return found if place.d_model % 2 == 0 else st.nothing()
+
+
+@cache
 def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
     found = attentions(place) | latent_attentions()
-    return found if place.is_decoder else found | sparse_attentions(place) | convolved_attentions()
+    return (
+        found if place.is_decoder else found | sparse_attentions(place) | convolved_attentions() | xl_attentions(place)
+    )
 
 
 SHORT_CONVS = st.builds(ShortConv, d_conv=st.sampled_from((3, 2, 4, 1)), bias=st.booleans())
@@ -1179,7 +1190,8 @@ def sparse_specs(draw: st.DrawFn, patterns: st.SearchStrategy | None = None) -> 
 @st.composite
 def convolved_specs(draw: st.DrawFn) -> Spec:
     """A resolved encoder whose attention has convolutions, which few other draws have."""
-    layer = Layer(norm=RMSNorm(), attention=draw(convolved_attentions()), ffn=draw(grouped_ffns(12)))
+    own = convolved_attentions() | xl_attentions(Place(d_model=12))
+    layer = Layer(norm=RMSNorm(), attention=draw(own), ffn=draw(grouped_ffns(12)))
     encoder = Stack(runs=(Run(count=2, pattern=(layer,)),))
     return resolve(Spec(name="convolved", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
 
@@ -1214,6 +1226,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     LatentAttention: latent_attentions(),
     SparseAttention: sparse_attentions(),
     ConvolvedAttention: convolved_attentions(),
+    XlAttention: xl_attentions(Place()),
     GlobalWindow: GLOBAL_WINDOWS,
     BlockSummaries: block_summaries(Place(), 3),
     RandomBlocks: RANDOM_BLOCKS,

@@ -9,6 +9,7 @@ from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import AttentionPosition, Disentangled, RelativeBias, Rope
 from archcalc.spec.sparse import SparseAttention, summary_bias
+from archcalc.spec.xl import XlAttention
 
 
 class QkNorm(Part, frozen=True, kw_only=True):
@@ -187,7 +188,7 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     indexer: AnyIndexer | None = None
 
 
-AnyAttention = Attention | LatentAttention | SparseAttention | ConvolvedAttention
+AnyAttention = Attention | LatentAttention | SparseAttention | ConvolvedAttention | XlAttention
 
 
 def stored_rope(part: object) -> Rope | None:

@@ -1,4 +1,4 @@
-"""The named points of attention with convolutions. Axes: as in `archcalc.spec.sites`."""
+"""The named points of attention with convolutions, or with projected positions. Axes: as in `archcalc.spec.sites`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.layer import Reads
 from archcalc.spec.sites import SCORES, Site, Sizes, softmax, states_site
+from archcalc.spec.xl import XlAttention
 from archcalc.words import msg
 
 
@@ -37,4 +38,15 @@ def convolved(part: ConvolvedAttention, width: Sizes, reads: Reads) -> Iterator[
         yield Site(name="kernels", axes="BTZ", description=weights, sizes={"Z": kernels})
         yield Site(name="span_v", axes="BTI", description=msg("what these heads convolve"), sizes={"I": inner})
         yield Site(name="spans", axes="BTI", description=msg("the outputs of these heads"), sizes={"I": inner})
+    yield states_site("out", msg("the output of attention"), width)
+
+
+def xl(part: XlAttention, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the sites of an attention by projected positions."""
+    assert part.d_head is not None, "the spec is resolved"
+    heads = {"N": part.n_heads, "H": part.d_head}
+    yield Site(name="q", axes="BNTH", description=msg("queries"), sizes=heads)
+    yield Site(name="k", axes="BNTH", description=msg("the tokens' keys"), sizes=heads)
+    yield Site(name="v", axes="BNTH", description=msg("the tokens' values"), sizes=heads)
+    yield from softmax(part.n_heads, part.d_head, "H", SCORES[False, True], None, is_cross=False)
     yield states_site("out", msg("the output of attention"), width)

@@ -34,6 +34,7 @@ from archcalc.spec.mixer import (
     TimeMix,
 )
 from archcalc.spec.sparse import SparseAttention
+from archcalc.spec.xl import XlAttention
 from archcalc.words import msg
 
 
@@ -150,6 +151,24 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.convolved_sites:convolved",
         steps="archcalc.interp.trace.convolved_steps:convolved",
         label="archcalc.render.diagram.convolved_texts:convolved",
+        heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    XlAttention: Variant(
+        component="attention",
+        mixes_tokens=True,
+        roles=("encoder",),
+        resolve="archcalc.spec.resolve_convolved:xl",
+        ledger="archcalc.ledger.xl_attention:leaves",
+        module="archcalc.nn.xl_attention:XlAttention",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.convolved_sites:xl",
+        steps="archcalc.interp.trace.convolved_steps:xl",
+        label="archcalc.render.diagram.convolved_texts:xl",
         heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
         rank=None,
         split={},

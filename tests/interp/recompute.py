@@ -79,6 +79,29 @@ class Interpreter:
         b = self._weight(module, "bias")
         return y if b is None else y + b
 
+    def by_heads(self, x: Tensor, module: str) -> Tensor:
+        return torch.einsum("td,dnh->nth", x, self.weights[f"{module}.weight"])
+
+    def from_heads(self, y: Tensor, module: str) -> Tensor:
+        return torch.einsum("nth,dnh->td", y, self.weights[f"{module}.weight"])
+
+    @staticmethod
+    def each_head(p: Tensor) -> Tensor:
+        return p[:, None]
+
+    @staticmethod
+    def distance_sinusoids(x: Tensor, c: int | None = None) -> Tensor:
+        n, width = x.shape
+        distances = torch.arange(n, -n, -1.0)
+        distances = distances if c is None else distances.clamp(-c, c)
+        angles = distances[:, None] / 10_000 ** (torch.arange(0, width, 2) / width)
+        return torch.cat((angles.sin(), angles.cos()), -1)
+
+    @staticmethod
+    def at_distances(x: Tensor) -> Tensor:
+        n = x.shape[1]
+        return torch.stack([x[:, i, n - i : 2 * n - i] for i in range(n)], 1)
+
     def unit(self, x: Tensor) -> Tensor:
         return x / x.pow(2).sum(-1, keepdim=True).sqrt()
 

@@ -86,6 +86,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `is_stored_as_head`: transformers names a tied table after the head
     - `tables`, `join`, `token_dropout`, `scale`: fields of the embedding, if the class has keys for them
     - `extras`: tensors that the logits do not depend on
+    - `ffn_dropout`: the probability between a feed-forward's matrices, if there is one
     - `pooler`: the activation of the bare model's pooler; None: it has no pooler
     - `keeps_pooler`: classes that do not use the pooler have it too, and run it
     - `classifier`: the activation of the dense layer before the labels of a text
@@ -143,6 +144,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     head_activation: str | None = None
     dropout: Key
     attention_dropout: Template
+    ffn_dropout: Template = None
     names: Mapping[str, str]
     head_names: HeadNames
     is_stored_as_head: bool = False
@@ -211,7 +213,8 @@ def _template(row: BertSwitches, stack: str) -> Template:
         stack: _stack(row, is_encoder=stack == "encoder"),
         "head": _head(row),
         **_extras(row),
-        "dropout": {"embedding": row.dropout, "attention": row.attention_dropout, "residual": row.dropout},
+        "dropout": {"embedding": row.dropout, "attention": row.attention_dropout, "residual": row.dropout}
+        | ({} if row.ffn_dropout is None else {"ffn": row.ffn_dropout}),
         # Last, because a draft needs the stack's position first.
         "n_ctx": row.n_ctx,
     }

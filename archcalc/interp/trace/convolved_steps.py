@@ -1,10 +1,11 @@
-"""The steps of attention with convolutions."""
+"""The steps of attention with convolutions, or with projected positions."""
 
 from __future__ import annotations
 
 from archcalc.interp.trace.expression import Expression, Module, Parameter, call
 from archcalc.interp.trace.part_steps import PartContext, PartSteps
 from archcalc.spec.convolved import ConvolvedAttention
+from archcalc.spec.xl import XlAttention
 
 
 def convolved(part: ConvolvedAttention, ctx: PartContext) -> PartSteps:
@@ -47,3 +48,24 @@ def _spans(part: ConvolvedAttention, ctx: PartContext) -> PartSteps:
 
 def _convolved(x: Expression, module: str, ctx: PartContext) -> Expression:
     return call("convolved_each", x, Module(f"{ctx.weight_prefix}{module}"))
+
+
+def xl(part: XlAttention, ctx: PartContext) -> PartSteps:
+    """Yield the steps of an attention by projected positions."""
+
+    def projected(x: Expression, name: str) -> Expression:
+        return call("by_heads", x, Module(f"{ctx.weight_prefix}{name}"))
+
+    def biased(name: str) -> Expression:
+        return ctx.step("q") + call("each_head", Parameter(f"{ctx.weight_prefix}{name}"))
+
+    for name, kind in (("q", "queries"), ("k", "keys"), ("v", "values")):
+        yield name, kind, projected(ctx.input, name)
+    bound = [] if part.max_distance is None else [part.max_distance]
+    positions = projected(call("distance_sinusoids", ctx.input, *bound), "r")
+    by_distance = call("at_distances", call("dot", biased("position_bias"), positions))
+    scores = call("dot", biased("content_bias"), ctx.step("k")) + by_distance
+    yield "scores", "scores", scores * part.score_scale
+    yield "pattern", "pattern", call("softmax", ctx.step("scores"))
+    yield "values", "weighted_values", call("mix", ctx.step("pattern"), ctx.step("v"))
+    yield "out", "attention_out", call("from_heads", ctx.step("values"), Module(f"{ctx.weight_prefix}out"))

@@ -223,6 +223,17 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "grouped(x, m, n)": FunctionMeaning(
         ("grouped",), msg("x · Wᵀ + b, where each group of outputs reads n channels of its own")
     ),
+    "by_heads(x, m), from_heads(y, m)": FunctionMeaning(
+        ("by_heads", "from_heads"), msg("x through the matrix of each head of m, and the sum of heads through theirs")
+    ),
+    "each_head(p)": FunctionMeaning(("each_head",), msg("the numbers of each head, for all tokens")),
+    "distance_sinusoids(x), distance_sinusoids(x, c)": FunctionMeaning(
+        ("distance_sinusoids",),
+        msg("sines, then cosines of the distances T, T − 1, … 1 − T of a text of T tokens, within ±c"),
+    ),
+    "at_distances(x)": FunctionMeaning(
+        ("at_distances",), msg("for each query and key, x of the query at their distance")
+    ),
     "unit(x)": FunctionMeaning(("unit",), msg("x / √(Σ x²), of length 1")),
     "collisions(x, n)": FunctionMeaning(("collisions",), msg("(1 − arccos x / π)ⁿ")),
     "convolved_each(x, m)": FunctionMeaning(

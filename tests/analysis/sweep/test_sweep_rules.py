@@ -26,6 +26,7 @@ from archcalc.spec.layer import PerLayerEmbedding, Prompts, Shares
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
 from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
 from archcalc.spec.workload import Workload
+from archcalc.spec.xl import XlAttention
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
 from tests.strategies import (
     GLOBAL_WINDOWS,
@@ -272,6 +273,7 @@ DRAWN = {
     Adapters: adapter_specs(),
     AltUp: altup_specs(),
     ConvolvedAttention: convolved_specs(),
+    XlAttention: convolved_specs(),
     HyperConnections: hyper_specs(),
     Sinkhorn: hyper_specs(),
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),

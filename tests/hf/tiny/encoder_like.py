@@ -12,6 +12,7 @@ MRA = BERT | {"block_per_row": 2}
 NYSTROMFORMER = BERT | {"segment_means_seq_len": 32, "num_landmarks": 32, "conv_kernel_size": 7}
 YOSO = BERT | {"hash_code_len": 3}
 CONVBERT = BERT | {"embedding_size": 20, "conv_kernel_size": 5}
+XLNET = {"vocab_size": 96, "d_model": 32, "n_layer": 3, "n_head": 4, "d_inner": 56}
 SQUEEZEBERT = BERT | {"embedding_size": 32}
 GROUPS = {
     "q_groups": 2,
@@ -46,6 +47,9 @@ CONFIGS: dict[str, Any] = {
     "squeezebert:default": {},
     "squeezebert:small": SQUEEZEBERT | {"hidden_act": "relu", "layer_norm_eps": 0.01},
     "squeezebert:untied": SQUEEZEBERT | GROUPS | {"tie_word_embeddings": False},
+    "xlnet:default": {},
+    "xlnet:small": XLNET | {"ff_activation": "relu", "layer_norm_eps": 0.01, "d_head": 6},
+    "xlnet:clamped": XLNET | {"clamp_len": 3, "tie_word_embeddings": False, "mem_len": None},
     "xmod:default": {},
     "xmod:small": XMOD,
     "xmod:untied": XMOD | {"ln_before_adapter": False, "tie_word_embeddings": False},
