@@ -104,6 +104,7 @@ BASE = {"model_type": "llama"} | LLAMA
             "hidden_size: found 768; allowed: a multiple of 10, twice the heads that attend",
         ),
         ({"model_type": "xlnet", "attn_type": "uni"}, "attn_type: found 'uni'; allowed: bi"),
+        ({"model_type": "xlnet", "d_head": 6}, "d_head: found 6; allowed: null or 64"),
         ({"model_type": "xlnet", "clamp_len": 0}, "clamp_len: found 0; allowed: -1 for no bound, or a length"),
         ({"model_type": "squeezebert", "q_groups": 5}, "q_groups: found 5; allowed: a divisor of hidden_size, 768"),
         ({"model_type": "squeezebert", "embedding_size": 5}, "embedding_size: found 5; allowed: 768"),

@@ -53,14 +53,13 @@ MASK_BY_TOKEN = {
     "longformer",
     "mra",
     "yoso",
-    "xlnet",
     "led",
     "longt5",
     "big_bird",
     "bigbird_pegasus",
 }
-# It multiplies its embeddings by the mask, so it gets none.
-NO_MASK = {"esm"}
+# It multiplies its embeddings by the mask, or a number by it, which meta refuses; so it gets none.
+NO_MASK = {"esm", "xlnet"}
 # Whose class computes scores of some blocks, where ours masks the others, or of none without its kernel.
 READS_BLOCKS = {"big_bird:small", "mra:small", "mra:untied"}
 # Classes that have no cache (Compass and T5Gemma: none while they train; RecurrentGemma's is no output; RWKV's is

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from archcalc.hf.config import SIZE, TEXT, ValueType
+from archcalc.hf.config import TEXT, ValueType
 from archcalc.hf.families.bert_like import BERT, ENDS_AFTER_STARTS
 from archcalc.hf.families.mamba_like import UNBOUNDED
 from archcalc.hf.family import derive
@@ -47,6 +47,10 @@ DENSE = {
     "bias": summary_switch("summary_use_proj", True),
 }
 SUMMARY_TENSORS = modules({"head.transform": "sequence_summary.summary", "head": "logits_proj"})
+# What a token to predict reads in the other stream.
+MASK = ({"name": "mask_embedding", "axes": (1, 1, "d_model"), "component": "embedding", "storage": "trainable"},)
+WIDTH = size("d_model", 1024, aliases=("hidden_size",))
+HEADS = size("n_head", 16, aliases=("num_attention_heads",))
 XLNET = derive(
     BERT,
     "xlnet",
@@ -54,28 +58,28 @@ XLNET = derive(
     root="transformer",
     vocab_size=size("vocab_size", 32000, aliases=("n_token",)),
     n_ctx=ImpliedValue(UNBOUNDED),
-    d_model=size("d_model", 1024, aliases=("hidden_size",)),
+    d_model=WIDTH,
     n_layers=layers(24, "n_layer", aliases=("num_hidden_layers",)),
-    n_heads=size("n_head", 16, aliases=("num_attention_heads",)),
+    n_heads=HEADS,
     d_ff=size("d_inner", 4096),
     activation=activation("gelu", "ff_activation"),
     n_types=None,
     positions=None,
     embed_norm=False,
-    attention={"d_head": Key("d_head", SIZE, None, null=None)},
+    attention={},
     encoder_attention=by_distance,
     causal_key=None,
     transform=False,
     pooler=None,
     classifier=None,
-    extras=({"name": "mask_embedding", "axes": (1, 1, "d_model"), "component": "embedding", "storage": "trainable"},),
+    extras=MASK,
     dropout=dropout("dropout", 0.1),
     attention_dropout=dropout("dropout", 0.1),
     ffn_dropout=dropout("dropout", 0.1),
     class_heads={
         "ForSequenceClassification": {"head": scores(LABELS, reads=READS) | {"transform": DENSE}},
         "ForMultipleChoice": {"head": scores(1, reads=READS) | {"transform": DENSE}},
-        "ForQuestionAnswering": {"head": scores(1), "extras": ENDS_AFTER_STARTS},
+        "ForQuestionAnswering": {"head": scores(1), "extras": (*MASK, *ENDS_AFTER_STARTS)},
     },
     class_tensors={
         "ForSequenceClassification": SUMMARY_TENSORS,
@@ -103,7 +107,10 @@ XLNET = derive(
         *(TensorEntry(f"{ATTENTION}.{theirs}", (f"layers.{{i}}.attn.{ours}",)) for ours, theirs in TENSORS.items()),
     ),
     head_names=HeadNames(decoder="lm_loss", bias="lm_loss.bias"),
-    constraints=(Constraint("attn_type", ("bi",)),),
+    constraints=(
+        Constraint("attn_type", ("bi",)),
+        Constraint("d_head", (None, ImpliedValue(lambda config: WIDTH.read(config) // HEADS.read(config)))),
+    ),
     # With it, the second half of the texts counts distances the other way.
     run_constraints=(Constraint("bi_data", (False,)),),
     irrelevant="mem_len reuse_len use_mems_eval use_mems_train same_length summary_type bi_data"

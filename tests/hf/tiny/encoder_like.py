@@ -48,7 +48,7 @@ CONFIGS: dict[str, Any] = {
     "squeezebert:small": SQUEEZEBERT | {"hidden_act": "relu", "layer_norm_eps": 0.01},
     "squeezebert:untied": SQUEEZEBERT | GROUPS | {"tie_word_embeddings": False},
     "xlnet:default": {},
-    "xlnet:small": XLNET | {"ff_activation": "relu", "layer_norm_eps": 0.01, "d_head": 6},
+    "xlnet:small": XLNET | {"ff_activation": "relu", "layer_norm_eps": 0.01, "d_head": 8},
     "xlnet:clamped": XLNET | {"clamp_len": 3, "tie_word_embeddings": False, "mem_len": None},
     "xmod:default": {},
     "xmod:small": XMOD,
