@@ -58,8 +58,8 @@ MASK_BY_TOKEN = {
     "big_bird",
     "bigbird_pegasus",
 }
-# It multiplies its embeddings by the mask, or a number by it, which meta refuses; so it gets none.
-NO_MASK = {"esm", "xlnet"}
+# It multiplies its embeddings by the mask, so it gets none.
+NO_MASK = {"esm"}
 # Whose class computes scores of some blocks, where ours masks the others, or of none without its kernel.
 READS_BLOCKS = {"big_bird:small", "mra:small", "mra:untied"}
 # Classes that have no cache (Compass and T5Gemma: none while they train; RecurrentGemma's is no output; RWKV's is
@@ -78,6 +78,7 @@ KEEPS_ALL = {"gpt_neo"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
 NOT_ON_META = {
+    "xlnet": "it makes the matrices of heads on the CPU",
     "llama:dynamic": "its rope looks at the positions themselves to see how far they reach",
     "mvp:small": "its mask is looked into",
     "mvp:untied": "its mask is looked into",
