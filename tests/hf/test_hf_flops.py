@@ -53,6 +53,7 @@ MASK_BY_TOKEN = {
     "longformer",
     "mra",
     "yoso",
+    "xlnet",
     "led",
     "longt5",
     "big_bird",
