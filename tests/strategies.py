@@ -32,6 +32,7 @@ from archcalc.spec.attention import (
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import norms, parts
 from archcalc.spec.claim import Claim
+from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
 from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
@@ -85,6 +86,7 @@ from archcalc.spec.resolve import resolve
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.storage import Storage, StoredFormat
 from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
+from archcalc.spec.xl import XlAttention
 
 # Mostly primes, so that confusing two sizes changes every count.
 SIZES = st.sampled_from((3, 5, 7, 2, 11, 13, 4, 6, 1, 12))
@@ -285,6 +287,11 @@ ATTENTION_EXTRAS = st.just(_NO_EXTRAS) | st.fixed_dictionaries(
 )
 
 
+def _blocks(d_in: int, d_out: int) -> list[int]:
+    """The channels that an output may read, where groups divide a projection."""
+    return [d_in // n for n in range(1, d_in + 1) if d_in % n == 0 and d_out % n == 0]
+
+
 @st.composite
 def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> Attention:
     n_kv_heads, n_each = draw(HEADS_EACH)
@@ -298,8 +305,18 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         position = None
     flags, extras = draw(ATTENTION_FLAGS), draw(ATTENTION_EXTRAS)
     may_share = extras["v_norm"] is not None and not flags["v_bias"] and d_value is None
+    value_is_key = may_share and draw(st.booleans())
+    d_source = draw(optional(SIZES)) if place.is_idle and cross else None
+    widths = {"q": (place.d_model, n_heads * width), "out": (n_heads * (d_value or width), place.d_model)}
+    if not cross:  # a source may be of another width
+        widths |= {"k": (place.d_model, n_kv_heads * width), "v": (place.d_model, n_kv_heads * (d_value or width))}
+    is_grouped = draw(st.sampled_from((False, False, False, True)))
+    blocks = {
+        f"{name}_block": draw(st.sampled_from((None, *_blocks(*each)))) for name, each in widths.items() if is_grouped
+    }
     return Attention(
-        value_is_key=may_share and draw(st.booleans()),
+        value_is_key=value_is_key,
+        **(blocks | {"v_block": None} if value_is_key else blocks),
         n_heads=n_heads,
         n_kv_heads=None if n_each == 1 and draw(st.booleans()) else n_kv_heads,
         d_head=d_head,
@@ -313,7 +330,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         **flags,
         **extras,
         temperature=None if cross else draw(TEMPERATURES),
-        d_source=draw(optional(SIZES)) if cross and place.is_idle else None,
+        d_source=d_source,
     )
 
 
@@ -457,6 +474,16 @@ ADAPTERS = st.sampled_from((1, 2, 3)).flatmap(
 FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures()
 
 
+@st.composite
+def grouped_ffns(draw: st.DrawFn, d_model: int) -> Plain:
+    """Draw a feed-forward whose outputs read channels of their own."""
+    part = draw(PLAIN)
+    blocks = {"up_block": (d_model, part.d_ff), "down_block": (part.d_ff, d_model)}
+    return structs.replace(
+        part, **{name: draw(st.sampled_from((None, *_blocks(*each)))) for name, each in blocks.items()}
+    )
+
+
 GLOBAL_WINDOWS = st.builds(GlobalWindow, window=st.integers(1, 5), n_global=st.sampled_from((0, 1, 2, 30)))
 RANDOM_BLOCKS = st.builds(RandomBlocks, n_block=st.sampled_from((1, 2)), n_random=st.sampled_from((0, 1, 3)))
 
@@ -486,10 +513,34 @@ def sparse_attentions(draw: st.DrawFn, place: Place = Place()) -> SparseAttentio
     )
 
 
+@st.composite
+def convolved_attentions(draw: st.DrawFn) -> ConvolvedAttention:
+    n_hashes = draw(st.sampled_from((None, None, 1, 4)))
+    return ConvolvedAttention(
+        n_heads=draw(st.sampled_from((1, 2, 3))),
+        d_head=draw(st.sampled_from((3, 2, 5))),
+        d_value_conv=draw(st.sampled_from((None, 3, 1, 5))),
+        d_span_conv=draw(st.sampled_from((None, 3, 1, 5))),
+        n_hashes=n_hashes,
+        scale=draw(OPTIONAL_SCALES) if n_hashes is None else None,
+        **draw(flags("q_bias", "k_bias", "v_bias", "out_bias")),
+    )
+
+
+@cache
+def xl_attentions(place: Place) -> st.SearchStrategy[XlAttention]:
+    """Draw attentions by projected positions, which need an even width."""
+    heads = {"n_heads": st.sampled_from((1, 2, 3)), "d_head": st.sampled_from((3, 2, 5))}
+    found = st.builds(XlAttention, **heads, max_distance=st.sampled_from((None, 1, 3)))
+    return found if place.d_model % 2 == 0 else st.nothing()
+
+
 @cache
 def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
     found = attentions(place) | latent_attentions()
-    return found if place.is_decoder else found | sparse_attentions(place)
+    return (
+        found if place.is_decoder else found | sparse_attentions(place) | convolved_attentions() | xl_attentions(place)
+    )
 
 
 SHORT_CONVS = st.builds(ShortConv, d_conv=st.sampled_from((3, 2, 4, 1)), bias=st.booleans())
@@ -677,7 +728,7 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
         cross=draw(attentions(place, cross=True)) if has_source else None,
         cross_reads="nothing" if has_source and place.is_idle else "source",
         out_scalar=draw(st.sampled_from((False, False, True))),
-        ffn=draw(FFNS) if "ffn" in parts else None,
+        ffn=draw(FFNS | grouped_ffns(place.d_model)) if "ffn" in parts else None,
     )
 
 
@@ -1209,6 +1260,15 @@ def shared_run_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="runs", vocab_size=17, n_ctx=19, d_model=12, decoder=Stack(runs=runs)))
 
 
+@st.composite
+def convolved_specs(draw: st.DrawFn) -> Spec:
+    """A resolved encoder whose attention has convolutions, which few other draws have."""
+    own = convolved_attentions() | xl_attentions(Place(d_model=12))
+    layer = Layer(norm=RMSNorm(), attention=draw(own), ffn=draw(grouped_ffns(12)))
+    encoder = Stack(runs=(Run(count=2, pattern=(layer,)),))
+    return resolve(Spec(name="convolved", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
+
+
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))
 ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
@@ -1238,6 +1298,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Attention: attentions(),
     LatentAttention: latent_attentions(),
     SparseAttention: sparse_attentions(),
+    ConvolvedAttention: convolved_attentions(),
+    XlAttention: xl_attentions(Place()),
     GlobalWindow: GLOBAL_WINDOWS,
     BlockSummaries: block_summaries(Place(), 3),
     RandomBlocks: RANDOM_BLOCKS,

@@ -44,6 +44,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     - `runs_all_experts`: the class runs every expert for every token, with a weight of 0 for those not chosen.
     - `runs_pooler`: the class runs a pooler that its logits do not depend on.
     - `other_products`: why the class computes other matrix products than ours, though the same logits.
+    - `needs_kernel`: without a CUDA kernel the class gives other logits, so there is nothing to compare.
     - `class_tensors`: the tensors that only classes of a kind have, or that have another name in them.
     - `class_notes`: what is assumed for classes of a kind.
     """
@@ -64,6 +65,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     when: Callable[[Mapping[str, Any]], bool] | None = None
     tensors_of: Callable[[Config], TensorMap] | None = None
     spelling_of: Callable[[Config], Spelling] | None = None
+    needs_kernel: bool = False
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
     class_notes: Mapping[str, str] = {}

@@ -151,7 +151,12 @@ def drawn(model_type: str, one: Case) -> Iterable[Settings]:
     linears = sorted({name.rpartition(".")[2] for name in one.modules.linears})
     tables = [name for name, weight in one.modules.weights.items() if weight.kind == "embedding"]
     stacks = sorted(
-        {tensor.leaf for tensor in one.modules.tensors if len(tensor.axes) == 3 and tensor.leaf != "weight"}
+        {
+            tensor.leaf
+            for tensor in one.modules.tensors
+            # peft does not wrap several matrices of heads in one module.
+            if len(tensor.axes) == 3 and tensor.leaf != "weight" and ".attn." not in tensor.ours[0]
+        }
     )
     chosen = dice.sample(linears, min(2, len(linears)))
     if len(linears) > 1:

@@ -72,6 +72,61 @@ class Interpreter:
         y = x @ self.weights[f"{module}.weight"].T
         return y if b is None else y + b
 
+    def grouped(self, x: Tensor, module: str, n: int) -> Tensor:
+        """Each group of outputs has the weights of its own channels."""
+        groups = x.split(n, -1)
+        weights = self.weights[f"{module}.weight"].squeeze(-1).chunk(len(groups))
+        y = torch.cat([group @ w.T for group, w in zip(groups, weights, strict=True)], -1)
+        b = self._weight(module, "bias")
+        return y if b is None else y + b
+
+    def by_heads(self, x: Tensor, module: str) -> Tensor:
+        return torch.einsum("td,dnh->nth", x, self.weights[f"{module}.weight"])
+
+    def from_heads(self, y: Tensor, module: str) -> Tensor:
+        return torch.einsum("nth,dnh->td", y, self.weights[f"{module}.weight"])
+
+    @staticmethod
+    def each_head(p: Tensor) -> Tensor:
+        return p[:, None]
+
+    @staticmethod
+    def distance_sinusoids(x: Tensor, c: int | None = None) -> Tensor:
+        n, width = x.shape
+        distances = torch.arange(n, -n, -1.0)
+        distances = distances if c is None else distances.clamp(-c, c)
+        angles = distances[:, None] / 10_000 ** (torch.arange(0, width, 2) / width)
+        return torch.cat((angles.sin(), angles.cos()), -1)
+
+    @staticmethod
+    def at_distances(x: Tensor) -> Tensor:
+        n = x.shape[1]
+        return torch.stack([x[:, i, n - i : 2 * n - i] for i in range(n)], 1)
+
+    def unit(self, x: Tensor) -> Tensor:
+        return x / x.pow(2).sum(-1, keepdim=True).sqrt()
+
+    def collisions(self, x: Tensor, n: int) -> Tensor:
+        return (1 - torch.arccos(x.clamp(-1, 1)) / torch.pi).pow(n)
+
+    @staticmethod
+    def _around(x: Tensor, width: int) -> Tensor:
+        """The tokens around each [.., T, C, W], of [.., T, C]; zeros beside the text."""
+        still = x.new_zeros(*x.shape[:-2], width // 2, x.shape[-1])
+        wide = torch.cat((still, x, still), -2)
+        return torch.stack([wide[..., i : i + x.shape[-2], :] for i in range(width)], -1)
+
+    def convolved_each(self, x: Tensor, module: str) -> Tensor:
+        """By one filter of each head [N, T, H], or of each channel [T, C]."""
+        w = self.weights[f"{module}.weight"].squeeze(1)
+        windows = self._around(x, w.shape[-1])
+        return (windows * (w[:, None, None] if x.dim() == 3 else w)).sum(-1)
+
+    def spans(self, x: Tensor, k: Tensor, n: int) -> Tensor:
+        kernels = k.unflatten(-1, (n, -1))
+        windows = self._around(x, kernels.shape[-1]).unflatten(-2, (n, -1))
+        return (windows * kernels.softmax(-1).unsqueeze(-2)).sum(-1).flatten(-2)
+
     def standardized(self, x: Tensor, eps: float) -> Tensor:
         centered = x - x.mean(-1, keepdim=True)
         return centered / (centered.pow(2).mean(-1, keepdim=True) + eps).sqrt()

@@ -12,7 +12,7 @@ from archcalc.interp.memory import sites_bytes
 from archcalc.run.devices import free_memory
 from archcalc.run.loading.memory_check import check_fits
 from archcalc.spec import Spec
-from archcalc.spec.attention import AnyAttention, Attention
+from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches
 from archcalc.spec.groups import layers_of, lender_indices
 from archcalc.spec.layer import Reads
@@ -20,6 +20,9 @@ from archcalc.spec.sites import find_sites
 from archcalc.spec.sparse import SparseAttention
 from archcalc.spec.workload import Workload
 from archcalc.words import msg
+
+# Attentions whose heads give values weighted by their pattern, and nothing else.
+Headed = Attention | LatentAttention | SparseAttention
 
 
 class AttentionArm(msgspec.Struct, frozen=True):
@@ -32,7 +35,7 @@ class AttentionArm(msgspec.Struct, frozen=True):
     path: str
     key_path: str
     layer: int
-    part: AnyAttention
+    part: Headed
     reads: Reads
     is_causal: bool
     text: int
@@ -90,7 +93,7 @@ def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
         for i, layer in enumerate(layers_of(model_stack.stack)):
             for branch in active_branches(layer):
                 for arm in branch.arms:
-                    if isinstance(arm.part, AnyAttention):
+                    if isinstance(arm.part, Headed):
                         owner, n_more = lenders[i] if arm.reads == "shared" else i, tokens.n_tokens if tokens else 0
                         yield AttentionArm(
                             f"{model_stack.prefix}layers.{i}.{arm.name}",

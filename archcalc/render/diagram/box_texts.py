@@ -191,6 +191,7 @@ def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list
     more += [say(msg("q scaled by position"))] if part.temperature else []
     after = [say(_GATES[part.gate.over].fill(activation=part.gate.activation))] if part.gate else []
     after += [say(msg("norm on the heads' outputs"))] if part.out_norm else []
+    after += [say(msg("projections in groups"))] if part.is_grouped else []
     return say(_ATTENTIONS[kind]), lines + [" · ".join(words) for words in (more, after) if words]
 
 
@@ -250,6 +251,8 @@ def dense(part: Plain | Gated, d_model: int, say: Translator) -> tuple[str, list
     ]
     if isinstance(part, Gated) and part.sparsity is not None:
         lines.append(say(msg("{share} of the gates are 0", share=f"{part.sparsity:.4g}")))
+    if isinstance(part, Plain) and part.is_grouped:
+        lines.append(say(msg("projections in groups")))
     kind = msg("gated feed-forward") if isinstance(part, Gated) else msg("feed-forward")
     return say(kind), lines + ([norm(part.down_norm).title] if part.down_norm else [])
 

@@ -139,7 +139,10 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
 
 
 # Fields of an attention that this form does not support; where one is set, the module itself runs.
-_UNSUPPORTED = ("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm")
+_UNSUPPORTED = (
+    *("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm"),
+    *("q_block", "k_block", "v_block", "out_block"),
+)
 
 
 def _has_other_rotation(part: Any) -> bool:

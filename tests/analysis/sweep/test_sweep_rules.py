@@ -19,12 +19,14 @@ from archcalc.spec import Spec
 from archcalc.spec.attention import SharedSelection
 from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
+from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import Adapters, PerLayerGate
 from archcalc.spec.layer import Cycles, GlobalTokens, PerLayerEmbedding, Prompts, Run, Shares
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
 from archcalc.spec.workload import Workload
+from archcalc.spec.xl import XlAttention
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
 from tests.strategies import (
     GLOBAL_WINDOWS,
@@ -36,6 +38,7 @@ from tests.strategies import (
     adapter_specs,
     altup_specs,
     block_summaries,
+    convolved_specs,
     cycle_specs,
     global_token_specs,
     hyper_specs,
@@ -274,6 +277,8 @@ def test_the_rest_is_free(line: str) -> None:
 DRAWN = {
     Adapters: adapter_specs(),
     AltUp: altup_specs(),
+    ConvolvedAttention: convolved_specs(),
+    XlAttention: convolved_specs(),
     HyperConnections: hyper_specs(),
     Sinkhorn: hyper_specs(),
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
