@@ -93,6 +93,12 @@ def _key_width(spec: Spec, model: Mapping[str, Any], known: Mapping[str, list[An
         return _explicit(widest.n_kv_heads) * _explicit(widest.d_head)
     if latent is None:
         raise InputError(msg("the model has no attention"), where="prefix_tuning", allowed=msg("another method"))
+    if model["model_type"] in adapter_modules.MIXED_LATENTS:
+        raise InputError(
+            msg("the layers of {model_type} have keys of several widths", model_type=model["model_type"]),
+            where="prefix_tuning",
+            allowed=msg("another method"),
+        )
     stated = (model.get("num_key_value_heads"), *known["num_key_value_heads"])
     n_kv_heads = next((value for value in stated if type(value) is int), latent.n_heads)
     is_split = adapter_modules.divides_width(model["model_type"])
