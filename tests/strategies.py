@@ -20,6 +20,7 @@ from archcalc.spec.activation import ClampedSwish
 from archcalc.spec.attention import (
     AnyAttention,
     Attention,
+    Differential,
     Gate,
     Indexer,
     LatentAttention,
@@ -266,6 +267,7 @@ def positions(width: int, place: Place, n_heads: int, n_kv_heads: int) -> st.Sea
     return found | st.just(place.table[1]) if n_heads == place.table[0] else found
 
 
+DIFFERENTIAL = st.builds(Differential, offset=st.sampled_from((0.25, 0.8)), norm=NORMS)
 HEADS_EACH = st.sampled_from(((2, 3), (1, 3), (3, 1), (2, 1), (1, 1), (5, 1)))  # n_kv_heads, query heads of each
 WINDOWS = st.sampled_from((*[None] * 9, *range(1, 10)))
 SOFTCAPS = st.sampled_from((None, None, 50.0, 2.0))
@@ -295,6 +297,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
     if isinstance(position, Rope) and position.d_rotary is None and width != min(width, d_value or width):
         position = None
     flags, extras = draw(ATTENTION_FLAGS), draw(ATTENTION_EXTRAS)
+    has_pairs = n_kv_heads % 2 == 0 and extras["gate"] is None
     may_share = extras["v_norm"] is not None and not flags["v_bias"] and d_value is None
     return Attention(
         value_is_key=may_share and draw(st.booleans()),
@@ -311,6 +314,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         **flags,
         **extras,
         temperature=None if cross else draw(TEMPERATURES),
+        differential=draw(optional(DIFFERENTIAL)) if has_pairs else None,
         d_source=draw(optional(SIZES)) if cross and place.is_idle else None,
     )
 
@@ -1119,6 +1123,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     RMSNorm: RMS_NORMS,
     QkNorm: QK_NORMS,
     Gate: GATES,
+    Differential: DIFFERENTIAL,
     LogTemperature: LOG_TEMPERATURES,
     PowerTemperature: POWER_TEMPERATURES,
     Learned: LEARNED,

@@ -125,7 +125,8 @@ def check_parts(spec: Spec, engine: Engine, n: int) -> None:
 def check_part(part: Part) -> None:
     """Raise InputError for a part that several ranks cannot share under tp."""
     record = variant(part)
-    if disentangled(part) or (record.mixes_tokens and record.rank is None):
+    is_split = getattr(part, "differential", None) is None and not disentangled(part)
+    if not is_split or (record.mixes_tokens and record.rank is None):
         raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
 
 

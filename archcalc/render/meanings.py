@@ -189,6 +189,7 @@ MEANINGS: dict[str, Message] = {
     "Attention.temperature": msg("queries are multiplied by a function of their position; none: not"),
     "Attention.gate": msg("what the heads give is multiplied by a gate made of the layer's input; none: not"),
     "Attention.out_norm": msg("a norm between the heads and the out projection"),
+    "Attention.differential": msg("pairs of heads are subtracted (Differential Transformer); none: not"),
     "Attention.d_source": msg("width of a source that differs from the layer's; none: the same"),
     "QkNorm": msg("a norm on queries and keys"),
     "QkNorm.norm": msg("its kind"),
@@ -199,6 +200,12 @@ MEANINGS: dict[str, Message] = {
     "QkNorm.when": msg("before or after positions turn them"),
     "QkNorm.when.before": msg("before, the usual way"),
     "QkNorm.when.after": msg("after (HunYuan)"),
+    "Differential": msg("the subtraction of pairs of heads"),
+    "Differential.offset": msg(
+        "what is added to the learned λ, the factor of the second head; 1 minus it scales the result"
+    ),
+    "Differential.norm": msg("a norm of each pair's result"),
+    "Differential.n_pairs": msg("pairs of heads; none: n_heads / 2"),
     "Gate": msg("a gate on what the heads give"),
     "Gate.over": msg("what has a gate of its own"),
     "Gate.over.head": msg("each head"),

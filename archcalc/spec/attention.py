@@ -57,6 +57,22 @@ class PowerTemperature(Part, frozen=True, kw_only=True, tag_field="kind", tag="p
 Temperature = LogTemperature | PowerTemperature
 
 
+class Differential(Part, frozen=True, kw_only=True):
+    """Differential attention (Ye et al. 2024, "Differential Transformer", section 2.1): half the heads are subtracted.
+
+    The values of two key-value heads, half of all heads apart, are one, twice as wide. Both read it. So a query head of
+    the first half and the one half of all heads after it make a pair, which gives a·v − λ·b·v, where a and b are their
+    patterns. λ is exp(lambda_q1 · lambda_k1) − exp(lambda_q2 · lambda_k2) + `offset` with four learned vectors of
+    d_head numbers. A pair's output is normalized by `norm` and multiplied by 1 − `offset`. Each half of the wide values
+    is weighted by a pattern computed anew, so that kernels for values as wide as keys apply (DiffLlama). `n_pairs` is
+    n_heads / 2.
+    """
+
+    offset: Positive = 0.8
+    norm: Norm = RMSNorm(weight=False)
+    n_pairs: Size | None = None
+
+
 class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     """Grouped-query attention (Ainslie et al. 2023); n_kv_heads = n_heads is MHA, 1 is MQA.
 
@@ -67,8 +83,8 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     (of the scores) is 1/√d_head. `v_norm` normalizes each head's values, `value_scale` multiplies them. With
     `value_is_key` the keys before their norm are also the values before `v_norm`, so there is no v (Gemma 4). Queries,
     keys and values are clamped to ±`clip`, after a norm but before the rotation. `out_norm` is after the gate and
-    before the out projection. `d_source` is the width of the source, if it is not d_model. Whether a file stores q, k
-    and v fused or split is not part of the spec.
+    before the out projection. With `differential`, pairs of heads are subtracted. `d_source` is the width of the
+    source, if it is not d_model. Whether a file stores q, k and v fused or split is not part of the spec.
     """
 
     n_heads: Size
@@ -93,6 +109,7 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     temperature: Temperature | None = None
     gate: Gate | None = None
     out_norm: Norm | None = None
+    differential: Differential | None = None
     d_source: Size | None = None
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from archcalc import presets
@@ -116,6 +116,9 @@ def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
     for module in model.modules():
         if hasattr(module, "layerdrop"):
             module.layerdrop = 0.0  # it skips layers at random
+        for name, tensor in list(module.named_parameters(recurse=False)):
+            if not tensor.is_meta:  # DiffLlama draws numbers of its own
+                setattr(module, name, nn.Parameter(tensor.to("meta")))
     model.set_attn_implementation("eager")
     model.set_experts_implementation("batched_mm")
     crosses = spec.family == "encoder-decoder"

@@ -448,6 +448,21 @@ class Interpreter:
     def mix(self, p: Tensor, v: Tensor) -> Tensor:
         return p @ v.repeat_interleave(p.shape[0] // v.shape[0], 0)
 
+    def paired(self, x: Tensor) -> Tensor:
+        """Two heads half of all heads apart are one of twice the width, which both read."""
+        n = len(x) // 2
+        return torch.stack([torch.cat((x[head % n], x[head % n + n]), -1) for head in range(2 * n)])
+
+    def less(self, x: Tensor, c: Tensor) -> Tensor:
+        n = len(x) // 2
+        return torch.stack([x[head] - c * x[head + n] for head in range(n)])
+
+    def pair_factor(self, module: str, c: float) -> Tensor:
+        first, second = (
+            torch.exp(self.weights[f"{module}.lambda_q{i}"] @ self.weights[f"{module}.lambda_k{i}"]) for i in (1, 2)
+        )
+        return first - second + c
+
     def joined(self, x: Tensor) -> Tensor:
         return torch.cat(tuple(x), -1)
 

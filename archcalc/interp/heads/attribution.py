@@ -109,6 +109,7 @@ def attribute(
     stack = read_stack(spec)
     check_one_stream(spec)
     _check_arms(layers_of(stack.stack))
+    _check_heads(layers_of(stack.stack))
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])
     arms = {arm.path: arm for arm in attention_arms(spec) if arm.path.startswith(f"{stack.prefix}layers.")}
@@ -123,6 +124,12 @@ def _check_arms(layers: Iterable[Layer]) -> None:
     """Raise InputError for an arm that adds the input of an earlier branch."""
     if any(arm.skip and arm.input_of for layer in layers for arm in arms(layer)):
         raise InputError(msg("an arm adds the input of an earlier branch"), where="skip", allowed="false")
+
+
+def _check_heads(layers: Iterable[Layer]) -> None:
+    """Raise InputError for heads that are subtracted before the norm of each pair."""
+    if any(getattr(arm.part, "differential", None) for layer in layers for arm in arms(layer)):
+        raise InputError(msg("heads are subtracted in pairs"), where="differential", allowed="null")
 
 
 def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:

@@ -34,6 +34,7 @@ STEP_KINDS: dict[str, Message] = {
     "index_scores": msg("scores that select the keys"),
     "pattern": msg("attention weights, which sum to 1"),
     "weighted_values": msg("values weighted by attention"),
+    "difference": msg("what one head of a pair reads less λ times what the other does"),
     "gate": msg("gates on the values of the heads"),
     "attention_out": msg("the output of attention"),
     "projected": msg("the projection that the mixer takes apart"),
@@ -182,6 +183,13 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("xielu",), msg("a · x² + x / 2 above 0, b · (eˣ − 1 − x) + x / 2 below, with the learned a and b of m")
     ),
     "mix(p, v)": FunctionMeaning(("mix",), msg("Σ p · v over the keys")),
+    "paired(x)": FunctionMeaning(
+        ("paired",), msg("for each two heads of x that are half of all heads apart: both concatenated, for each")
+    ),
+    "less(x, c)": FunctionMeaning(("less",), msg("the first half of the heads less c times the second half")),
+    "pair_factor(m, c)": FunctionMeaning(
+        ("pair_factor",), msg("exp(Σ q1 · k1) − exp(Σ q2 · k2) + c, with the vectors lambda_… of m")
+    ),
     "joined(x)": FunctionMeaning(("joined",), msg("the heads concatenated")),
     "top(x, n)": FunctionMeaning(("top",), msg("the indices of the n largest")),
     "at(x, i)": FunctionMeaning(("at",), msg("x at the indices i")),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
-from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention, LogTemperature, Temperature
+from archcalc.spec.attention import Attention, Differential, Gate, Indexer, LatentAttention, LogTemperature, Temperature
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
@@ -79,10 +79,22 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
         scores += call("rows", Module(f"{table}relative_bias"), Value("buckets"))
     if isinstance(part.position, Disentangled):
         scores = _with_distances(part, part.position, ctx, scores)
-    yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=part.sinks)
+    values: Expression = Value(f"{ctx.key_prefix}v")
+    values = call("paired", values) if part.differential else values
+    is_masked = ctx.is_causal or part.window is not None
+    yield from _softmaxed(scores, ctx, values, is_masked=is_masked, has_sinks=part.sinks)
     yield from _gate(part.gate, part.n_heads, ctx)
     joined = _joined(part.gate, ctx)
+    if part.differential:
+        yield "difference", "difference", _difference(part.differential, ctx)
+        joined = call("joined", ctx.step("difference"))
     yield "out", "attention_out", ctx.linear(joined if part.out_norm is None else ctx.normed(joined, "out_norm"), "out")
+
+
+def _difference(part: Differential, ctx: PartContext) -> Expression:
+    """Return what pairs of heads give: the first minus λ times the second, normalized and scaled."""
+    weight = call("pair_factor", Module(f"{ctx.weight_prefix}differences"), part.offset)
+    return ctx.normed(call("less", ctx.step("values"), weight), "differences.norm") * (1 - part.offset)
 
 
 def _gate(part: Gate | None, n_heads: int, ctx: PartContext) -> PartSteps:
@@ -176,7 +188,7 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
     if part.indexer is not None:
         owner = ctx.step_prefix if isinstance(part.indexer, Indexer) else ctx.lender_prefix
         scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
-    yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal, has_sinks=False)
+    yield from _softmaxed(scores, ctx, Value(f"{ctx.key_prefix}v"), is_masked=ctx.is_causal, has_sinks=False)
     yield from _gate(part.gate, part.n_heads, ctx)
     yield "out", "attention_out", ctx.linear(_joined(part.gate, ctx), "out")
 
@@ -202,14 +214,16 @@ def _indexed(part: LatentAttention, own: Indexer, q_input: Expression, ctx: Part
     yield "index_scores", "index_scores", call("masked", scores) if ctx.is_causal else scores
 
 
-def _softmaxed(scores: Expression, ctx: PartContext, *, is_masked: bool, has_sinks: bool) -> PartSteps:
+def _softmaxed(
+    scores: Expression, ctx: PartContext, values: Expression, *, is_masked: bool, has_sinks: bool
+) -> PartSteps:
     yield "scores", "scores", call("masked", scores) if is_masked else scores
     yield (
         "pattern",
         "pattern",
         call("softmax", ctx.step("scores"), *([Parameter(f"{ctx.weight_prefix}sinks")] if has_sinks else [])),
     )
-    yield "values", "weighted_values", call("mix", ctx.step("pattern"), Value(f"{ctx.key_prefix}v"))
+    yield "values", "weighted_values", call("mix", ctx.step("pattern"), values)
 
 
 def plain_ffn(part: Plain, ctx: PartContext) -> PartSteps:

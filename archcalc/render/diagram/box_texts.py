@@ -175,6 +175,7 @@ def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list
     more += [say(msg("q, k, v within ±{value}", value=f"{part.clip:g}"))] if part.clip else []
     more += [say(msg("q scaled by position"))] if part.temperature else []
     after = [say(_GATES[part.gate.over].fill(activation=part.gate.activation))] if part.gate else []
+    after += [say(msg("pairs of heads subtracted, normalized"))] if part.differential else []
     after += [say(msg("norm on the heads' outputs"))] if part.out_norm else []
     return say(_ATTENTIONS[kind]), lines + [" · ".join(words) for words in (more, after) if words]
 

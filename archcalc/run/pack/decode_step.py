@@ -139,7 +139,7 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
 
 
 # Fields of an attention that this form does not support; where one is set, the module itself runs.
-_UNSUPPORTED = ("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm")
+_UNSUPPORTED = ("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm", "differential")
 
 
 def _has_other_rotation(part: Any) -> bool:
