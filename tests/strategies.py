@@ -621,6 +621,8 @@ def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) 
     *others, last = branch.arms
     if not names or last.reads == "nothing":
         return branch
+    if not others and branch.skip_reads == "stream":
+        branch = structs.replace(branch, norm_in=None)  # nothing would read it
     return structs.replace(branch, arms=(*others, structs.replace(last, input_of=draw(st.sampled_from(names)))))
 
 

@@ -31,6 +31,7 @@ MODELS = (
     "deberta-v2:with a convolution",
     "deberta:of another head",
     "deepseek_v32:mixed",
+    "diffllama:biased",
     "falcon_h1:multiplied",
     "gemma3n_text:lists",
     "gemma4_text:both",
@@ -102,15 +103,27 @@ def test_saved_activations_are_those_of_autograd(name: str, how: Execution) -> N
 # Labels of saved tensors that no module has as its name, and that are the same in all languages.
 LABELS = """
     1/length, B, C, b, beta · k, c, decay, decayed keys · keys, decayed queries · keys, decays, denominators,
-    exp(A_log), exp(decay), exp(decay_log), expm1, factors, gate, i · u, innovation, joined, keys · decays,
+    exp(A_log), exp(decay), exp(decay_log), exp(q1 · k1), exp(q2 · k2), expm1,
+    factors, gate, i · u, innovation, joined, keys · decays,
     layers.{i}.altup.predict, magnitude, magnitudes, multiplied, multipliers, numerators, projected, projections,
     rate, rates, routed, scan, selection, sigmoid, softplus, streams, u, v, weights, z, Δ, Δ + dt_bias, Δ · u,
-    Δ · v, −exp(decay_log), √(1 − a²)
+    Δ · v, λ, −exp(decay_log), √(1 − a²)
 """
 
 
 # Elementwise operations that no module has as its name.
-OPERATIONS = {"activation", "core", "decay", "delta", "gate", "scan", "softmax", "v_norm"}
+OPERATIONS = {
+    "activation",
+    "core",
+    "decay",
+    "delta",
+    "gate",
+    "norm",
+    "scan",
+    "second_half_softmax",
+    "softmax",
+    "v_norm",
+}
 
 
 def modules(ledger: Ledger) -> set[str]:

@@ -30,11 +30,11 @@ def differences(
     k = per_query_head(k, options, options.width, ctx)
     whole = structs.replace(options, is_copy_free=True)
     y = yield from attended(whole, q, k, _half(options, v), ctx)
-    yield from with_prefix("second_half.", attended(whole, q, k, _half(options, v), ctx))
+    yield from with_prefix("second_half_", attended(whole, q, k, _half(options, v), ctx))
     joined = y.new("both halves", *y.axes, ONE + ONE)
-    for exponential in ("first exponential", "second exponential"):
+    for exponential in ("exp(q1 · k1)", "exp(q2 · k2)"):
         yield Save("differences", Tensor(exponential, (), "fp32"), "attention")
-    yield from save("differences", "attention", joined, Tensor("lambda", (), y.dtype))
+    yield from save("differences", "attention", joined, Tensor("λ", (), y.dtype))
     yield Elementwise("differences", y.axes, "attention", "product")
     pairs = y.new("differences", *y.axes[:2], d.n_pairs, options.v_width + options.v_width)
     normed = yield from norm.leaves(part.norm, "differences.norm", pairs, ctx)

@@ -137,6 +137,12 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
             {"block_types": ["mlp"]},
             "block_types: found 'mlp'; allowed: a list of recurrent and",
         ),
+        (
+            "diffllama:plain",
+            {"num_key_value_heads": 1},
+            "n_kv_heads: 1 heads of keys and values are not pairs; allowed: an",
+        ),
+        ("diffllama:plain", {"attention_dropout": 0.1}, "attention_dropout: found 0.1; allowed: 0.0 or null"),
         ("rwkv:rescaled", {"rescale_every": 1.5}, "rescale_every: found 1.5; allowed: an integer"),
         ("bailing_hybrid:bounded", {"kda_lower_bound": 1.0}, "kda_lower_bound: found 1.0; allowed: a number < 0"),
         ("mamba2:plain", {"num_heads": 5}, "num_heads: found 5; allowed: a divisor of expand · hidden_size, 64"),

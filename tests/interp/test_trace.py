@@ -149,6 +149,11 @@ SPECS = {
         | {"temperature": {"kind": "power", "exponent": 0.5, "n_tokens": 2, "from_one": True}},
         GATED,
     ),
+    "subtracted heads": spec_of(
+        RMS,
+        {"kind": "gqa", "n_heads": 8, "n_kv_heads": 4, "position": {"kind": "rope"}, "differential": {"offset": 0.3}},
+        GATED,
+    ),
     "sines first": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "halves"}}),
     "fairseq": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "fairseq", "n_extra": 2}}),
     "opt": spec_of(LN, GQA, GATED, stack={"position": {"kind": "learned", "n_extra": 2}}),

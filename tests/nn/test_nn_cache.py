@@ -449,7 +449,8 @@ def products(part: Any, batch: int, new: int, past: int, source: int) -> int:
     if isinstance(relative, Disentangled):
         read = new * relative.content_to_position + keys * relative.position_to_content
         read *= 2 * relative.n_distances * part.d_head
-    return heads * (new * keys * (part.d_head + (part.d_value or part.d_head)) + read)
+    each = heads * (new * keys * (part.d_head + (part.d_value or part.d_head)) + read)
+    return each * (1 if part.differential is None else 2)  # a pattern for each half of the values
 
 
 def test_a_step_reads_no_source() -> None:

@@ -79,10 +79,10 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
         scores += call("rows", Module(f"{table}relative_bias"), Value("buckets"))
     if isinstance(part.position, Disentangled):
         scores = _with_distances(part, part.position, ctx, scores)
-    values: Expression = Value(f"{ctx.key_prefix}v")
-    values = call("paired", values) if part.differential else values
+    v: Expression = Value(f"{ctx.key_prefix}v")
+    v = call("paired", v) if part.differential else v
     is_masked = ctx.is_causal or part.window is not None
-    yield from _softmaxed(scores, ctx, values, is_masked=is_masked, has_sinks=part.sinks)
+    yield from _softmaxed(scores, ctx, v, is_masked=is_masked, has_sinks=part.sinks)
     yield from _gate(part.gate, part.n_heads, ctx)
     joined = _joined(part.gate, ctx)
     if part.differential:
