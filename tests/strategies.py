@@ -82,6 +82,7 @@ from archcalc.spec.position import (
     YarnScaling,
 )
 from archcalc.spec.resolve import resolve
+from archcalc.spec.routed import RoutedAttention
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
 from archcalc.spec.storage import Storage, StoredFormat
 
@@ -376,7 +377,7 @@ EXPERTS = st.sampled_from(((1, 5), (2, 3), (3, 2), (4, 1), (1, 1))).flatmap(
         [(*sizes, groups, n) for groups in range(1, sizes[0] + 1) for n in range(1, groups * sizes[1] + 1)]
     )
 )
-MIXTURE_FLAGS = flags("gated", "expert_bias", "router_bias")
+MIXTURE_FLAGS = flags("gated", "expert_bias", "router_bias", "out_bias")
 _ROUTERS = [
     {"choose": choose, "weigh": weigh, "correction": correction}
     for choose, weigh, correction in product(
@@ -482,8 +483,25 @@ def sparse_attentions(draw: st.DrawFn, place: Place = Place()) -> SparseAttentio
 
 
 @cache
+def routed_attentions() -> st.SearchStrategy[RoutedAttention]:
+    """Draw attentions whose queries and outputs are projected by experts."""
+    return st.tuples(EVEN, st.sampled_from(((4, 2), (3, 1), (2, 2), (5, 3)))).flatmap(
+        lambda drawn: st.builds(
+            RoutedAttention,
+            n_experts=st.just(drawn[1][0]),
+            n_active=st.just(drawn[1][1]),
+            n_kv_heads=st.sampled_from((1, 2, 3)),
+            d_head=st.just(drawn[0]),
+            position=optional(ropes(drawn[0], partial=False)),
+            scale=OPTIONAL_SCALES,
+            out_bias=st.booleans(),
+        )
+    )
+
+
+@cache
 def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
-    found = attentions(place) | latent_attentions()
+    found = attentions(place) | latent_attentions() | routed_attentions()
     return found if place.is_decoder else found | sparse_attentions(place)
 
 
@@ -1143,6 +1161,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Attention: attentions(),
     LatentAttention: latent_attentions(),
     SparseAttention: sparse_attentions(),
+    RoutedAttention: routed_attentions(),
     GlobalWindow: GLOBAL_WINDOWS,
     BlockSummaries: block_summaries(Place(), 3),
     RandomBlocks: RANDOM_BLOCKS,

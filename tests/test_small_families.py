@@ -36,6 +36,7 @@ MODELS = (
     "gemma3n_text:lists",
     "gemma4_text:both",
     "glm_moe_dsa:shared",
+    "jetmoe:plain",
     "kimi_linear:mixed",
     "lfm2:biased",
     "longformer:small",

@@ -337,6 +337,14 @@ MEANINGS: dict[str, Message] = {
     "Multipliers.b": msg("of what is written to the state"),
     "Multipliers.c": msg("of what is read off the state"),
     "Multipliers.delta": msg("of the steps"),
+    "RoutedAttention": msg("attention whose queries and outputs are projected by experts that a router chooses"),
+    "RoutedAttention.n_experts": msg("experts: a projection of queries and one of outputs each"),
+    "RoutedAttention.n_active": msg("experts that a token uses; each has queries of its own"),
+    "RoutedAttention.n_kv_heads": msg("heads of keys and values, and of each expert's queries"),
+    "RoutedAttention.d_head": msg("width of a head; none: d_model / n_kv_heads"),
+    "RoutedAttention.position": msg("how queries and keys are turned by position; none: not"),
+    "RoutedAttention.scale": msg("multiplies the scores; none: 1/√d_head"),
+    "RoutedAttention.out_bias": msg("a bias on the sum of the experts' outputs"),
     "LatentAttention": msg(
         "multi-head latent attention: keys and values pass through a narrow latent, which is all that the cache keeps"
     ),
@@ -557,6 +565,7 @@ MEANINGS: dict[str, Message] = {
     "MoE.weight_on.input": msg("what an expert reads (Llama 4)"),
     "MoE.d_latent": msg("width that the routed experts read and write, between two projections; none: d_model"),
     "MoE.latent_bias": msg("a bias on the projections into the latent and out of it"),
+    "MoE.out_bias": msg("a bias on the sum of the experts' outputs"),
     "MoE.n_shared": msg("experts that every token takes; 0: none"),
     "MoE.d_shared": msg("hidden units of a shared expert; none: d_expert"),
     "MoE.shared_activation": msg("the function in the shared experts; none: as activation"),

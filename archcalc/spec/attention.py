@@ -7,6 +7,7 @@ from typing import Literal
 from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import AttentionPosition, Disentangled, RelativeBias, Rope
+from archcalc.spec.routed import RoutedAttention
 from archcalc.spec.sparse import SparseAttention, summary_bias
 
 
@@ -189,7 +190,7 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     indexer: AnyIndexer | None = None
 
 
-AnyAttention = Attention | LatentAttention | SparseAttention
+AnyAttention = Attention | LatentAttention | SparseAttention | RoutedAttention
 
 
 def stored_rope(part: object) -> Rope | None:

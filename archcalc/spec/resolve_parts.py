@@ -52,7 +52,7 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
         raise InputError(msg("there is no window"), where=f"{where}.window_kind", allowed="sliding")
     position = part.position
     if isinstance(position, Rope):
-        position = _rope(position, d_head, f"{where}.position")
+        position = rope(position, d_head, f"{where}.position")
         _check_rotary_values(position, part.d_value or d_head, f"{where}.position.values")
     if part.value_is_key and (part.v_norm is None or part.v_bias or part.d_value not in (None, d_head)):
         raise InputError(
@@ -126,7 +126,8 @@ def _check_rotary_values(rope: Rope, width: int, where: str) -> None:
         )
 
 
-def _rope(rope: Rope, width: int, where: str) -> Rope:
+def rope(rope: Rope, width: int, where: str) -> Rope:
+    """Return the rotation of heads of this width with d_rotary."""
     d_rotary = rope.d_rotary or width
     if d_rotary > width or d_rotary % 2:
         raise InputError(
@@ -183,7 +184,7 @@ def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
         _check_indexer(part.indexer, part, f"{where}.indexer")
     if part.position is None:
         return part
-    position = _rope(part.position, part.d_rope, f"{where}.position")
+    position = rope(part.position, part.d_rope, f"{where}.position")
     for field in ("stored", "values"):
         if getattr(position, field):
             raise InputError(

@@ -32,6 +32,7 @@ from archcalc.spec.mixer import (
     SpanConv,
     TimeMix,
 )
+from archcalc.spec.routed import RoutedAttention
 from archcalc.spec.sparse import SparseAttention
 from archcalc.words import msg
 
@@ -131,6 +132,24 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.sparse_sites:sparse",
         steps="archcalc.interp.trace.sparse_steps:sparse",
         label="archcalc.render.diagram.sparse_texts:sparse",
+        heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    RoutedAttention: Variant(
+        component="attention",
+        mixes_tokens=True,
+        roles=ANY_STACK,
+        resolve="archcalc.spec.resolve_routed:routed",
+        ledger="archcalc.ledger.routed_attention:leaves",
+        module="archcalc.nn.routed_attention:RoutedAttention",
+        query_module=None,
+        cache="archcalc.nn.routed_attention:token_cache",
+        source_cache=None,
+        sites="archcalc.spec.routed_sites:routed",
+        steps="archcalc.interp.trace.routed_steps:routed",
+        label="archcalc.render.diagram.routed_texts:routed",
         heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
         rank=None,
         split={},

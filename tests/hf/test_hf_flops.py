@@ -81,6 +81,7 @@ NOT_ON_META = {
     "mvp:small": "its mask is looked into",
     "mvp:untied": "its mask is looked into",
     "phimoe:longrope": "its rope looks whether a text is longer than its first context",
+    "jetmoe": "it looks which experts are chosen",
     "dbrx": "it looks which experts are chosen",
     "fsmt": "torch's counter asks for the gradient of a tensor that has none",
     "longformer": "it looks for tokens that are global",

@@ -463,6 +463,25 @@ class Interpreter:
         )
         return first - second + c
 
+    def linears(self, x: Tensor, places: Tensor, module: str) -> Tensor:
+        """Every choice of every token by itself."""
+        places, weight = places[:, None] if places.dim() == 1 else places, self.weights[f"{module}.weight"]
+        return torch.stack(
+            [
+                torch.stack([weight[i] @ (x[t, c] if x.dim() == 3 else x[t]) for c, i in enumerate(row)])
+                for t, row in enumerate(places.tolist())
+            ]
+        )
+
+    def pieces(self, x: Tensor, n: int) -> Tensor:
+        return torch.stack(x.chunk(n, -1), 1)
+
+    def in_a_row(self, x: Tensor) -> Tensor:
+        return torch.cat(x.unbind(1), -1)
+
+    def repeated(self, x: Tensor, n: int) -> Tensor:
+        return torch.cat([x] * n)
+
     def joined(self, x: Tensor) -> Tensor:
         return torch.cat(tuple(x), -1)
 

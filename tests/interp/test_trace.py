@@ -61,6 +61,14 @@ INDEXER = {"kind": "tokens", "n_index_heads": 5, "d_index": 7, "n_selected": 2, 
 LATENT = {"kind": "mla", "n_heads": 2, "kv_rank": 6, "d_nope": 4, "d_rope": 2, "d_v": 5, "q_rank": 7}
 EXPERTS = {"kind": "moe", "n_experts": 4, "n_active": 2, "d_expert": 6, "activation": "silu", "normalize": True}
 ZERO = EXPERTS | {"n_zero": 3, "zero_stored": True, "correction": "buffer", "scale": 1.5, "normalize": False}
+ROUTED = {
+    "kind": "routed",
+    "n_experts": 4,
+    "n_active": 2,
+    "n_kv_heads": 2,
+    "position": {"kind": "rope"},
+    "out_bias": True,
+}
 SCALED = LATENT | {"scale_latents": True}
 SHORTCUT = {
     "branches": [
@@ -121,6 +129,7 @@ SPECS = {
         | {"n_experts": 6, "n_groups": 3, "n_active_groups": 2, "choose": "sigmoid", "group_score": "two_best"}
         | {"weight_on": "input", "n_shared": 1, "shared_combine": "average"},
     ),
+    "experts of heads": spec_of(RMS, ROUTED, EXPERTS | {"out_bias": True}),
     "capacity": spec_of(RMS, GQA, EXPERTS | {"capacity": 2}),
     "longcat": of(SHORTCUT),
     "xmod": of(ADAPTED),

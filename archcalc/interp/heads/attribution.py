@@ -42,6 +42,7 @@ from archcalc.spec.branches import (
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Spec
+from archcalc.spec.routed import RoutedAttention
 from archcalc.words import msg
 
 
@@ -127,9 +128,12 @@ def _check_arms(layers: Iterable[Layer]) -> None:
 
 
 def _check_heads(layers: Iterable[Layer]) -> None:
-    """Raise InputError for heads that are subtracted before the norm of each pair."""
-    if any(getattr(arm.part, "differential", None) for layer in layers for arm in arms(layer)):
+    """Raise InputError for heads that are subtracted, or whose outputs are projected by experts."""
+    parts = [arm.part for layer in layers for arm in arms(layer)]
+    if any(getattr(part, "differential", None) for part in parts):
         raise InputError(msg("heads are subtracted in pairs"), where="differential", allowed="null")
+    if any(isinstance(part, RoutedAttention) for part in parts):
+        raise InputError(msg("heads are projected by experts"), where="kind", allowed="gqa")
 
 
 def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:

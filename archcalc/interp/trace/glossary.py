@@ -211,6 +211,13 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("fourier",), msg("the real part of the Fourier transform of x over tokens and channels")
     ),
     "linear_at(x, i, m)": FunctionMeaning(("linear_at",), msg("x · Wᵀ + b, the matrix i of m and its bias")),
+    "linears(x, i, m)": FunctionMeaning(
+        ("linears",), msg("for each index i: x · Wᵀ with the matrix i of m; of pieces, each by its own index")
+    ),
+    "pieces(x, n), in_a_row(x)": FunctionMeaning(
+        ("pieces", "in_a_row"), msg("x split into n pieces of equal width; pieces side by side")
+    ),
+    "repeated(x, n)": FunctionMeaning(("repeated",), msg("all heads of x, n times one after the other")),
     "or_input(y, x, i, n)": FunctionMeaning(("or_input",), msg("y where the index i is less than n, and x elsewhere")),
     "best_groups(x, n, k, m)": FunctionMeaning(
         ("best_groups",),

@@ -300,6 +300,8 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     )
     if part.d_latent is not None:
         out = ctx.linear(out, "latent_up")
+    if part.out_bias:
+        out += Parameter(f"{ctx.weight_prefix}out_bias")
     if part.n_shared:
         up, gate = (ctx.linear(expert_input, f"shared.{name}") for name in ("up", "gate"))
         act = part.shared_activation or part.activation

@@ -168,7 +168,7 @@ def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list
         lines.append(say(msg("values {width} wide", width=exact(part.d_value))))
     if kind != "mha":
         lines.append(say(msg("{n} key/value heads", n=exact(n_kv_heads))))
-    lines += _positions(part.position, width, say)
+    lines += positions(part.position, width, say)
     more = [say(msg("norm on q and k"))] if part.qk_norm else []
     more += [say(msg("sinks"))] if part.sinks else []
     more += [say(msg("softcap {value}", value=f"{part.softcap:g}"))] if part.softcap else []
@@ -194,7 +194,7 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
                 v=exact(part.d_v),
             )
         ),
-        *_positions(part.position, part.d_rope, say),
+        *positions(part.position, part.d_rope, say),
         *([say(msg("latents × √(width / rank)"))] if part.scale_latents else []),
     ]
     if part.gate is not None:
@@ -207,7 +207,8 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
     return say(msg("latent attention (MLA)")), lines
 
 
-def _positions(part: AttentionPosition | None, width: int, say: Translator) -> Iterator[str]:
+def positions(part: AttentionPosition | None, width: int, say: Translator) -> Iterator[str]:
+    """Yield the lines of an attention's positions."""
     if isinstance(part, Rope):
         theta, d_rotary = f"{part.theta:,.10g}", part.d_rotary or width
         if isinstance(part.scaling, ProportionalScaling):
