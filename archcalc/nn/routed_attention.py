@@ -120,7 +120,7 @@ class SortedChoices:
 
     def project(self, matrix: ExpertLinear, x_Ci: Tensor) -> Tensor:
         """Return each choice's projection by its expert, in the order of the choices."""
-        pieces = enumerate(x_Ci.split(self.counts))
+        pieces = enumerate(torch.split(x_Ci, self.counts))
         return torch.cat([matrix.apply_expert(x_ci, expert) for expert, x_ci in pieces if len(x_ci)])[self.inverse_C]
 
 

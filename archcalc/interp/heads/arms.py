@@ -45,8 +45,8 @@ class AttentionArm(msgspec.Struct, frozen=True):
     @property
     def n_kv_heads(self) -> int:
         """Return the number of key-value heads; only grouped attention may have fewer than heads."""
-        has_own = isinstance(self.part, Attention | RoutedAttention)
-        found = self.part.n_kv_heads if has_own else self.part.n_heads
+        part = self.part
+        found = part.n_kv_heads if isinstance(part, Attention | RoutedAttention) else part.n_heads
         assert found is not None, "the spec is resolved"
         return found
 
