@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.attention_core import CoreOptions, core
+from archcalc.ledger.attention_core import CoreOptions, core, per_query_head_axes
 from archcalc.ledger.forward_context import ForwardContext, save
 from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
@@ -40,7 +40,9 @@ def leaves(part: RoutedAttention, d: Symbols, x: Tensor, ctx: ForwardContext) ->
     if cache_tokens := span.cached(None):
         for name in ("keys", "values"):
             yield CachedTensor(name, (d.n_kv_heads, cache_tokens, d.d_head))
-    y = yield from core(CoreOptions(n_heads=n_heads, width=d.d_head, v_width=d.d_head), q, k, v, ctx)
+    options = CoreOptions(n_heads=n_heads, width=d.d_head, v_width=d.d_head, is_copy_free=True)
+    k, v = (each.new(f"{each.label} of each head", *per_query_head_axes(options, d.d_head, each)) for each in (k, v))
+    y = yield from core(options, q, k, v, ctx)
     each = y.view(BATCH, span.queries * d.n_active, width)
     if ctx.execution.experts == "split":
         each = y.new("sorted by expert", *each.axes)

@@ -99,7 +99,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
         """Yield the number of heads of each group's layers, summed over the layers."""
         d = table.symbols(self.owner(), "")
         for group in self.groups:
-            if hasattr(parts(group.layer).get("attn"), "n_heads"):
+            if "n_heads" in getattr(parts(group.layer).get("attn"), "__struct_fields__", ()):
                 yield self._layer_count([group], d) * table.symbols(self.owner(group, "attn"), self.owner(), "").n_heads
 
     def leaves(self, table: SizeTable, source: Tensor | None) -> Generator[StackLeaf, None, Tensor]:

@@ -45,6 +45,8 @@ def _size(axis: int | spec.Axis, model: Spec) -> int:
         attentions = (
             parts(layer).get("attn") for model_stack in model.stacks for layer in layers_of(model_stack.stack)
         )
-        return sum(getattr(attention, "n_heads", 0) for attention in attentions)
+        return sum(
+            attention.n_heads for attention in attentions if "n_heads" in getattr(attention, "__struct_fields__", ())
+        )
     size: int = getattr(model, axis)
     return size

@@ -26,6 +26,7 @@ from archcalc.spec.groups import has_table, layers_of, weight_indices
 from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, TimeMix
 from archcalc.spec.model import ModelStack
 from archcalc.spec.position import Disentangled
+from archcalc.spec.routed import RoutedAttention
 from tests.examples import examples
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
@@ -191,6 +192,8 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
         if isinstance(part, LatentAttention):
             total += capacity * (part.kv_rank + part.d_rope)
             total += capacity * getattr(part.indexer, "d_index", 0)
+        if isinstance(part, RoutedAttention):
+            total += capacity * 2 * part.n_kv_heads * part.d_head
         if isinstance(part, Attention):
             own = {"stream": min(capacity, part.window or capacity), "source": source, "shared": 0, "nothing": 0}
             tokens = own[arm.reads]
