@@ -57,6 +57,7 @@ from archcalc.spec.mixer import (
     Lightning,
     Mamba1,
     Mamba2,
+    MLstm,
     Multipliers,
     RgLru,
     ShortConv,
@@ -136,6 +137,7 @@ _LAYER_NORMS = [
     for (weight, bias, eps), offset in product(_EACH, (False, True))
 ]
 _RMS_NORMS = [RMSNorm(weight=weight, unit_offset=offset, eps=eps) for weight, offset, eps in _EACH]
+_RMS_NORMS += [RMSNorm(weight=weight, bias=True) for weight in (True, False)]
 _NORMS: list[Norm] = [*_LAYER_NORMS, *_RMS_NORMS]
 LAYER_NORMS, RMS_NORMS, NORMS = st.sampled_from(_LAYER_NORMS), st.sampled_from(_RMS_NORMS), st.sampled_from(_NORMS)
 _OVER = (("head", "before"), ("head", "after"), ("each", "before"), ("each", "after"), ("full", "before"))
@@ -548,6 +550,16 @@ MAMBA1 = st.builds(
     conv_bias=st.booleans(),
     norm=st.sampled_from((None, *_NORMS)),
 )
+MLSTM = st.builds(
+    MLstm,
+    n_heads=SIZES,
+    d_key=SIZES,
+    d_value=optional(SIZES),
+    chunk=st.sampled_from((2, 4, 3, 1, 64)),
+    gate_cap=st.sampled_from((None, 15.0, 1.5)),
+    bias=st.booleans(),
+    norm=NORMS,
+)
 RG_LRU = st.builds(RgLru, n_blocks=st.sampled_from((2, 1, 3)), d_block=SIZES, d_conv=D_CONVS, activation=ACTIVATIONS)
 TIME_MIX, CHANNEL_MIX = st.builds(TimeMix, d_inner=optional(SIZES)), st.builds(ChannelMix, d_ff=SIZES)
 
@@ -578,7 +590,7 @@ def mamba2s(draw: st.DrawFn) -> Mamba2:
 
 
 MIXERS: st.SearchStrategy[AnyMixer] = (
-    SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s() | LIGHTNING | RG_LRU | TIME_MIX | CHANNEL_MIX
+    SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s() | LIGHTNING | MLSTM | RG_LRU | TIME_MIX | CHANNEL_MIX
 )
 SPAN_CONVS = st.builds(SpanConv, d_conv=st.sampled_from((3, 1, 5)), activation=FIXED_ACTIVATIONS)
 FOURIER = st.builds(Fourier)
@@ -1171,6 +1183,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     GatedDelta: gated_deltas(),
     Lightning: LIGHTNING,
     Mamba1: MAMBA1,
+    MLstm: MLSTM,
     RgLru: RG_LRU,
     TimeMix: TIME_MIX,
     ChannelMix: CHANNEL_MIX,

@@ -52,6 +52,8 @@ MODELS = (
     "rwkv:default switches",
     "stablelm:normed queries",
     "umt5:small",
+    "xlstm:other switches",
+    "xlstm:plain",
 )
 # Its products of streams are rows of the streams, and computed by the layers.
 STREAMS = ("gemma3n_text:lists",)

@@ -326,6 +326,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
 
 def _has_clashes(layer_spec: Layer) -> bool:
     """Return whether parts of a layer may have different values for one field."""
-    if layer_spec.mixer is None or layer_spec.ffn is None:
+    token_mixer = layer_spec.mixer or layer_spec.attention
+    if token_mixer is None or layer_spec.ffn is None:
         return bool(layer_spec.branches)
-    return not sizes(layer_spec.mixer).keys().isdisjoint(sizes(layer_spec.ffn))
+    return not sizes(token_mixer).keys().isdisjoint(sizes(layer_spec.ffn))

@@ -144,6 +144,13 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
         ),
         ("diffllama:plain", {"attention_dropout": 0.1}, "attention_dropout: found 0.1; allowed: 0.0 or null"),
         ("jetmoe:plain", {"num_experts_per_tok": 6}, "attention.n_active: 6 of 5 experts; allowed: 1 to 5"),
+        ("xlstm:plain", {"embedding_dim": 64}, "embedding_dim"),
+        (
+            "xlstm:plain",
+            {"num_heads": 5},
+            "qk_dim_factor: found 0.5; allowed: a share of hidden_size that num_heads, 5, d",
+        ),
+        ("xlstm:plain", {"weight_mode": "fused"}, "weight_mode: found 'fused'; allowed: single"),
         ("rwkv:rescaled", {"rescale_every": 1.5}, "rescale_every: found 1.5; allowed: an integer"),
         ("bailing_hybrid:bounded", {"kda_lower_bound": 1.0}, "kda_lower_bound: found 1.0; allowed: a number < 0"),
         ("mamba2:plain", {"num_heads": 5}, "num_heads: found 5; allowed: a divisor of expand · hidden_size, 64"),

@@ -81,6 +81,7 @@ NOT_ON_META = {
     "mvp:small": "its mask is looked into",
     "mvp:untied": "its mask is looked into",
     "phimoe:longrope": "its rope looks whether a text is longer than its first context",
+    "xlstm:plain": "it writes into the states that its backward pass needs",
     "jetmoe": "it looks which experts are chosen",
     "dbrx": "it looks which experts are chosen",
     "fsmt": "torch's counter asks for the gradient of a tensor that has none",
@@ -209,5 +210,5 @@ def test_small_models_of_every_family(name: str) -> None:
 
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_what_is_left_out_cannot_be_run_on_meta(name: str) -> None:
-    with pytest.raises((RuntimeError, AssertionError), match=r"meta|gradient function"):
+    with pytest.raises((RuntimeError, AssertionError), match=r"meta|gradient function|inplace"):
         counted(decode(from_config(CONFIGS[name])), CONFIGS[name], SHORT)

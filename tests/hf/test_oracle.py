@@ -92,6 +92,11 @@ DEVIATIONS = (
         ("Falcon-180B",),
     ),
     Deviation(
+        "a token table of another width than the layers: the model cannot run",
+        "embedding_dim",
+        tuple(f"xlstm #{n}" for n in (1, 2, 3, 4)),
+    ),
+    Deviation(
         "the line takes a share of the bias of the attention's output, which is one for all experts",
         "active: 1,198,491,648 for 1,198,473,216",
         ("jetmoe JetMoeForCausalLM",),
@@ -123,6 +128,7 @@ SAME_ALGORITHM = {
     "qwen3_5_moe_text",
     "olmo_hybrid",
     "minimax",
+    "xlstm",
 }
 # The index of a layer or an expert in a name, which the lines write as *.
 INDEX = re.compile(r"(?:(?<=[.])|(?<=[.]expert_))[0-9]+(?=[.]|$)")

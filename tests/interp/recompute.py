@@ -303,6 +303,20 @@ class Interpreter:
             heads.append((q_h @ k_h.T * decay) @ v_h)
         return torch.cat(heads, -1)
 
+    def matrix_memory(self, q: Tensor, k: Tensor, v: Tensor, i: Tensor, f: Tensor, n: int) -> Tensor:
+        """Head by head, token by token, without a scale of the exponents (Beck et al. 2024, eq. 19 to 27)."""
+        heads = []
+        for head, (q_h, k_h, v_h) in enumerate(zip(*(x.chunk(n, -1) for x in (q, k, v)), strict=True)):
+            memory, total, rows = torch.zeros(k_h.shape[1], v_h.shape[1]), torch.zeros(k_h.shape[1]), []
+            for t in range(len(q)):
+                kept, written = torch.sigmoid(f[t, head]), torch.exp(i[t, head])
+                memory = kept * memory + written * torch.outer(k_h[t], v_h[t])
+                total = kept * total + written * k_h[t]
+                read = q_h[t] / q_h.shape[1] ** 0.5
+                rows.append(read @ memory / max(abs(float(read @ total)), 1.0))
+            heads.append(torch.stack(rows))
+        return torch.cat(heads, -1)
+
     def selective_scan(self, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, module: str) -> Tensor:
         """Gu & Dao 2023, algorithm 2, a number at a time along the tokens."""
         a, d = -torch.exp(self.weights[f"{module}.A_log"]), self.weights[f"{module}.D"]

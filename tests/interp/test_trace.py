@@ -69,6 +69,7 @@ ROUTED = {
     "position": {"kind": "rope"},
     "out_bias": True,
 }
+MLSTM = {"kind": "mlstm", "n_heads": 2, "d_key": 3, "d_value": 5, "chunk": 3, "gate_cap": 2.0, "bias": True}
 SCALED = LATENT | {"scale_latents": True}
 SHORTCUT = {
     "branches": [
@@ -163,6 +164,7 @@ SPECS = {
         {"kind": "gqa", "n_heads": 8, "n_kv_heads": 4, "position": {"kind": "rope"}, "differential": {"offset": 0.3}},
         GATED,
     ),
+    "matrix memory": of({"norm": RMS, "mixer": MLSTM, "ffn": GATED}),
     "sines first": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "halves"}}),
     "fairseq": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "fairseq", "n_extra": 2}}),
     "opt": spec_of(LN, GQA, GATED, stack={"position": {"kind": "learned", "n_extra": 2}}),

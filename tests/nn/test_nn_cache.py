@@ -23,7 +23,7 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches, arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, TimeMix
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, MLstm, RgLru, ShortConv, TimeMix
 from archcalc.spec.model import ModelStack
 from archcalc.spec.position import Disentangled
 from archcalc.spec.routed import RoutedAttention
@@ -174,6 +174,7 @@ STATES: dict[type, Callable[[Any, int], int]] = {
         (2 * part.n_key_heads * part.d_key + part.n_heads * part.d_value) * (part.d_conv - 1)
     ),
     Lightning: lambda part, width: part.n_heads * part.d_head**2,
+    MLstm: lambda part, width: part.n_heads * (part.d_key * part.d_value + part.d_key + 1),
     Mamba1: lambda part, width: part.d_inner * (part.d_conv - 1 + part.d_state),
     Mamba2: lambda part, width: (
         (part.n_heads * part.d_head + 2 * part.n_state_groups * part.d_state) * (part.d_conv - 1)

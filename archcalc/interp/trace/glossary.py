@@ -123,6 +123,13 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("decayed_attention",),
         msg("for head h of n, token by token: S = e^(−r · 2^(−8h / n)) · S + k · vᵀ, then q · S"),
     ),
+    "matrix_memory(q, k, v, i, f, n)": FunctionMeaning(
+        ("matrix_memory",),
+        msg(
+            "for each of n heads, token by token: C = σ(f) · C + eⁱ · k · vᵀ and s = σ(f) · s + eⁱ · k, "
+            "then q · C / max(|q · s|, 1) with q / √width"
+        ),
+    ),
     "selective_scan(x, d, b, c, m)": FunctionMeaning(
         ("selective_scan",),
         msg("c · h + D · x of a state h of each channel, which becomes exp(−d · eᴬ) · h + d · x · b; A and D of m"),
