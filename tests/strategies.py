@@ -37,7 +37,6 @@ from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDr
 from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import (
-    AltUp,
     Arm,
     Branch,
     Joins,
@@ -86,6 +85,7 @@ from archcalc.spec.resolve import resolve
 from archcalc.spec.routed import RoutedAttention
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
 from archcalc.spec.storage import Storage, StoredFormat
+from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
 
 # Mostly primes, so that confusing two sizes changes every count.
 SIZES = st.sampled_from((3, 5, 7, 2, 11, 13, 4, 6, 1, 12))
@@ -348,7 +348,7 @@ def latent_attentions(draw: st.DrawFn) -> LatentAttention:
         d_v=draw(SIZES),
         q_rank=q_rank,
         norm=draw(NORMS),
-        **draw(flags("down_bias", "out_bias")),
+        **draw(flags("down_bias", "out_bias", "sinks")),
         position=position,
         scale=draw(OPTIONAL_SCALES),
         gate=draw(optional(GATES)),
@@ -1117,7 +1117,36 @@ def altup_specs(draw: st.DrawFn) -> Spec:
     third = Branch(arms=(gate,), norm_out=draw(optional(RMS_NORMS)), joins=draw(st.sampled_from(get_args(Joins))))
     layers = (Layer(branches=(first, second, third)), Layer(branches=(first, second)))
     runs = (Run(count=draw(st.integers(1, 3)), pattern=layers), Run(count=1, pattern=layers[1:]))
-    stack = Stack(runs=runs, altup=draw(ALTUPS), per_layer=draw(PER_LAYER), final_norm=draw(optional(RMS_NORMS)))
+    stack = Stack(runs=runs, streams=draw(ALTUPS), per_layer=draw(PER_LAYER), final_norm=draw(optional(RMS_NORMS)))
+    head = Head(tied=draw(st.booleans()))
+    return resolve(Spec(name="streams", vocab_size=17, n_ctx=19, d_model=draw(SIZES), decoder=stack, head=head))
+
+
+SINKHORNS = st.builds(Sinkhorn, n_turns=st.integers(1, 4))
+HYPERS = st.builds(
+    HyperConnections,
+    n_streams=st.integers(1, 4),
+    magnitude=FACTORS,
+    eps=st.sampled_from((0.0, 0.01)),
+    write_eps=st.sampled_from((0.0, 0.02)),
+    mix=optional(SINKHORNS),
+)
+
+
+@st.composite
+def hyper_specs(draw: st.DrawFn) -> Spec:
+    """A resolved spec whose branches read and write several residual streams; no other draws them."""
+    norm, own = draw(RMS_NORMS), draw(RMS_NORMS)
+    attention = Attention(n_heads=2, n_kv_heads=1, d_head=draw(EVEN), window=draw(st.sampled_from((None, 3))))
+    arms = (
+        Arm(name="attn", part=attention, norm_out=draw(optional(RMS_NORMS))),
+        Arm(name="low", part=Plain(d_ff=draw(SIZES), activation="identity"), skip=draw(st.booleans())),
+    )
+    first = Branch(norm_in=norm, arms=arms[: draw(st.integers(1, 2))], scale=draw(st.sampled_from((1.0, 0.5))))
+    second = Branch(norm_in=norm, arms=(Arm(name="ffn", part=draw(GATED)),), norm_out=draw(optional(RMS_NORMS)))
+    short = Layer(norm=own, attention=attention, ffn=draw(GATED), placement=draw(st.sampled_from(("pre", "sandwich"))))
+    runs = (Run(count=draw(st.integers(1, 3)), pattern=(Layer(branches=(first, second)), short)),)
+    stack = Stack(runs=runs, streams=draw(HYPERS), final_norm=draw(optional(RMS_NORMS)))
     head = Head(tied=draw(st.booleans()))
     return resolve(Spec(name="streams", vocab_size=17, n_ctx=19, d_model=draw(SIZES), decoder=stack, head=head))
 
@@ -1197,6 +1226,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Adapters: ADAPTERS,
     PerLayerEmbedding: PER_LAYER,
     AltUp: ALTUPS,
+    HyperConnections: HYPERS,
+    Sinkhorn: SINKHORNS,
     Arm: arms("attn"),
     Branch: branches(),
     Layer: layers(),

@@ -28,10 +28,10 @@ def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
 def check_one_stream(spec: Spec) -> None:
     """Raise InputError for a model with several residual streams, which this reads or edits one of."""
     for stack in spec.stacks:
-        if stack.stack.altup is not None:
+        if stack.stack.streams is not None:
             raise InputError(
-                msg("the layers have {n} residual streams", n=stack.stack.altup.n_streams),
-                where=f"{stack.prefix}altup",
+                msg("the layers have {n} residual streams", n=stack.stack.streams.n_streams),
+                where=f"{stack.prefix}streams",
                 allowed=msg("one; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read several"),
             )
 

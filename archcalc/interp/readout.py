@@ -40,7 +40,7 @@ def stream_sites(spec: Spec) -> tuple[Site, ...]:
     """
     stack = read_stack(spec)
     in_stack = [site for site in sites(spec) if site.name.startswith(stack.prefix) and not site.is_source]
-    if stack.stack.altup is not None:
+    if stack.stack.streams is not None:
         return tuple(site for site in in_stack if "M" in site.axes)
     kinds = [(site, site.name.rpartition(".")[2]) for site in in_stack]
     return tuple(
@@ -60,7 +60,7 @@ class Readout:
 
     def states(self, x: Tensor) -> Tensor:
         """Return the states [B, T, D] that the final norm reads: several streams [B, T, M, D] are merged."""
-        return x if self.stack.altup is None else self.stack.altup.states(x)
+        return x if self.stack.streams is None else self.stack.streams.states(x)
 
     def __call__(self, x_BTD: Tensor) -> Tensor:
         """Return the logits [B, T, V] of states of the residual stream [B, T, D]."""

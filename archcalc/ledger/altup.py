@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from archcalc.ledger import norm
 from archcalc.ledger.algebra import ONE
 from archcalc.ledger.forward_context import ForwardContext, save
 from archcalc.ledger.leaves import Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
+from archcalc.ledger.streams import streams
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
-from archcalc.spec.layer import AltUp
+from archcalc.spec.branches import branches, later_branches
+from archcalc.spec.layer import Layer
+from archcalc.spec.streams import AltUp
+
+if TYPE_CHECKING:
+    from archcalc.ledger.layer import LayerBuilder
 
 
-def end_weights(d: Symbols) -> Iterator[Weight]:
-    """Yield the projection into a further stream, and that out of it."""
-    for name in ("split", "merge"):
-        yield Weight(f"altup.{name}.{{i}}.weight", (d.d_model, d.d_model), "other")
-
-
-def streams(x: Tensor, d: Symbols) -> Tensor:
-    """Return new streams [B, T, n_streams, D] with the batch and the tokens of `x`."""
-    return x.new("streams", *x.axes[:2], d.n_streams, d.d_model)
-
-
-def split(x: Tensor, d: Symbols) -> Forward[Tensor]:
+def split(part: AltUp, d: Symbols, x: Tensor) -> Forward[Tensor]:
     """Yield the leaves of projections of `x` to further streams of its magnitude; return all streams."""
-    yield from _projections("altup.split", x, x, d)
+    yield from _projections("streams.split", x, x, d)
     return streams(x, d)
 
 
-def merge(x: Tensor, d: Symbols) -> Forward[Tensor]:
+def merge(part: AltUp, d: Symbols, x: Tensor) -> Forward[Tensor]:
     """Yield the leaves of projections of all streams but the first, to its magnitude; return the average."""
     first = x.view(*x.axes[:2], d.d_model)
-    yield from _projections("altup.merge", first, x, d)
+    yield from _projections("streams.merge", first, x, d)
     return x.new("states", *first.axes)
 
 
 def _projections(name: str, first: Tensor, read: Tensor, d: Symbols) -> Forward[None]:
     """Yield the leaves of projections of `read`, each scaled to the magnitude of `first`."""
     others = d.n_streams - ONE
+    yield Weight(f"{name}.{{i}}.weight", (d.d_model, d.d_model), "other")
     each, sizes = (*first.axes[:2], others, d.d_model), (*first.axes[:2], others, ONE)
     yield from save(name, "other", first, first.new("magnitude", *first.axes[:2], ONE), read)
     yield Matmul(name, (*each, d.d_model), "other")
@@ -48,9 +44,23 @@ def _projections(name: str, first: Tensor, read: Tensor, d: Symbols) -> Forward[
     yield from save(name, "other", first.new("magnitudes", *sizes), first.new("rescaled projections", *each))
 
 
+def layer(part: AltUp, builder: LayerBuilder, layer: Layer, x: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of a layer; return all streams. Branches to later streams save no sums."""
+    d = next(iter(builder.symbols.values()))
+    predicted = yield from predict(part, x, d, builder.ctx)
+    first = [branch for branch in branches(layer) if branch.joins == "stream"]
+    y = yield from builder.branches(first, predicted.view(*x.axes[:2], d.d_model))
+    corrected = yield from correct(part, predicted, y, d, builder.ctx)
+    if later := later_branches(layer):
+        read_stream = yield from read(part, corrected, d, builder.ctx)
+        for branch in later:
+            yield from builder.branch(branch, read_stream)
+    return streams(x, d)
+
+
 def predict(part: AltUp, x: Tensor, d: Symbols, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the mix of all streams, which a layer begins with; return the predicted streams."""
-    prefix = f"{ctx.prefix}altup."
+    prefix = f"{ctx.prefix}streams."
     yield from norm.weights(part.norm, f"{prefix}norm", d.d_model)
     yield Weight(f"{prefix}router.weight", (d.n_streams, d.d_model), "other")
     yield Weight(f"{prefix}out_scale", (d.d_model,), "other")
@@ -65,7 +75,7 @@ def predict(part: AltUp, x: Tensor, d: Symbols, ctx: ForwardContext) -> Forward[
 
 def correct(part: AltUp, predicted: Tensor, y: Tensor, d: Symbols, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the correction of all streams by what the layer changed; return the streams."""
-    prefix = f"{ctx.prefix}altup."
+    prefix = f"{ctx.prefix}streams."
     routed = yield from _routed(part, y, "correct", d, ctx)
     rates = yield from linear(f"{prefix}correct", routed, d.n_streams, "other", bias=False)
     yield from save(f"{prefix}corrected", "other", y.new("innovation"), rates.new("rates"))
@@ -74,7 +84,7 @@ def correct(part: AltUp, predicted: Tensor, y: Tensor, d: Symbols, ctx: ForwardC
 
 def read(part: AltUp, corrected: Tensor, d: Symbols, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the corrected stream that later branches read; return it."""
-    name = f"{ctx.prefix}altup.out_scale"
+    name = f"{ctx.prefix}streams.out_scale"
     stream = corrected.view(*corrected.axes[:2], d.d_model)
     if not part.out_scale:
         return stream
@@ -85,7 +95,7 @@ def read(part: AltUp, corrected: Tensor, d: Symbols, ctx: ForwardContext) -> For
 
 def _routed(part: AltUp, x: Tensor, use: str, d: Symbols, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the router of `x` but its weights and product; return a number for each stream."""
-    name = f"{ctx.prefix}altup.{use}"
+    name = f"{ctx.prefix}streams.{use}"
     normed = yield from norm.FORWARDS[type(part.norm)](part.norm, f"{name}.norm", x, ctx, "norm")
     yield Save(f"{name}.router", normed.new("scaled"), "other")
     routed = x.new("routed", *x.axes[:-1], d.n_streams, dtype="fp32")

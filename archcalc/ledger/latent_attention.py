@@ -6,7 +6,7 @@ from archcalc.ledger import norm
 from archcalc.ledger.attention_core import CoreOptions, core
 from archcalc.ledger.forward_context import ForwardContext
 from archcalc.ledger.indexer import selection
-from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward
+from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Weight
 from archcalc.ledger.linear import linear
 from archcalc.ledger.output_gate import output_gate
 from archcalc.ledger.rope import rotary
@@ -37,12 +37,15 @@ def leaves(part: LatentAttention, d: Symbols, x: Tensor, ctx: ForwardContext) ->
     read = latent.view(BATCH, key_tokens, d.kv_rank)
     selected = yield from selection(part, d, x, q_input, ctx)
     up = yield from linear("kv_up", read, d.n_heads * (d.d_nope + d.d_v), "attention", bias=False)
+    if part.sinks:
+        yield Weight("sinks", (d.n_heads,), "attention")
     y = yield from core(
         CoreOptions(
             n_heads=d.n_heads,
             width=width,
             v_width=d.d_v,
             has_own_value_width=True,
+            sinks=part.sinks,
             n_selected=d.n_selected if part.indexer else None,
             selection=selected,
         ),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import structs
 
-from archcalc.ledger import altup, norm
+from archcalc.ledger import norm
 from archcalc.ledger.algebra import ONE
 from archcalc.ledger.forward_context import ForwardContext, dropout
 from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, collect, with_prefix, without_weights
@@ -15,17 +15,16 @@ from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import CROSS
 from archcalc.spec.branches import (
-    BranchNames,
     arm_norm,
     arm_norm_out,
     branches,
     is_idle,
-    later_branches,
     names,
     tied_norms,
 )
-from archcalc.spec.layer import AltUp, Arm, Branch, Layer
+from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.norm import Norm
+from archcalc.spec.stream_variants import stream_implementation
 from archcalc.spec.variants import implementation, variant
 
 
@@ -67,73 +66,58 @@ class LayerBuilder(msgspec.Struct, frozen=True):
         component = variant(arm.part).component
         return dropout(y, self.ctx.dropout.residual, self.ctx, component, f"{self.ctx.prefix}{arm.name}.dropout")
 
+    def branches(self, parts: Iterable[Branch], x: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of branches one after another; return the residual stream after them."""
+        for branch in parts:
+            if is_idle(branch):
+                yield from self.unused_weights(branch, x)
+            else:
+                x = yield from self.branch(branch, x)
+        return x
+
+    def unused_weights(self, branch: Branch, x: Tensor) -> Forward[None]:
+        """Yield the weights of a branch that is never computed."""
+        branch_leaves, _ = collect(self.branch(branch, x))
+        for leaf in branch_leaves:
+            if isinstance(leaf, Weight):
+                yield leaf
+
+    def branch(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
+        yield from self.output(branch, x)
+        return (yield from self.norm(branch.norm_after, names(branch).norm_after, x.new("states")))
+
+    def output(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of a branch that reads `x`, up to what it adds; return that."""
+        branch_input = yield from self.norm(branch.norm_in, names(branch).norm_in, x)
+        self.inputs[branch.arms[0].name] = branch_input
+        outputs = []
+        for arm in branch.arms:
+            read = branch_input if arm.input_of is None else self.inputs[arm.input_of]
+            arm_input = yield from self.norm(arm.norm, arm_norm(arm), read)
+            y = yield from self.part(arm, arm_input)
+            y = yield from self.norm(arm.norm_out, arm_norm_out(arm), y)
+            y = y.new("sum with the input") if arm.skip else y
+            if branch.norm_out is None:
+                y = yield from self.dropout(arm, y)
+            outputs.append(y)
+        total = y if len(outputs) == 1 else y.new("sum of the arms")
+        if branch.norm_out is None:
+            return total
+        normed = yield from self.norm(branch.norm_out, names(branch).norm_out, total)
+        return (yield from self.dropout(branch.arms[0], normed))
+
 
 def leaves(layer: Layer, symbols: dict[str, Symbols], x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of a layer; return its output states. `symbols` are the dimensions of each arm."""
     builder = LayerBuilder(symbols, ctx, {}, tied_norms(layer))
-    if ctx.altup is not None:
-        return (yield from _streams(builder, ctx.altup, layer, x))
-    x = yield from _branches(builder, branches(layer), x)
+    if ctx.streams is not None:
+        layer_leaves: Forward[Tensor] = stream_implementation(ctx.streams, "layer")(ctx.streams, builder, layer, x)
+        return (yield from layer_leaves)
+    x = yield from builder.branches(branches(layer), x)
     if layer.out_scalar:
         yield Weight(f"{ctx.prefix}out_scalar", (ONE,), "other", kind="buffer")
         yield Elementwise(f"{ctx.prefix}out_scalar", x.axes, "other", "product")
         yield Save(f"{ctx.prefix}out_scalar", Tensor("out_scalar", (ONE,), x.dtype, is_stored=True), "other")
         x = x.new("states")
     return x
-
-
-def _branches(builder: LayerBuilder, parts: Iterable[Branch], x: Tensor) -> Forward[Tensor]:
-    """Yield the leaves of branches one after another; return the residual stream after them."""
-    for branch in parts:
-        if is_idle(branch):
-            yield from _unused_weights(builder, branch, x)
-        else:
-            x = yield from _branch(builder, branch, x)
-    return x
-
-
-def _streams(builder: LayerBuilder, part: AltUp, layer: Layer, x: Tensor) -> Forward[Tensor]:
-    """Yield the leaves of a layer with several streams; return them. Branches to later streams save no sums."""
-    d = next(iter(builder.symbols.values()))
-    predicted = yield from altup.predict(part, x, d, builder.ctx)
-    first = [branch for branch in branches(layer) if branch.joins == "stream"]
-    y = yield from _branches(builder, first, predicted.view(*x.axes[:2], d.d_model))
-    corrected = yield from altup.correct(part, predicted, y, d, builder.ctx)
-    if later := later_branches(layer):
-        read = yield from altup.read(part, corrected, d, builder.ctx)
-        for branch in later:
-            yield from _branch(builder, branch, read)
-    return altup.streams(x, d)
-
-
-def _unused_weights(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward[None]:
-    """Yield the weights of a branch that is never computed."""
-    branch_leaves, _ = collect(_branch(builder, branch, x))
-    for leaf in branch_leaves:
-        if isinstance(leaf, Weight):
-            yield leaf
-
-
-def _branch(builder: LayerBuilder, branch: Branch, x: Tensor) -> Forward[Tensor]:
-    """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
-    norms = names(branch)
-    branch_input = yield from builder.norm(branch.norm_in, norms.norm_in, x)
-    builder.inputs[branch.arms[0].name] = branch_input
-    yield from _residual_input(builder, branch, norms, branch_input)
-    return (yield from builder.norm(branch.norm_after, norms.norm_after, x.new("states")))
-
-
-def _residual_input(builder: LayerBuilder, branch: Branch, norms: BranchNames, branch_input: Tensor) -> Forward[None]:
-    """Yield the leaves of the arms, whose outputs join the residual stream one by one or as a normalized sum."""
-    for arm in branch.arms:
-        read = branch_input if arm.input_of is None else builder.inputs[arm.input_of]
-        arm_input = yield from builder.norm(arm.norm, arm_norm(arm), read)
-        y = yield from builder.part(arm, arm_input)
-        y = yield from builder.norm(arm.norm_out, arm_norm_out(arm), y)
-        y = y.new("sum with the input") if arm.skip else y
-        if branch.norm_out is None:
-            yield from builder.dropout(arm, y)
-    if branch.norm_out is not None:
-        arms_sum = y if len(branch.arms) == 1 else y.new("sum of the arms")
-        normed = yield from builder.norm(branch.norm_out, norms.norm_out, arms_sum)
-        yield from builder.dropout(branch.arms[0], normed)

@@ -8,10 +8,11 @@ from typing import TypeVar
 import msgspec
 from msgspec import structs
 
-from archcalc.ledger import altup, embedding, layer, norm, per_layer, prompts
+from archcalc.ledger import embedding, layer, norm, per_layer, prompts
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward_context import ForwardContext, Lent, StorageTracker, checkpoint, dropout, save
 from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, collect, map_leaves, with_prefix
+from archcalc.ledger.streams import streams
 from archcalc.ledger.symbols import SizeTable, Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
@@ -24,6 +25,7 @@ from archcalc.spec.layer import Layer, Stack
 from archcalc.spec.model import OWN_SIZES, ModelStack, Spec
 from archcalc.spec.prompts import prompted
 from archcalc.spec.sparse import summary_bias
+from archcalc.spec.stream_variants import stream_implementation
 
 T = TypeVar("T")
 # Slots whose sizes need no name of their own: those of a layer's only parts.
@@ -85,8 +87,9 @@ class StackBuilder(msgspec.Struct, frozen=True):
         table.add_part(self.owner(), self.stack.position)
         table.add_part(self.owner(), self.stack.prompts)
         table.add_part(self.owner(), self.stack.per_layer)
-        if self.stack.altup:
-            table.add(self.owner(), {"n_streams": self.stack.altup.n_streams})
+        if self.stack.streams:
+            table.add(self.owner(), {"n_streams": self.stack.streams.n_streams})
+            table.add_part(self.owner(), getattr(self.stack.streams, "mix", None))
         if self.stack.n_mtp:
             table.add(self.owner(), {"n_mtp": self.stack.n_mtp})
         table.add(self.owner(), {"n_layers": sum(len(group.layer_indices) for group in self.groups)})
@@ -118,15 +121,15 @@ class StackBuilder(msgspec.Struct, frozen=True):
         if self.stack.per_layer:
             own, numbers = collect(per_layer.leaves(self.stack.per_layer, d, x, ctx))
             ctx = structs.replace(ctx, per_layer=numbers)
-        if self.stack.altup:
-            x = yield from self._split(x, d)
-            ctx = structs.replace(ctx, altup=self.stack.altup)
+        if self.stack.streams:
+            x = yield from self._stream_ends("split", x, d)
+            ctx = structs.replace(ctx, streams=self.stack.streams)
         layers = list(self._layers(table, d, x, ctx))  # the first layer may save its input, which is saved once
         yield from (StackLeaf(entry) for leaf in own if (entry := self.tracker(leaf)) is not None)
         yield from layers
         x = self._states(d)
-        if self.stack.altup:
-            x = yield from self.outside_layers(altup.merge(altup.streams(x, d), d))
+        if self.stack.streams:
+            x = yield from self._stream_ends("merge", streams(x, d), d)
         output = yield from self.outside_layers(norm.leaves(self.stack.final_norm, "final_norm", x, ctx))
         if self.stack.n_mtp:
             yield from self._mtp(table, d, ctx)
@@ -293,13 +296,21 @@ class StackBuilder(msgspec.Struct, frozen=True):
             d = table.symbols(self.owner(group, name), self.owner(), "")
             yield from self.outside_layers(prompts.leaves(name, d, ctx))
 
-    def _split(self, x: Tensor, d: Symbols) -> Generator[StackLeaf, None, Tensor]:
-        """Yield the leaves of the projections to and from further streams, one row for all; return the streams."""
-        assert self.stack.altup is not None, "the stack has several streams"
-        n, repeats = self.stack.altup.n_streams - 1, d.n_streams - ONE
-        for weight in altup.end_weights(d):
-            yield StackLeaf(weight, "streams", tuple(range(n)), repeats=repeats)
-        return (yield from self.outside_layers(altup.split(x, d)))
+    def _stream_ends(self, end: str, x: Tensor, d: Symbols) -> Generator[StackLeaf, None, Tensor]:
+        """Yield the leaves before the first or after the last layer of several streams.
+
+        Weights of further streams, which have a number, are one row.
+        """
+        assert self.stack.streams is not None, "the stack has several streams"
+        others, repeats = tuple(range(self.stack.streams.n_streams - 1)), d.n_streams - ONE
+
+        def stack_leaf(leaf: Entry) -> StackLeaf:
+            if isinstance(leaf, Weight) and "{i}" in leaf.name:
+                return StackLeaf(leaf, "streams", others, repeats=repeats)
+            return StackLeaf(leaf)
+
+        ends: Forward[Tensor] = stream_implementation(self.stack.streams, end)(self.stack.streams, d, x)
+        return (yield from map_leaves(stack_leaf, self.entries(ends)))
 
     def _mtp(self, table: SizeTable, d: Symbols, ctx: ForwardContext) -> Iterator[StackLeaf]:
         """Yield the weights of multi-token-prediction modules: norms, a projection, a layer like the last.

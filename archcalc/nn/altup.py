@@ -6,15 +6,23 @@ Axes: B batch, T tokens, J streams, D model.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
+from archcalc.nn.taps.points import tap
 from archcalc.nn.upcast import upcast
 from archcalc.spec import Spec
-from archcalc.spec import layer as spec
+from archcalc.spec import streams as spec
+from archcalc.spec.branches import names
+from archcalc.spec.layer import Layer
+
+if TYPE_CHECKING:
+    from archcalc.nn.attention_context import LayerContext
+    from archcalc.nn.block import Block
 
 
 class AltUpEnds(nn.Module):
@@ -50,7 +58,7 @@ def _rescaled(first_BTD: Tensor, projections: Iterable[tuple[nn.Module, Tensor]]
 class AltUp(nn.Module):
     """What a layer does with all streams, before and after its branches (Baykal et al. 2023, section 3)."""
 
-    def __init__(self, part: spec.AltUp, model: Spec) -> None:
+    def __init__(self, part: spec.AltUp, layer: Layer, model: Spec) -> None:
         super().__init__()
         self.part, n = part, part.n_streams
         self.norm = norm(part.norm, model.d_model)
@@ -58,6 +66,19 @@ class AltUp(nn.Module):
         self.predict = Linear(n, n * n, bias=False)
         self.correct = Linear(n, n, bias=False)
         self.out_scale = nn.Parameter(torch.empty(model.d_model))
+
+    def forward(self, x_BTJD: Tensor, block: Block, context: LayerContext) -> Tensor:
+        """Return the streams [B, T, J, D] after the branches of a block."""
+        predicted_BTJD = tap("predicted", self.predicted(x_BTJD))
+        y_BTD = block.run_branches(self.active(predicted_BTJD), context)
+        x_BTJD = tap("corrected", self.corrected(predicted_BTJD, y_BTD))
+        read_BTD = tap("active", self.read(x_BTJD)) if block.later_branches else y_BTD
+        for branch in block.later_branches:
+            branch_names = names(branch)
+            normed_BTD = block.apply_norm(branch_names.norm_in, read_BTD)
+            for out_BTD in block.arm_outputs(branch, branch_names, {branch.arms[0].name: normed_BTD}, context):
+                x_BTJD = add_to_later(x_BTJD, out_BTD)
+        return tap("streams", x_BTJD)
 
     def predicted(self, x_BTJD: Tensor) -> Tensor:
         """Return the predicted streams [B, T, J, D]: each with a mix of all added."""

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archcalc.nn.altup import AltUp, add_to_later
 from archcalc.nn.attention_context import LayerContext
 from archcalc.nn.norm import norm
 from archcalc.nn.scaling import multiply
@@ -33,8 +32,9 @@ from archcalc.spec.branches import (
 )
 from archcalc.spec.execution import Execution
 from archcalc.spec.ffn import PerLayerGate
-from archcalc.spec.layer import AltUp as AltUpPart
 from archcalc.spec.layer import Arm, Branch, Layer, Reads
+from archcalc.spec.stream_variants import stream_implementation
+from archcalc.spec.streams import AnyStreams
 from archcalc.spec.variants import implementation, variant
 
 # The key of a variant's record that builds an arm's module, by what the arm reads.
@@ -49,18 +49,18 @@ _MODULES: dict[Reads, str] = {
 class Block(nn.Module):
     """One layer of a stack; `archcalc.spec.layer.Branch` defines what each branch computes.
 
-    `branches` and `arms` are those that a forward pass computes; an idle one still has its modules. With `altup` it has
-    several residual streams [B, T, J, D].
+    `branches` and `arms` are those that a forward pass computes; an idle one still has its modules. With `streams` it
+    has several residual streams [B, T, J, D].
     """
 
-    altup: AltUp | None
+    streams: nn.Module | None
 
-    def __init__(self, layer: Layer, model: Spec, altup: AltUpPart | None = None) -> None:
+    def __init__(self, layer: Layer, model: Spec, streams: AnyStreams | None = None) -> None:
         super().__init__()
         self.branches, self.stream_names = stream_branches(layer), stream_names(layer)
         self.branch_names = [names(branch) for branch in self.branches]
         self.later_branches = later_branches(layer)
-        self.altup = AltUp(altup, model) if altup else None
+        self.streams = stream_implementation(streams, "module")(streams, layer, model) if streams else None
         self.token_mixers = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
         self.per_layer_gates = {arm.name for arm in arms(layer) if isinstance(arm.part, PerLayerGate)}
         self.dropout, self.execution = model.dropout.residual, Execution()
@@ -81,18 +81,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, context: LayerContext) -> Tensor:
         """Map states [B, T, D] to states [B, T, D], or streams to streams."""
-        if self.altup is None:
+        if self.streams is None:
             return self.run_branches(x, context)
-        predicted_BTJD = tap("predicted", self.altup.predicted(x))
-        y_BTD = self.run_branches(self.altup.active(predicted_BTJD), context)
-        x_BTJD = tap("corrected", self.altup.corrected(predicted_BTJD, y_BTD))
-        read_BTD = tap("active", self.altup.read(x_BTJD)) if self.later_branches else y_BTD
-        for branch in self.later_branches:
-            branch_names = names(branch)
-            normed_BTD = self.apply_norm(branch_names.norm_in, read_BTD)
-            for out_BTD in self.arm_outputs(branch, branch_names, {branch.arms[0].name: normed_BTD}, context):
-                x_BTJD = add_to_later(x_BTJD, out_BTD)
-        return tap("streams", x_BTJD)
+        y: Tensor = self.streams(x, self, context)
+        return y
 
     def run_branches(self, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the residual stream [B, T, D] after the branches that join it."""
@@ -126,6 +118,18 @@ class Block(nn.Module):
             if branch_names.sum is None
             else self.apply_norm(branch_names.norm_after, tap(branch_names.sum, sum_BTD))
         )
+
+    def branch_output(
+        self,
+        branch: Branch,
+        branch_names: BranchNames,
+        x_BTD: Tensor,
+        context: LayerContext,
+        inputs: dict[str, Tensor],
+    ) -> Tensor:
+        """Return what a branch that reads these states adds, [B, T, D]. `inputs` are as in `run_branch`."""
+        inputs[branch.arms[0].name] = self.apply_norm(branch_names.norm_in, x_BTD)
+        return _sum(self.arm_outputs(branch, branch_names, inputs, context))
 
     def arm_outputs(
         self, branch: Branch, branch_names: BranchNames, inputs: dict[str, Tensor], context: LayerContext

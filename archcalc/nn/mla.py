@@ -46,6 +46,7 @@ class LatentAttention(nn.Module):
         self.kv_up = Linear(part.kv_rank, part.n_heads * (part.d_nope + part.d_v), bias=False)
         self.gate, self.gate_bias = gate_weights(part.gate, model.d_model, part.n_heads, part.d_v)
         self.out = Linear(part.n_heads * part.d_v, model.d_model, bias=part.out_bias)
+        self.sinks = nn.Parameter(torch.empty(part.n_heads)) if part.sinks else None
         self.indexer = Indexer(part, part.indexer, model) if isinstance(part.indexer, spec.Indexer) else None
 
     def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
@@ -57,7 +58,16 @@ class LatentAttention(nn.Module):
         q_BNTQ = self.queries(q_input, context)
         if self.indexer is not None:
             context = context.with_selection(self.indexer(x_BTD, q_input, context))
-        y_BNTU = attend(self.softmax, q_BNTQ, k_BNSQ, v_BNSU, context, self.execution, training=self.training)
+        y_BNTU = attend(
+            self.softmax,
+            q_BNTQ,
+            k_BNSQ,
+            v_BNSU,
+            context,
+            self.execution,
+            sinks_N=self.sinks,
+            training=self.training,
+        )
         y_BNTU = tap("values", y_BNTU)
         if self.part.gate is not None and self.gate is not None:
             y_BNTU = y_BNTU * tap("gate", gates(self.part.gate, self.gate(x_BTD), self.part.n_heads, self.gate_bias))

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archcalc.nn.altup import AltUpEnds
 from archcalc.nn.arm_cache import SourceCache
 from archcalc.nn.attention_context import AttentionContext, LayerContext
 from archcalc.nn.bias import RelativeBias, SummaryBias
@@ -38,6 +37,7 @@ from archcalc.spec.groups import borrowing_arms, layers_of, lender_indices, lend
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
 from archcalc.spec.sparse import SparseAttention, summary_bias
+from archcalc.spec.stream_variants import stream_implementation
 
 
 class Layers(nn.Module):
@@ -52,7 +52,7 @@ class Layers(nn.Module):
     rotary: RotaryTable | None
     distances: DistanceTable | None
     per_layer: PerLayerEmbedding | None
-    altup: AltUpEnds | None
+    streams: Any
 
     def __init__(self, model_stack: ModelStack) -> None:
         super().__init__()
@@ -73,11 +73,11 @@ class Layers(nn.Module):
         self.rotary = _rotary(layers, model)
         self.distances = _distances(layers, model)
         self.layers = nn.ModuleDict(
-            {owner: Block(layers[int(owner)], model, stack.altup) for owner in dict.fromkeys(self.owners)}
+            {owner: Block(layers[int(owner)], model, stack.streams) for owner in dict.fromkeys(self.owners)}
         )
         self.final_norm = norm(stack.final_norm, model.d_model) if stack.final_norm else None
         self.prompts = prompts(stack, model)
-        self.altup = AltUpEnds(stack.altup, model) if stack.altup else None
+        self.streams = stream_implementation(stack.streams, "ends")(stack.streams, model) if stack.streams else None
         self.per_layer = PerLayerEmbedding(stack.per_layer, len(layers), model) if stack.per_layer else None
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
@@ -87,7 +87,7 @@ class Layers(nn.Module):
         `x_BTD` are the states before `first_layer`; the layers before it are skipped. With several streams, which begin
         in the first layer, none can be skipped.
         """
-        x = x_BTD if self.altup is None else tap(f"{self.prefix}split", self.altup.streams(x_BTD))
+        x = x_BTD if self.streams is None else tap(f"{self.prefix}split", self.streams.streams(x_BTD))
         turns = enumerate(zip(self.owners, self.layer_contexts(context, cache), strict=True))
         for turn, (owner, layer_context) in islice(turns, first_layer, None):
             x = tap_scope(
@@ -95,7 +95,7 @@ class Layers(nn.Module):
             )
         if cache is not None:
             cache.past += x_BTD.shape[1]
-        return x if self.altup is None else tap(f"{self.prefix}merged", self.altup.states(x))
+        return x if self.streams is None else tap(f"{self.prefix}merged", self.streams.states(x))
 
     def layer_contexts(self, context: LayerContext, cache: Cache | None = None) -> Iterator[LayerContext]:
         """Yield the context of the layer of each turn; later ones read tensors lent by earlier layers."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-import msgspec
-
-from archcalc.spec.base import Activation, Part, Positive
-
-Offset = Annotated[float, msgspec.Meta(ge=0, le=1e30)]
+from archcalc.spec.base import Activation, Offset, Part, Positive
 
 
 class ClampedSwish(Part, frozen=True, kw_only=True, tag_field="kind", tag="clamped_swish"):

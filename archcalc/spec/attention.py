@@ -171,7 +171,8 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     query and key have d_nope dimensions without position and d_rope with it; its value has d_v. `down_bias` is the bias
     of the projections into the latents, `out_bias` of the output. With `scale_latents` the normed latents are
     multiplied by √(d_model / rank) (LongCat-Flash). An `indexer` selects the keys of each query. Without a `position`
-    nothing is rotated (Kimi Linear). A `gate` multiplies the heads' values.
+    nothing is rotated (Kimi Linear). A `gate` multiplies the heads' values. `sinks`: a learned score for each head that
+    joins its softmax without a value (Hunyuan 4).
     """
 
     n_heads: Size
@@ -186,6 +187,7 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     position: Rope | None = Rope()
     scale: Positive | None = None
     gate: Gate | None = None
+    sinks: bool = False
     scale_latents: bool = False
     indexer: AnyIndexer | None = None
 

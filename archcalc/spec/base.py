@@ -11,6 +11,8 @@ Size = Annotated[int, msgspec.Meta(ge=1, le=2**32)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
 LayerCount = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
+# What is added, or nothing.
+Offset = Annotated[float, msgspec.Meta(ge=0, le=1e30)]
 # Between none and all.
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Probability = Annotated[float, msgspec.Meta(ge=0, lt=1)]

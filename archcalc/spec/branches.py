@@ -156,6 +156,11 @@ def stream_names(layer: Layer) -> list[str]:
     return ["resid_mid" if name == "attn" else f"resid_mid_{name}" for name in firsts[:-1]] + ["resid_post"]
 
 
+def streams_names(layer: Layer) -> list[str]:
+    """Return the name of all streams after each branch that writes them: `streams_mid`…, then `streams`."""
+    return [name.replace("resid_mid", "streams_mid").replace("resid_post", "streams") for name in stream_names(layer)]
+
+
 def _short_arms(layer: Layer) -> list[Arm]:
     norm = layer.norm if PLACEMENTS[layer.placement].each_arm else None
     named = {"attn": layer.attention, "mixer": layer.mixer, "cross": layer.cross, "ffn": layer.ffn}

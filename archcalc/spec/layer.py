@@ -11,8 +11,9 @@ from archcalc.spec.base import Count, LayerCount, Part, Positive, Size
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.ffn import AnyFfn
 from archcalc.spec.mixer import AnyMixer
-from archcalc.spec.norm import Norm, RMSNorm
+from archcalc.spec.norm import Norm
 from archcalc.spec.position import TablePosition
+from archcalc.spec.streams import AnyStreams
 
 Placement = Literal["pre", "post", "sandwich", "output", "parallel", "parallel_two"]
 Skip = Literal["stream", "normed"]
@@ -49,9 +50,9 @@ class Branch(Part, frozen=True, kw_only=True):
     """One residual branch: norm_after(skip·x + scale·norm_out(Σ arms(norm_in(x)))). All norms are optional.
 
     With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM). Where the stack has
-    several streams (`AltUp`), a branch that joins `later_streams` comes after the others, reads the corrected active
-    stream, and is added to all streams but the first. `norm_of` names an earlier branch, or this one, by its first arm:
-    all norms of this branch, equal to the first norm of that one, use its weights (X-MOD).
+    several `streams` of kind `altup`, a branch that joins `later_streams` comes after the others, reads the corrected
+    active stream, and is added to all streams but the first. `norm_of` names an earlier branch, or this one, by its
+    first arm: all norms of this branch, equal to the first norm of that one, use its weights (X-MOD).
     """
 
     arms: Annotated[tuple[Arm, ...], msgspec.Meta(min_length=1, max_length=10)]
@@ -143,24 +144,6 @@ class PerLayerEmbedding(Part, frozen=True, kw_only=True):
     norm: Norm | None = None
 
 
-class AltUp(Part, frozen=True, kw_only=True):
-    """`n_streams` residual streams, of which each layer computes the `active` one (AltUp, Baykal et al. 2023).
-
-    A layer predicts the streams: each plus a mix of all. The n² factors follow from tanh(router(norm(x) / d_model)) of
-    the active stream x. Its branches compute y from the predicted active stream p, and every stream gets a share of
-    y − p, by 1 plus a factor that follows from the same router of y. Branches that join later streams read the
-    corrected active stream, times a learned vector if `out_scale` (stored either way).
-
-    The first stream is the layers' input, the others are projections of it. Their output is the average of the first
-    and of projections of the others. Projections have the first stream's magnitude.
-    """
-
-    n_streams: Size
-    active: Count = 0
-    norm: RMSNorm = RMSNorm()
-    out_scale: bool = True
-
-
 class Stack(Part, frozen=True, kw_only=True):
     """The layers of a stack, and the parts before the first and after the last.
 
@@ -179,7 +162,7 @@ class Stack(Part, frozen=True, kw_only=True):
     n_mtp: Count = 0
     prompts: Prompts | None = None
     per_layer: PerLayerEmbedding | None = None
-    altup: AltUp | None = None
+    streams: AnyStreams | None = None
     embedding: Embedding | None = None
     vocab_size: Size | None = None
     n_ctx: Size | None = None

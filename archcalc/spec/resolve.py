@@ -10,7 +10,6 @@ from typing import Any
 import msgspec.structs
 
 from archcalc.errors import InputError
-from archcalc.spec.altup import check_altup
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, active_branches, arms, norms, parts
@@ -20,6 +19,7 @@ from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.per_layer import check_per_layer, with_per_layer
 from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_shares import check_shares
+from archcalc.spec.resolve_streams import check_streams
 from archcalc.spec.sparse import SparseAttention, summary_bias
 from archcalc.spec.variants import implementation, variant
 from archcalc.words import msg
@@ -194,7 +194,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_shares(resolved, role)
     check_prompts(resolved, role)
     check_per_layer(resolved, role)
-    check_altup(resolved, role)
+    check_streams(resolved, role)
     return resolved
 
 

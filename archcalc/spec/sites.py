@@ -19,16 +19,16 @@ from archcalc.spec.branches import (
     arm_norm,
     arm_norm_out,
     arm_sum,
-    later_branches,
     names,
     stream_branches,
     stream_names,
 )
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of
-from archcalc.spec.layer import AltUp, Branch, Layer, Reads, Stack
+from archcalc.spec.layer import Branch, Layer, Reads, Stack
 from archcalc.spec.model import Spec
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
+from archcalc.spec.stream_variants import stream_implementation
 from archcalc.spec.variants import implementation
 from archcalc.spec.workload import Workload
 from archcalc.words import Message, msg
@@ -118,7 +118,7 @@ def _sites(spec: Spec) -> Iterator[Site]:
         width, n_prompt = {"D": model_stack.model.d_model}, stack.prompts.n_prompt if stack.prompts else 0
         yield from _before_layers(prefix, stack, width, is_source)
         for layer_index, layer in enumerate(layers_of(stack)):
-            for site in _layer(layer, width) if stack.altup is None else _streams(layer, stack.altup, width):
+            for site in _layer(stack, layer, width):
                 yield msgspec.structs.replace(
                     site,
                     name=f"{prefix}layers.{layer_index}.{site.name}",
@@ -126,8 +126,8 @@ def _sites(spec: Spec) -> Iterator[Site]:
                     is_source=is_source or site.is_source,
                     n_prompt=n_prompt if site.name.endswith(_OF_SCORES) else 0,
                 )
-        if stack.altup is not None:
-            yield states_site(f"{prefix}merged", msg("the average of all streams, projected"), width, is_source)
+        if stack.streams is not None:
+            yield states_site(f"{prefix}merged", msg("all streams, merged into one"), width, is_source)
         if stack.final_norm is not None:
             yield states_site(f"{prefix}final_norm", msg("the last layer's states, normalized"), width, is_source)
     if spec.pooler is not None:
@@ -151,9 +151,14 @@ def _before_layers(prefix: str, stack: Stack, width: Sizes, is_source: bool) -> 
         sizes = {"Z": len(layers_of(stack)) * stack.per_layer.d_per_layer}
         numbers = msg("the token's own numbers for each layer")
         yield Site(name=f"{prefix}per_layer", axes="BTZ", description=numbers, sizes=sizes, is_source=is_source)
-    if stack.altup is not None:
-        streams = _all_streams(f"{prefix}split", msg("all streams before the first layer"), stack.altup, width)
-        yield msgspec.structs.replace(streams, is_source=is_source)
+    if stack.streams is not None:
+        yield Site(
+            name=f"{prefix}split",
+            axes="BTMD",
+            description=msg("all streams before the first layer"),
+            sizes={"M": stack.streams.n_streams} | width,
+            is_source=is_source,
+        )
 
 
 def states_site(name: str, description: Message, sizes: Sizes, is_source: bool = False) -> Site:
@@ -161,32 +166,26 @@ def states_site(name: str, description: Message, sizes: Sizes, is_source: bool =
     return Site(name=name, axes="BTD", description=description, sizes=sizes, is_source=is_source)
 
 
-def _streams(layer: Layer, part: AltUp, width: Sizes) -> Iterator[Site]:
-    """Yield the sites of a layer with several streams."""
-    yield _all_streams("predicted", msg("all streams, mixed before the layer"), part, width)
-    yield from _layer(layer, width)
-    yield _all_streams("corrected", msg("all streams, with what the layer changed"), part, width)
-    if later := later_branches(layer):
-        yield states_site("active", msg("the active stream, corrected: what the last branches read"), width)
-    for branch in later:
-        yield from _branch(branch, width)
-    yield _all_streams("streams", msg("all streams after the layer"), part, width)
+def _layer(stack: Stack, layer: Layer, width: Sizes) -> Iterator[Site]:
+    """Return the sites of a layer of a stack."""
+    if stack.streams is None:
+        return layer_sites(layer, width)
+    sites_of: Iterator[Site] = stream_implementation(stack.streams, "sites")(stack.streams, layer, width)
+    return sites_of
 
 
-def _all_streams(name: str, description: Message, part: AltUp, width: Sizes) -> Site:
-    return Site(name=name, axes="BTMD", description=description, sizes={"M": part.n_streams} | width)
-
-
-def _layer(layer: Layer, width: Sizes) -> Iterator[Site]:
+def layer_sites(layer: Layer, width: Sizes) -> Iterator[Site]:
+    """Yield the sites of the branches of one stream."""
     yield states_site("resid_pre", msg("the residual stream before the layer"), width)
     for branch, name_after in zip(stream_branches(layer), stream_names(layer), strict=True):
-        yield from _branch(branch, width)
+        yield from branch_sites(branch, width)
         if name_after != "resid_post":
             yield states_site(name_after, msg("the residual stream between two branches"), width)
     yield states_site("resid_post", msg("the residual stream after the layer"), width)
 
 
-def _branch(branch: Branch, width: Sizes) -> Iterator[Site]:
+def branch_sites(branch: Branch, width: Sizes) -> Iterator[Site]:
+    """Yield the sites of a branch, but not those of the stream."""
     branch_names = names(branch)
     if branch_names.norm_in:
         yield states_site(branch_names.norm_in, msg("the states, normalized"), width)

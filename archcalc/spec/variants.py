@@ -116,7 +116,7 @@ VARIANTS: dict[type[Part], Variant] = {
         label="archcalc.render.diagram.box_texts:latent",
         heads=lambda part: Heads(part.n_heads, part.d_nope + part.d_rope, part.d_v),
         rank="archcalc.run.distributed.split_plan:latent_of_rank",
-        split={"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "out.weight": 1}
+        split={"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "sinks": 0, "out.weight": 1}
         | {"gate.weight": 0, "gate.bias": 0, "gate_bias": 0},
         fast=None,
     ),
@@ -455,7 +455,7 @@ def variant(part: Part) -> Variant:
 def implementation(part: Part, name: str) -> Any:
     """Return the function of this name in the part's record; None if the variant has none."""
     path = getattr(VARIANTS[type(part)], name)
-    return None if path is None else _imported_function(path)
+    return None if path is None else imported_function(path)
 
 
 def heads_of(layer: Layer) -> list[Heads]:
@@ -478,10 +478,11 @@ def heads_of(layer: Layer) -> list[Heads]:
 
 def implementations(name: str) -> list[Any]:
     """Return the functions of this name in all records; variants without one are left out."""
-    return [_imported_function(path) for record in VARIANTS.values() if (path := getattr(record, name)) is not None]
+    return [imported_function(path) for record in VARIANTS.values() if (path := getattr(record, name)) is not None]
 
 
 @cache
-def _imported_function(path: str) -> Any:
+def imported_function(path: str) -> Any:
+    """Return the function at a path 'module:name'."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

@@ -390,6 +390,25 @@ class Interpreter:
         rows = [sum(w[:, n * j + i, None] * x[:, i] for i in range(n)) for j in range(n)]
         return torch.stack(rows, 1)
 
+    def stream_logits(self, x: Tensor, module: str, eps: float) -> Tensor:
+        flat = torch.cat(x.unbind(1), -1)
+        y = flat @ self.weights[f"{module}.projection"].T / (flat.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+        n, scale = x.shape[1], self.weights[f"{module}.scale"]
+        each = [scale[min(i // n, 2)] for i in range(y.shape[-1])]
+        return y * torch.stack(each) + self.weights[f"{module}.bias"]
+
+    def over_streams(self, x: Tensor, w: Tensor) -> Tensor:
+        return sum(w[:, j, None] * x[:, j] for j in range(x.shape[1]))
+
+    def balanced(self, x: Tensor, n_turns: int, eps: float) -> Tensor:
+        n = math.isqrt(x.shape[-1])
+        columns = x.exp().view(-1, n, n)
+        m = (columns / columns.sum(-1, keepdim=True) + eps).transpose(1, 2)
+        for turn in range(n_turns):
+            m = m / (m.sum(1, keepdim=True) + eps) if turn else m
+            m = m / (m.sum(2, keepdim=True) + eps)
+        return m.flatten(1)
+
     def spread(self, y: Tensor, w: Tensor) -> Tensor:
         return torch.stack([w[:, j, None] * y for j in range(w.shape[1])], 1)
 

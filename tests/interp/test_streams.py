@@ -25,7 +25,7 @@ from tests.checkpoint.random_models import random_model
 from tests.examples import examples
 from tests.interp.recompute import Interpreter
 from tests.nn.test_nn_altup import ATTENTION, document
-from tests.strategies import altup_specs
+from tests.strategies import altup_specs, hyper_specs
 
 IDS = [1, 3, 2, 4, 7]
 
@@ -51,9 +51,17 @@ AFTER = {
 OTHER = {"arms": [{"name": "other", "part": {"kind": "gated", "d_ff": 6}}], "joins": "later_streams"}
 
 
-@pytest.mark.parametrize("altup", [{"n_streams": 3, "active": 1}, {"n_streams": 2, "out_scale": False}])
-def test_every_value_follows_from_those_before_it(altup: dict[str, Any]) -> None:
-    spec = decode(document(FIRST, PRE, AFTER, OTHER, altup=altup) | {"head": {"tied": True}})
+@pytest.mark.parametrize(
+    "streams",
+    [{"kind": "altup", "n_streams": 3, "active": 1}, {"kind": "altup", "n_streams": 2, "out_scale": False}],
+)
+def test_every_value_follows_from_those_before_it(streams: dict[str, Any]) -> None:
+    assert_traced(document(FIRST, PRE, AFTER, OTHER, streams=streams))
+
+
+def assert_traced(text: dict[str, Any]) -> None:
+    """Evaluate every expression of a trace."""
+    spec = decode(text | {"head": {"tied": True}})
     model = drawn(spec)
     found, interpreter, known = trace(model, IDS), Interpreter(spec, model.state_dict()), {}
     for one in found.steps:
@@ -67,8 +75,18 @@ def test_every_value_follows_from_those_before_it(altup: dict[str, Any]) -> None
     assert {site.name for site in sites(spec)} <= set(known)
 
 
+HYPER = {"kind": "hyper", "n_streams": 3, "eps": 0.01}
+SCALED = {"arms": [*FIRST["arms"], *PRE["arms"]], "norm_in": NORM, "scale": 0.5}
+
+
+@pytest.mark.parametrize("streams", [HYPER, HYPER | {"write_eps": 0.02, "mix": {"n_turns": 2}, "n_streams": 2}])
+def test_every_value_of_hyper_connections_follows_from_those_before_it(streams: dict[str, Any]) -> None:
+    last = {key: value for key, value in OTHER.items() if key != "joins"} | {"norm_out": NORM}
+    assert_traced(document(SCALED, last, streams=streams))
+
+
 @examples(5)
-@given(spec=altup_specs())
+@given(spec=altup_specs() | hyper_specs())
 def test_the_last_site_is_the_output_and_streams_are_read_merged(spec: Spec) -> None:
     model = drawn(spec)
     reading = inside.lens(model, IDS, positions="all")
@@ -116,14 +134,17 @@ CALLS: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_what_needs_one_stream(name: str) -> None:
-    model = drawn(decode(document(altup={"n_streams": 3}) | {"head": {"tied": True}}))
-    with pytest.raises(InputError, match="altup: the layers have 3 residual streams; allowed: one; `trace`"):
+@pytest.mark.parametrize("kind", ["altup", "hyper"])
+def test_what_needs_one_stream(name: str, kind: str) -> None:
+    branches = (ATTENTION, PRE) if kind == "hyper" else ()
+    streams = {"kind": kind, "n_streams": 3}
+    model = drawn(decode(document(*branches, streams=streams) | {"head": {"tied": True}}))
+    with pytest.raises(InputError, match="streams: the layers have 3 residual streams; allowed: one; `trace`"):
         CALLS[name](model)
 
 
 def test_a_tuned_lens_reads_merged_streams() -> None:
-    model = drawn(decode(document(altup={"n_streams": 3}) | {"head": {"tied": True}}))
+    model = drawn(decode(document(streams={"kind": "altup", "n_streams": 3}) | {"head": {"tied": True}}))
     tuned = inside.train_lens(model, [IDS, IDS[::-1]], steps=2)
     assert tuned.maps["layers.0.streams"][0].shape == (8, 8)
     assert inside.lens(model, IDS, using=tuned).kl_nats[-1].item() == 0

@@ -27,12 +27,13 @@ from tests.nn import flop_truth, saved_truth
 from tests.strategies import altup_specs
 
 ATTENTION = {"arms": [{"name": "attn", "part": {"kind": "gqa", "n_heads": 2}}], "norm_in": {"kind": "rmsnorm"}}
+THREE = {"kind": "altup", "n_streams": 3}
 LATER = {"arms": [{"name": "ffn", "part": {"kind": "gated", "d_ff": 12}}], "joins": "later_streams"}
 
 
-def document(*branches: dict[str, Any], altup: dict[str, Any] | None, **stack: Any) -> dict[str, Any]:
+def document(*branches: dict[str, Any], streams: dict[str, Any] | None, **stack: Any) -> dict[str, Any]:
     runs = [{"count": 2, "pattern": [{"branches": list(branches or (ATTENTION, LATER))}]}]
-    whole = {"runs": runs, "altup": altup, "final_norm": {"kind": "rmsnorm"}} | stack
+    whole = {"runs": runs, "streams": streams, "final_norm": {"kind": "rmsnorm"}} | stack
     return {"name": "streams", "vocab_size": 31, "n_ctx": 16, "d_model": 8, "decoder": whole}
 
 
@@ -64,12 +65,20 @@ def test_a_cache_changes_nothing_and_sites_have_their_shapes(spec: Spec) -> None
 @pytest.mark.parametrize(
     ("branches", "more", "error"),
     [
-        ((), {"altup": None}, r"branches\[1\]\.joins: the stack has one stream; allowed: stream$"),
-        ((), {"altup": {"n_streams": 1}}, r"altup\.n_streams: found 1; allowed: 2 or more$"),
-        ((), {"altup": {"n_streams": 3, "active": 3}}, r"altup\.active: found 3; allowed: 0 to 2$"),
-        ((), {"altup": {"n_streams": 3}, "n_mtp": 1}, r"altup: modules of multi-token prediction"),
-        ((LATER,), {"altup": {"n_streams": 3}}, r"pattern\[0\]: no branch joins the stream"),
-        ((ATTENTION, LATER | {"skip": 0.5}), {"altup": {"n_streams": 3}}, r"branches\[1\]\.skip: a branch that joins"),
+        ((), {"streams": None}, r"branches\[1\]\.joins: the stack has one stream; allowed: stream$"),
+        ((), {"streams": {"kind": "altup", "n_streams": 1}}, r"streams\.n_streams: found 1; allowed: 2 or more$"),
+        (
+            (),
+            {"streams": THREE | {"active": 3}},
+            r"streams\.active: found 3; allowed: 0 to 2$",
+        ),
+        ((), {"streams": THREE, "n_mtp": 1}, r"streams: modules of multi-token prediction"),
+        ((LATER,), {"streams": THREE}, r"pattern\[0\]: no branch joins the stream"),
+        (
+            (ATTENTION, LATER | {"skip": 0.5}),
+            {"streams": THREE},
+            r"branches\[1\]\.skip: a branch that joins",
+        ),
     ],
 )
 def test_what_streams_cannot_be(branches: tuple[dict[str, Any], ...], more: dict[str, Any], error: str) -> None:

@@ -536,6 +536,7 @@ def test_what_is_free_costs_no_operation(spec: Spec, kernel: Kernel) -> None:
     plain = operations(lambda: model(*asked))
     read = operations(lambda: taps.record(model, *asked, sites=free))
     views = ("aten.view.default", "aten._unsafe_view.default", "aten.slice.Tensor", "aten.alias.default")
+    views = (*views, "aten.constant_pad_nd.default")  # where keys that are summaries stand
     assert [name for name in read if name not in views] == [name for name in plain if name not in views]
     with taps.edit(made(load("tiny")), taps.Edit("embed", None, half)):
         assert operations(lambda: model(*asked)) == plain

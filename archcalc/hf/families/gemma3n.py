@@ -113,7 +113,8 @@ GEMMA3N = decoder(
     by_index=True,
     stack_fields={
         "per_layer": {"d_per_layer": D_PER_LAYER, "n_rows": size("vocab_size_per_layer_input", 262144), "norm": NORM},
-        "altup": {
+        "streams": {
+            "kind": "altup",
             "n_streams": size("altup_num_inputs", 4),
             "active": Key("altup_active_idx", COUNT, 0),
             "norm": NORM,
@@ -137,16 +138,16 @@ GEMMA3N = decoder(
                 "laurel.up": "laurel.linear_left",
                 "laurel.down": "laurel.linear_right",
                 "laurel_post_norm": "laurel.post_laurel_norm",
-                "altup.router": "altup.modality_router",
-                "altup.norm": "altup.router_norm",
-                "altup.predict": "altup.prediction_coefs",
-                "altup.correct": "altup.correction_coefs",
+                "streams.router": "altup.modality_router",
+                "streams.norm": "altup.router_norm",
+                "streams.predict": "altup.prediction_coefs",
+                "streams.correct": "altup.correction_coefs",
             },
             *LAYER,
         ),
-        TensorEntry("model.layers.{i}.altup.correct_output_scale", ("layers.{i}.altup.out_scale",)),
-        TensorEntry("model.altup_projections.{i}.weight", ("altup.split.{i}.weight",)),
-        TensorEntry("model.altup_unembed_projections.{i}.weight", ("altup.merge.{i}.weight",)),
+        TensorEntry("model.layers.{i}.altup.correct_output_scale", ("layers.{i}.streams.out_scale",)),
+        TensorEntry("model.altup_projections.{i}.weight", ("streams.split.{i}.weight",)),
+        TensorEntry("model.altup_unembed_projections.{i}.weight", ("streams.merge.{i}.weight",)),
     ),
     # A limit on weights in training, and a class that has no such switch.
     irrelevant=keys("altup_coef_clip hidden_act"),

@@ -35,10 +35,10 @@ def state_sites(spec: Spec) -> tuple[str, ...]:
     ('layers.0.resid_pre', 'layers.0.resid_post')
     """
     prefix = f"{spec.stacks[0].prefix}layers."
-    in_stack = [site for site in sites(spec) if site.name.startswith(prefix)]
-    return tuple(
-        site.name for site in in_stack if site.name.endswith(".resid_post") or site.name == f"{prefix}0.resid_pre"
-    )
+    in_stack = [site.name for site in sites(spec) if site.name.startswith(spec.stacks[0].prefix)]
+    states = tuple(name for name in in_stack if name.endswith(".resid_post") or name == f"{prefix}0.resid_pre")
+    # Where no stream is the layer's own, the states are all streams.
+    return states or tuple(name for name in in_stack if name.rpartition(".")[2] in ("split", "streams"))
 
 
 @torch.inference_mode()
@@ -82,11 +82,14 @@ def contextual_similarity(
 
 
 def _states(model: Any, spec: Spec, ids: Sequence[int], names: Sequence[str]) -> dict[str, Tensor]:
-    """Return the states [T, D] at each site. The target of an encoder-decoder does not change the encoder's."""
+    """Return the states [T, D] at each site, or all streams [T, M·D].
+
+    The target of an encoder-decoder does not change the encoder's.
+    """
     text_BT = torch.tensor([list(ids)], device=model.embed.tokens.weight.device)
     texts = [text_BT] if len(spec.stacks) == 1 else [text_BT, text_BT[:, :1]]
     recording = taps.record(model, *texts, sites=names)
-    return {name: recording[name][0].double().cpu() for name in names}
+    return {name: recording[name][0].flatten(1).double().cpu() for name in names}
 
 
 def _similarity(states: Sequence[Tensor], positions: Sequence[Sequence[int]]) -> tuple[float, float | None]:

@@ -24,6 +24,7 @@ STEP_KINDS: dict[str, Message] = {
     "per_layer": msg("the token's own numbers for each layer"),
     "residual": msg("the residual stream"),
     "streams": msg("all residual streams"),
+    "stream_weights": msg("what the weights of all streams follow from: to read, to write and to mix them"),
     "normalized": msg("normalized, before the weights"),
     "norm": msg("scaled and shifted by the learned weights"),
     "queries": msg("queries: what each position looks for"),
@@ -173,6 +174,18 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "as_large(y, x)": FunctionMeaning(("as_large",), msg("y with the mean square of x")),
     "mixed_streams(w, x)": FunctionMeaning(
         ("mixed_streams",), msg("for each stream Σ w · x over all streams x, with its own weights w")
+    ),
+    "stream_logits(x, m, e)": FunctionMeaning(
+        ("stream_logits",),
+        msg("s · (W · x / √(mean of x² + e)) + b with the weights of m; x are all streams, side by side"),
+    ),
+    "over_streams(x, w)": FunctionMeaning(("over_streams",), msg("Σ w · x over all streams")),
+    "balanced(x, n, e)": FunctionMeaning(
+        ("balanced",),
+        msg(
+            "x as a square matrix: a softmax of each column + e, then n turns, each to rows that sum to 1 and, but for "
+            "the first turn, columns before them"
+        ),
     ),
     "spread(y, w)": FunctionMeaning(("spread",), msg("for each stream w · y, with its own number w")),
     "to_later(x, y)": FunctionMeaning(("to_later",), msg("y added to all streams but the first")),

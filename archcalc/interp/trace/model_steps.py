@@ -13,13 +13,11 @@ from operator import add
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.interp.trace.part_steps import PartContext
-from archcalc.interp.trace.stream_steps import AltUpExpressions, first_streams, merged_streams
 from archcalc.spec import Spec
 from archcalc.spec.branches import (
     arm_norm,
     arm_norm_out,
     arm_sum,
-    later_branches,
     names,
     stream_branches,
     stream_names,
@@ -27,10 +25,12 @@ from archcalc.spec.branches import (
 )
 from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
-from archcalc.spec.layer import AltUp, Arm, Branch, Layer
+from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Head, HeadReads, ModelStack
 from archcalc.spec.norm import LayerNorm, Norm
 from archcalc.spec.position import Sinusoidal, TablePosition
+from archcalc.spec.stream_variants import stream_implementation
+from archcalc.spec.streams import AnyStreams
 from archcalc.spec.variants import implementation, variant
 
 
@@ -66,11 +66,13 @@ def _steps(spec: Spec) -> Iterator[Step]:
         yield from _embedding_steps(model_stack)
         last, owners, lenders = Value(f"{prefix}embed"), weight_indices(stack), lender_indices(stack)
         yield from _per_layer_steps(model_stack)
-        if stack.altup is not None:
-            yield Step(f"{prefix}split", "streams", first_streams(stack.altup, last, prefix))
+        streams = stack.streams
+        if streams is not None:
+            first_steps = stream_implementation(streams, "first_steps")
+            yield Step(f"{prefix}split", "streams", first_steps(streams, last, prefix))
             last = Value(f"{prefix}split")
         for i, layer in enumerate(layers_of(stack)):
-            steps_of_layer = _LayerSteps(
+            steps_of_layer = LayerSteps(
                 layer,
                 step_prefix=f"{prefix}layers.{i}.",
                 weight_prefix=f"{prefix}layers.{owners[i]}.",
@@ -81,11 +83,12 @@ def _steps(spec: Spec) -> Iterator[Step]:
                 source_ids=source_ids,
                 per_layer=call("piece", Value(f"{prefix}per_layer"), i, len(owners)) if stack.per_layer else None,
                 d_model=model_stack.model.d_model,
-                altup=stack.altup,
+                streams=streams,
             )
             last = yield from steps_of_layer.steps(last)
-        if stack.altup is not None:
-            yield Step(f"{prefix}merged", "residual", merged_streams(stack.altup, last, prefix))
+        if streams is not None:
+            merged = stream_implementation(streams, "merged_steps")(streams, last, prefix)
+            yield Step(f"{prefix}merged", "residual", merged)
             last = Value(f"{prefix}merged")
         if stack.final_norm is not None:
             last = yield from _norm_steps(stack.final_norm, f"{prefix}final_norm", last, f"{prefix}final_norm")
@@ -199,12 +202,12 @@ def _label_states(reads: HeadReads, x: Expression) -> Expression:
 
 
 @dataclass(frozen=True)
-class _LayerSteps:
+class LayerSteps:
     """The steps of a layer. Prefixes, `source` and `is_causal` are those of PartContext, for the whole layer.
 
     `key_prefix` is that of the layer whose keys and values are read by arms that share them. `ids` and `source_ids` are
     the steps of the stack's and the source's tokens. `per_layer` is the layer's own embedding, `inputs` are those that
-    the branches so far read. With `altup` the layer has several streams.
+    the branches so far read. With `streams` the layer has several residual streams.
     """
 
     layer: Layer
@@ -217,30 +220,19 @@ class _LayerSteps:
     source_ids: str
     per_layer: Expression | None
     d_model: int
-    altup: AltUp | None = None
+    streams: AnyStreams | None = None
     inputs: dict[str, Expression] = field(default_factory=dict)
 
     def steps(self, last: Value) -> Steps:
         """Yield the steps of the layer, whose input is `last`; return its output."""
-        if self.altup is None:
-            return (yield from self._branches(last))
-        streams = AltUpExpressions(self.altup, f"{self.weight_prefix}altup.", self.d_model)
-        predicted = yield from self._step("predicted", "streams", streams.predicted(last))
-        residual = yield from self._branches(streams.active(predicted))
-        corrected = yield from self._step("corrected", "streams", streams.corrected(predicted, residual))
-        total: Expression = corrected
-        if later := later_branches(self.layer):
-            read = yield from self._step("active", "residual", streams.read(corrected))
-        for branch in later:
-            own = names(branch)
-            self.inputs[branch.arms[0].name] = yield from self._normed(branch.norm_in, own.norm_in, read)
-            for output in (yield from self._outputs(branch)):
-                total = call("to_later", total, output)
-        return (yield from self._step("streams", "streams", total))
+        if self.streams is None:
+            return (yield from self.branches(last))
+        layer_steps: Steps = stream_implementation(self.streams, "steps")(self.streams, self, last)
+        return (yield from layer_steps)
 
-    def _branches(self, last: Expression) -> Steps:
+    def branches(self, last: Expression) -> Steps:
         """Yield the steps of the branches of one stream; return its value after them."""
-        residual = yield from self._step("resid_pre", "residual", last)
+        residual = yield from self.step("resid_pre", "residual", last)
         for branch, stream_name in zip(stream_branches(self.layer), stream_names(self.layer), strict=True):
             residual = yield from self._branch(branch, residual, stream_name)
         return residual
@@ -249,46 +241,46 @@ class _LayerSteps:
         """Yield the residual stream after a branch; the last of the layer is multiplied by its number, if any."""
         if name == "resid_post" and self.layer.out_scalar:
             x = x * Parameter(f"{self.weight_prefix}out_scalar")
-        return (yield from self._step(name, "residual", x))
+        return (yield from self.step(name, "residual", x))
 
     def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
         own = names(branch)
-        branch_input = yield from self._normed(branch.norm_in, own.norm_in, residual)
+        branch_input = yield from self.normed(branch.norm_in, own.norm_in, residual)
         self.inputs[branch.arms[0].name] = branch_input
-        outputs = yield from self._outputs(branch)
+        outputs = yield from self.outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual
         total = reduce(add, [_times(skip, branch.skip), *(_times(output, branch.scale) for output in outputs)])
         if own.sum is None:
             return (yield from self._stream(stream_name, total))
-        summed = yield from self._step(own.sum, "residual", total)
-        normed = yield from self._normed(branch.norm_after, own.norm_after, summed)
+        summed = yield from self.step(own.sum, "residual", total)
+        normed = yield from self.normed(branch.norm_after, own.norm_after, summed)
         return (yield from self._stream(stream_name, normed))
 
-    def _outputs(self, branch: Branch) -> Generator[Step, None, list[Expression]]:
+    def outputs(self, branch: Branch) -> Generator[Step, None, list[Expression]]:
         """Yield the steps of the arms; return the values that are added to the residual stream."""
         outputs = []
         for arm in branch.arms:
             read = self.inputs[arm.input_of or branch.arms[0].name]
-            arm_input = yield from self._normed(arm.norm, arm_norm(arm), read)
+            arm_input = yield from self.normed(arm.norm, arm_norm(arm), read)
             yield from self._part(arm, _times(arm_input, arm.in_scale))
             output = _times(Value(f"{self.step_prefix}{arm.name}.out"), arm.scale)
-            output = yield from self._normed(arm.norm_out, arm_norm_out(arm), output)
+            output = yield from self.normed(arm.norm_out, arm_norm_out(arm), output)
             if name := arm_sum(arm):
-                output = yield from self._step(name, "residual", arm_input + output)
+                output = yield from self.step(name, "residual", arm_input + output)
             outputs.append(output)
         if branch.norm_out is None:
             return outputs
         own, summed = names(branch), outputs[0]
         if own.arms_sum:
-            summed = yield from self._step(own.arms_sum, "residual", reduce(add, outputs))
-        return [(yield from self._normed(branch.norm_out, own.norm_out, summed))]
+            summed = yield from self.step(own.arms_sum, "residual", reduce(add, outputs))
+        return [(yield from self.normed(branch.norm_out, own.norm_out, summed))]
 
-    def _step(self, name: str, kind: str, expression: Expression, key_ids: str = "") -> Steps:
+    def step(self, name: str, kind: str, expression: Expression, key_ids: str = "") -> Steps:
         """Yield a step of the layer; return its value."""
         yield Step(f"{self.step_prefix}{name}", kind, expression, self.step_prefix.rstrip("."), key_ids)
         return Value(f"{self.step_prefix}{name}")
 
-    def _normed(self, part: Norm | None, name: str | None, x: Expression) -> Generator[Step, None, Expression]:
+    def normed(self, part: Norm | None, name: str | None, x: Expression) -> Generator[Step, None, Expression]:
         """Yield the steps of a norm; return its value, or `x` without a norm."""
         if part is None or name is None:
             return x
@@ -313,7 +305,7 @@ class _LayerSteps:
         keys = self.source_ids if is_cross else self.ids
         key_ids = keys if variant(arm.part).mixes_tokens else ""
         for name, kind, expression in implementation(arm.part, "steps")(arm.part, context):
-            yield from self._step(f"{arm.name}.{name}", kind, expression, key_ids)
+            yield from self.step(f"{arm.name}.{name}", kind, expression, key_ids)
 
 
 def _times(x: Expression, factor: float) -> Expression:

@@ -188,7 +188,7 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
     if part.indexer is not None:
         owner = ctx.step_prefix if isinstance(part.indexer, Indexer) else ctx.lender_prefix
         scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
-    yield from _softmaxed(scores, ctx, Value(f"{ctx.key_prefix}v"), is_masked=ctx.is_causal, has_sinks=False)
+    yield from _softmaxed(scores, ctx, Value(f"{ctx.key_prefix}v"), is_masked=ctx.is_causal, has_sinks=part.sinks)
     yield from _gate(part.gate, part.n_heads, ctx)
     yield "out", "attention_out", ctx.linear(_joined(part.gate, ctx), "out")
 

@@ -21,6 +21,7 @@ from archcalc.spec.position import (
     RelativeBias,
     Rope,
 )
+from archcalc.spec.stream_variants import stream_implementation
 from archcalc.spec.variants import implementation, variant
 from archcalc.units import exact
 from archcalc.words import Message, Translator, msg
@@ -73,7 +74,7 @@ def part(arm: Arm, d_model: int, say: Translator, *, is_causal: bool) -> BoxText
 
 def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
     """Return the text of the token embedding of a stack and of what is added to it."""
-    table, per_layer, streams = stack.position, stack.per_layer, stack.altup
+    table, per_layer, streams = stack.position, stack.per_layer, stack.streams
     width, factor = exact(spec.d_model), spec.embedding.factor
     lines = [f"{exact(spec.vocab_size)} × {exact(factor.d_embed) if factor else width}"]
     if factor:
@@ -84,7 +85,7 @@ def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
     if spec.embedding.join:
         lines.append(say(msg("all projected to {width}", width=width)))
     if streams:
-        lines.append(say(msg("projected to {n} streams", n=exact(streams.n_streams))))
+        lines.append(stream_implementation(streams, "label")(streams, say))
     if per_layer:
         lines.append(say(msg("own numbers for each layer: {n} rows", n=exact(per_layer.n_rows or spec.vocab_size))))
     if spec.embedding.token_dropout:
@@ -197,6 +198,8 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
         *positions(part.position, part.d_rope, say),
         *([say(msg("latents × √(width / rank)"))] if part.scale_latents else []),
     ]
+    if part.sinks:
+        lines.append(say(msg("sinks")))
     if part.gate is not None:
         lines.append(say(_GATES[part.gate.over].fill(activation=part.gate.activation)))
     if isinstance(part.indexer, Indexer):

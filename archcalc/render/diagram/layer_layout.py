@@ -12,6 +12,8 @@ from archcalc.render.diagram.shapes import Box, BoxText, Plus, Shape, Wire
 from archcalc.spec.branches import arm_norm, arm_norm_out, branches, names, stream_branches, stream_names
 from archcalc.spec.layer import Branch, Layer
 from archcalc.spec.norm import Norm
+from archcalc.spec.stream_variants import stream_implementation
+from archcalc.spec.streams import AnyStreams
 from archcalc.words import Translator, msg
 
 GAP: Final = 22
@@ -49,9 +51,15 @@ class Layout(msgspec.Struct):
     readers: list[Box]
 
 
-def branch_texts(layer: Layer, path: str, d_model: int, say: Translator, *, is_causal: bool) -> list[BranchTexts]:
-    """Return the boxes of each residual branch of a layer, in order; `path` is that of the layer, with a point."""
-    streams, joining = iter(stream_names(layer)), stream_branches(layer)
+def branch_texts(
+    layer: Layer, path: str, d_model: int, say: Translator, *, is_causal: bool, parts: AnyStreams | None = None
+) -> list[BranchTexts]:
+    """Return the boxes of each residual branch of a layer, in order; `path` is that of the layer, with a point.
+
+    `parts` are the residual streams, if there are several.
+    """
+    names_after = stream_names if parts is None else stream_implementation(parts, "names")
+    streams, joining = iter(names_after(layer)), stream_branches(layer)
     return [
         _branch(branch, path, next(streams) if branch in joining else "", d_model, say, is_causal=is_causal)
         for branch in branches(layer)

@@ -13,6 +13,7 @@ from archcalc.render.diagram.layer_layout import BRANCH_INDENT, GAP, BranchTexts
 from archcalc.render.diagram.shapes import LINE, Box, BoxText, Frame, Label, Wire, text_width
 from archcalc.spec.groups import Group, groups
 from archcalc.spec.model import ModelStack
+from archcalc.spec.stream_variants import stream_implementation
 from archcalc.units import exact
 from archcalc.words import Translator, msg
 
@@ -33,7 +34,8 @@ class StackColumn:
         self._groups = groups(stack)
         kinds = self._groups[:MAX_KINDS]
         self._branches = [
-            branch_texts(group.layer, self._path(group), spec.d_model, say, is_causal=is_causal) for group in kinds
+            branch_texts(group.layer, self._path(group), spec.d_model, say, is_causal=is_causal, parts=stack.streams)
+            for group in kinds
         ]
         self._headings = [self._heading(group) for group in kinds]
         self._before = [self._with_path(box_texts.embedding(spec, stack, say), "embed")]
@@ -119,8 +121,10 @@ class StackColumn:
         return (first, *self._shared(group))
 
     def _shared(self, group: Group) -> Iterator[str]:
-        """Yield what the layers share with each other and with an earlier one."""
-        say, shares = self._say, group.layer.shares
+        """Yield what the layers do with several streams, and what they share with each other and an earlier one."""
+        say, shares, streams = self._say, group.layer.shares, self._stack.streams
+        if streams is not None and (text := stream_implementation(streams, "layer_label")):
+            yield text(streams, say)
         if shares is not None and shares.weights is not None:
             yield say(msg("with the weights of layer {layer}", layer=shares.weights))
         elif not group.own_weights and len(group.layer_indices) > 1:

@@ -174,7 +174,7 @@ class DecodeBlock(Block):
         nn.Module.__init__(self)
         self.branches, self.branch_names, self.stream_names = block.branches, block.branch_names, block.stream_names
         self.later_branches = ()
-        self.out_scalar, self.altup = block.out_scalar, None
+        self.out_scalar, self.streams = block.out_scalar, None
         self.forwards = forwards
         norm_names = [name for branch in block.branches for name, _ in norms(branch)]
         self.norms = {name: block.norm_module(name).forward for name in norm_names}
@@ -230,7 +230,7 @@ def decode_step(model: nn.Module) -> DecodeStep | None:
     """
     if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
         return None
-    if any(each is not None for each in (model.prompts, model.per_layer, model.altup)):
+    if any(each is not None for each in (model.prompts, model.per_layer, model.streams)):
         return None
     blocks = {owner: _decode_block(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):

@@ -21,8 +21,9 @@ from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import Adapters, PerLayerGate
-from archcalc.spec.layer import AltUp, PerLayerEmbedding, Prompts, Shares
+from archcalc.spec.layer import PerLayerEmbedding, Prompts, Shares
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
+from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
 from archcalc.spec.workload import Workload
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
 from tests.strategies import (
@@ -34,6 +35,7 @@ from tests.strategies import (
     adapter_specs,
     altup_specs,
     block_summaries,
+    hyper_specs,
     per_layer_specs,
     prompted_specs,
     selecting_specs,
@@ -62,6 +64,7 @@ FIELDS = {name for part in (*PARTS, Workload) for name in integer_fields(part)}
 # Where a rule is broken for a reason: the file, the function, the rule.
 ALLOWED = {
     ("ledger/stack.py", "_mtp_weight", "index"): "a head for each further token, as for each layer",
+    ("ledger/stack.py", "_stream_ends", "index"): "weights for each further stream, as for each layer",
     ("spec/resolve.py", "_check_shared_tables", "hash"): "one or two tables, compared once",
     ("spec/workload.py", "fill_workload", "min"): "the default of seq, one run for short contexts",
     ("spec/workload.py", "_source", "min"): "the default of source_seq, one run for short contexts",
@@ -267,6 +270,8 @@ def test_the_rest_is_free(line: str) -> None:
 DRAWN = {
     Adapters: adapter_specs(),
     AltUp: altup_specs(),
+    HyperConnections: hyper_specs(),
+    Sinkhorn: hyper_specs(),
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
     GlobalWindow: sparse_specs(GLOBAL_WINDOWS),
     PerLayerEmbedding: per_layer_specs(),

@@ -24,6 +24,7 @@ STRAIGHT = {"q_lora_rank": None, "rope_interleave": False, "attention_bias": Tru
 V2 = RMS | LATENT | EXPERTS
 INDEXER = {"index_n_heads": 12, "index_head_dim": 10, "index_topk": 4}
 DSA = RMS | LATENT | EXPERTS | GROUPS | INDEXER
+CONNECTED = {"hc_mult": 3, "hc_magnitude": 0.7, "hc_eps": 0.02, "swiglu_limit": 0.3, "routed_scaling_factor": 1.7}
 SHORTCUT = (
     {key: value for key, value in (RMS | LATENT).items() if key not in ("num_hidden_layers", "intermediate_size")}
     | {"num_layers": 2, "ffn_hidden_size": 44, "expert_ffn_hidden_size": 10, "moe_topk": 3, "n_routed_experts": 5}
@@ -46,6 +47,15 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "glm_moe_dsa:default switches": RMS | LATENT | EXPERTS | INDEXER | {"n_group": 1, "topk_group": 1},
     "glm_moe_dsa:shared": DSA | FEEDS | {"indexer_types": ["full", "shared", "shared", "full"], "attention_bias": True},
     "glm_moe_dsa:every third": DSA | {"index_topk_freq": 3, "first_k_dense_replace": 1} | THETA,
+    "hy_v4:default switches": RMS | LATENT | EXPERTS | INDEXER,
+    "hy_v4:mixed": DSA
+    | FEEDS
+    | CONNECTED
+    | {"indexer_types": ["full", "shared", "full", "shared"], "attention_bias": True, "tie_word_embeddings": True},
+    "hy_v4:dense": DSA
+    | YARN
+    | {"mlp_layer_types": ["sparse", "dense", "dense", "sparse"], "hc_mult": 1, "hc_eps": 0.0, "hidden_act": "gelu"}
+    | {"norm_topk_prob": False, "n_shared_experts": 2, "swiglu_limit": 0.01},
     "glm4_moe_lite:default switches": RMS | LATENT | EXPERTS,
     "glm4_moe_lite:mixed": RMS | LATENT | EXPERTS | FEEDS | GROUPS | STRAIGHT | {"n_shared_experts": 2} | YARN,
     "longcat_flash:default switches": SHORTCUT,

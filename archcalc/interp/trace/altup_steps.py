@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from typing import TYPE_CHECKING
 
 from archcalc.interp.trace.expression import Expression, Module, Parameter, Value, call
-from archcalc.spec.layer import AltUp
+from archcalc.spec.branches import later_branches, names
+from archcalc.spec.streams import AltUp
+
+if TYPE_CHECKING:
+    from archcalc.interp.trace.model_steps import LayerSteps, Steps
 
 
 def first_streams(part: AltUp, x: Value, prefix: str) -> Expression:
     """Return all streams before the first layer: its input, and projections of it."""
-    others = (call("linear", x, Module(f"{prefix}altup.split.{i}")) for i in range(part.n_streams - 1))
+    others = (call("linear", x, Module(f"{prefix}streams.split.{i}")) for i in range(part.n_streams - 1))
     return call("streams", x, *(call("as_large", y, x) for y in others))
 
 
@@ -20,10 +25,27 @@ def merged_streams(part: AltUp, streams: Value, prefix: str) -> Expression:
     """Return the mean of the first stream and of projections of the others."""
     first = call("stream", streams, 0)
     others = (
-        call("linear", call("stream", streams, i + 1), Module(f"{prefix}altup.merge.{i}"))
+        call("linear", call("stream", streams, i + 1), Module(f"{prefix}streams.merge.{i}"))
         for i in range(part.n_streams - 1)
     )
     return reduce(add, [first, *(call("as_large", y, first) for y in others)]) * (1 / part.n_streams)
+
+
+def layer_steps(part: AltUp, layer: LayerSteps, last: Value) -> Steps:
+    """Yield the steps of a layer that computes one of its streams; return all after it."""
+    streams = AltUpExpressions(part, f"{layer.weight_prefix}streams.", layer.d_model)
+    predicted = yield from layer.step("predicted", "streams", streams.predicted(last))
+    residual = yield from layer.branches(streams.active(predicted))
+    corrected = yield from layer.step("corrected", "streams", streams.corrected(predicted, residual))
+    total: Expression = corrected
+    if later := later_branches(layer.layer):
+        read = yield from layer.step("active", "residual", streams.read(corrected))
+    for branch in later:
+        own = names(branch)
+        layer.inputs[branch.arms[0].name] = yield from layer.normed(branch.norm_in, own.norm_in, read)
+        for output in (yield from layer.outputs(branch)):
+            total = call("to_later", total, output)
+    return (yield from layer.step("streams", "streams", total))
 
 
 @dataclass(frozen=True)
