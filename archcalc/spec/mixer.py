@@ -66,7 +66,7 @@ class Lightning(Part, frozen=True, kw_only=True, tag_field="kind", tag="lightnin
 class MLstm(Part, frozen=True, kw_only=True, tag_field="kind", tag="mlstm"):
     """A memory that is a matrix, written by gates that grow exponentially (xLSTM, Beck et al. 2024, section 2.3).
 
-    A head's state is C [d_key, d_value] and a sum s [d_key]. With i = exp(input_gate(x)) and f = σ(forget_gate(x)), C
+    A head's state is C [d_key, d_value] and a sum s [d_key]. With i = exp(write_gate(x)) and f = σ(keep_gate(x)), C
     becomes f·C + i·k·vᵀ and s becomes f·s + i·k; the head's output is q·C / max(|q·s|, 1), with q divided by √d_key. A
     third number m keeps the exponents small: C and s are stored divided by exp(m), and `eps` is added to the divisor in
     this scale. The gates are within ±`gate_cap` before exp and σ. The output is out(σ(gate(x)) · norm(each head)).

@@ -72,9 +72,9 @@ def mlstm(part: MLstm, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield Site(name="k", axes="BTI", description=msg("keys"), sizes=keys)
     yield Site(name="v", axes="BTI", description=msg("values"), sizes=values)
     writes = msg("the logarithm of what each head writes to its state")
-    yield Site(name="input_gate", axes="BTI", description=writes, sizes=heads)
+    yield Site(name="write_gate", axes="BTI", description=writes, sizes=heads)
     keeps = msg("what each head keeps of its state, before σ")
-    yield Site(name="forget_gate", axes="BTI", description=keeps, sizes=heads)
+    yield Site(name="keep_gate", axes="BTI", description=keeps, sizes=heads)
     yield Site(name="mixed", axes="BTI", description=msg("what the queries read from the states"), sizes=values)
     yield states_site("out", OUT, width)
 

@@ -88,10 +88,10 @@ def mlstm(part: MLstm, ctx: PartContext) -> PartSteps:
     """Yield the steps of an mLSTM."""
     for name, kind in (("q", "queries"), ("k", "keys"), ("v", "values")):
         yield name, kind, ctx.linear(ctx.input, name)
-    for name, kind in (("input_gate", "write_rates"), ("forget_gate", "log_decays")):
+    for name, kind in (("write_gate", "write_rates"), ("keep_gate", "log_decays")):
         gate = ctx.linear(ctx.input, name)
         yield name, kind, gate if part.gate_cap is None else call("capped", gate, part.gate_cap)
-    tensors = (ctx.step(name) for name in ("q", "k", "v", "input_gate", "forget_gate"))
+    tensors = (ctx.step(name) for name in ("q", "k", "v", "write_gate", "keep_gate"))
     yield "mixed", "mixed", call("matrix_memory", *tensors, part.n_heads)
     divided = "standardized" if isinstance(part.norm, LayerNorm) else "over_rms"
     heads = call("joined", call(divided, call("heads", ctx.step("mixed"), part.n_heads), part.norm.eps))

@@ -19,13 +19,13 @@ def leaves(part: MLstm, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[T
     keys, values = d.n_heads * d.d_key, d.n_heads * d.d_value
     for name, width in (("q", keys), ("k", keys), ("v", values)):
         yield from linear(name, x, width, "mixer", bias=part.bias)
-    for name in ("input_gate", "forget_gate"):
+    for name in ("write_gate", "keep_gate"):
         gate = (yield from linear(name, x, d.n_heads, "mixer", bias=True)).new("gate", dtype="fp32")
         if part.gate_cap is not None:
             yield Elementwise(name, gate.axes, "mixer", "softcap")
             yield Save(name, gate.new("tanh of the gate"), "mixer")
-    yield Elementwise("forget_gate", gate.axes, "mixer", "softplus")
-    yield Save("forget_gate", gate.new("gate"), "mixer")
+    yield Elementwise("keep_gate", gate.axes, "mixer", "softplus")
+    yield Save("keep_gate", gate.new("gate"), "mixer")
     yield State("matrix", (d.n_heads, d.d_key, d.d_value))
     yield State("sum", (d.n_heads, d.d_key))
     yield State("exponent", (d.n_heads,))

@@ -44,7 +44,7 @@ class MLstm(nn.Module):
         keys, values = part.n_heads * part.d_key, part.n_heads * part.d_value
         self.q, self.k = (Linear(model.d_model, keys, bias=part.bias) for _ in "qk")
         self.v, self.gate = (Linear(model.d_model, values, bias=part.bias) for _ in "vg")
-        self.input_gate, self.forget_gate = (Linear(model.d_model, part.n_heads, bias=True) for _ in "if")
+        self.write_gate, self.keep_gate = (Linear(model.d_model, part.n_heads, bias=True) for _ in "if")
         self.norm = PieceNorm(part.norm, part.n_heads, part.d_value)
         self.out = Linear(values, model.d_model, bias=part.bias)
 
@@ -72,7 +72,7 @@ class MLstm(nn.Module):
 
     def _gates(self, x_BTD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
         """Return the logarithms of what each head writes and keeps, both [B, N, T]; padding is not written."""
-        write_BTN, forget_BTN = (self._capped(name, x_BTD) for name in ("input_gate", "forget_gate"))
+        write_BTN, forget_BTN = (self._capped(name, x_BTD) for name in ("write_gate", "keep_gate"))
         keep_BTN, padding_BT = -F.softplus(-forget_BTN), context.query_padding
         if padding_BT is not None:
             write_BTN = write_BTN.masked_fill(padding_BT.unsqueeze(-1), -torch.inf)
