@@ -20,6 +20,7 @@ from archcalc.spec.activation import ClampedSwish
 from archcalc.spec.attention import (
     AnyAttention,
     Attention,
+    Differential,
     Gate,
     Indexer,
     LatentAttention,
@@ -58,6 +59,7 @@ from archcalc.spec.mixer import (
     Lightning,
     Mamba1,
     Mamba2,
+    MLstm,
     Multipliers,
     RgLru,
     ShortConv,
@@ -83,6 +85,7 @@ from archcalc.spec.position import (
     YarnScaling,
 )
 from archcalc.spec.resolve import resolve
+from archcalc.spec.routed import RoutedAttention
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.storage import Storage, StoredFormat
 from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
@@ -138,6 +141,7 @@ _LAYER_NORMS = [
     for (weight, bias, eps), offset in product(_EACH, (False, True))
 ]
 _RMS_NORMS = [RMSNorm(weight=weight, unit_offset=offset, eps=eps) for weight, offset, eps in _EACH]
+_RMS_NORMS += [RMSNorm(weight=weight, bias=True) for weight in (True, False)]
 _NORMS: list[Norm] = [*_LAYER_NORMS, *_RMS_NORMS]
 LAYER_NORMS, RMS_NORMS, NORMS = st.sampled_from(_LAYER_NORMS), st.sampled_from(_RMS_NORMS), st.sampled_from(_NORMS)
 _OVER = (("head", "before"), ("head", "after"), ("each", "before"), ("each", "after"), ("full", "before"))
@@ -270,6 +274,7 @@ def positions(width: int, place: Place, n_heads: int, n_kv_heads: int) -> st.Sea
     return found | st.just(place.table[1]) if n_heads == place.table[0] else found
 
 
+DIFFERENTIAL = st.builds(Differential, offset=st.sampled_from((0.25, 0.8)), norm=NORMS)
 HEADS_EACH = st.sampled_from(((2, 3), (1, 3), (3, 1), (2, 1), (1, 1), (5, 1)))  # n_kv_heads, query heads of each
 WINDOWS = st.sampled_from((*[None] * 9, *range(1, 10)))
 SOFTCAPS = st.sampled_from((None, None, 50.0, 2.0))
@@ -304,6 +309,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
     if isinstance(position, Rope) and position.d_rotary is None and width != min(width, d_value or width):
         position = None
     flags, extras = draw(ATTENTION_FLAGS), draw(ATTENTION_EXTRAS)
+    has_pairs = n_kv_heads % 2 == 0 and extras["gate"] is None
     may_share = extras["v_norm"] is not None and not flags["v_bias"] and d_value is None
     value_is_key = may_share and draw(st.booleans())
     d_source = draw(optional(SIZES)) if place.is_idle and cross else None
@@ -330,6 +336,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         **flags,
         **extras,
         temperature=None if cross else draw(TEMPERATURES),
+        differential=draw(optional(DIFFERENTIAL)) if has_pairs else None,
         d_source=d_source,
     )
 
@@ -395,7 +402,7 @@ EXPERTS = st.sampled_from(((1, 5), (2, 3), (3, 2), (4, 1), (1, 1))).flatmap(
         [(*sizes, groups, n) for groups in range(1, sizes[0] + 1) for n in range(1, groups * sizes[1] + 1)]
     )
 )
-MIXTURE_FLAGS = flags("gated", "expert_bias", "router_bias")
+MIXTURE_FLAGS = flags("gated", "expert_bias", "router_bias", "out_bias")
 _ROUTERS = [
     {"choose": choose, "weigh": weigh, "correction": correction}
     for choose, weigh, correction in product(
@@ -536,8 +543,25 @@ def xl_attentions(place: Place) -> st.SearchStrategy[XlAttention]:
 
 
 @cache
+def routed_attentions() -> st.SearchStrategy[RoutedAttention]:
+    """Draw attentions whose queries and outputs are projected by experts."""
+    return st.tuples(EVEN, st.sampled_from(((4, 2), (3, 1), (2, 2), (5, 3)))).flatmap(
+        lambda drawn: st.builds(
+            RoutedAttention,
+            n_experts=st.just(drawn[1][0]),
+            n_active=st.just(drawn[1][1]),
+            n_kv_heads=st.sampled_from((1, 2, 3)),
+            d_head=st.just(drawn[0]),
+            position=optional(ropes(drawn[0], partial=False)),
+            scale=OPTIONAL_SCALES,
+            out_bias=st.booleans(),
+        )
+    )
+
+
+@cache
 def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
-    found = attentions(place) | latent_attentions()
+    found = attentions(place) | latent_attentions() | routed_attentions()
     return (
         found if place.is_decoder else found | sparse_attentions(place) | convolved_attentions() | xl_attentions(place)
     )
@@ -586,6 +610,16 @@ MAMBA1 = st.builds(
     conv_bias=st.booleans(),
     norm=st.sampled_from((None, *_NORMS)),
 )
+MLSTM = st.builds(
+    MLstm,
+    n_heads=SIZES,
+    d_key=SIZES,
+    d_value=optional(SIZES),
+    chunk=st.sampled_from((2, 4, 3, 1, 64)),
+    gate_cap=st.sampled_from((None, 15.0, 1.5)),
+    bias=st.booleans(),
+    norm=NORMS,
+)
 RG_LRU = st.builds(RgLru, n_blocks=st.sampled_from((2, 1, 3)), d_block=SIZES, d_conv=D_CONVS, activation=ACTIVATIONS)
 TIME_MIX, CHANNEL_MIX = st.builds(TimeMix, d_inner=optional(SIZES)), st.builds(ChannelMix, d_ff=SIZES)
 
@@ -616,7 +650,7 @@ def mamba2s(draw: st.DrawFn) -> Mamba2:
 
 
 MIXERS: st.SearchStrategy[AnyMixer] = (
-    SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s() | LIGHTNING | RG_LRU | TIME_MIX | CHANNEL_MIX
+    SHORT_CONVS | MAMBA1 | gated_deltas() | mamba2s() | LIGHTNING | MLSTM | RG_LRU | TIME_MIX | CHANNEL_MIX
 )
 SPAN_CONVS = st.builds(SpanConv, d_conv=st.sampled_from((3, 1, 5)), activation=FIXED_ACTIVATIONS)
 FOURIER = st.builds(Fourier)
@@ -678,6 +712,8 @@ def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) 
     *others, last = branch.arms
     if not names or last.reads == "nothing":
         return branch
+    if not others and branch.skip_reads == "stream":
+        branch = structs.replace(branch, norm_in=None)  # nothing would read it
     reader = structs.replace(last, input_of=draw(st.sampled_from(names)))
     return structs.replace(branch, arms=(*others, reader), in_gate_rank=branch.in_gate_rank if others else None)
 
@@ -1281,6 +1317,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     RMSNorm: RMS_NORMS,
     QkNorm: QK_NORMS,
     Gate: GATES,
+    Differential: DIFFERENTIAL,
     LogTemperature: LOG_TEMPERATURES,
     PowerTemperature: POWER_TEMPERATURES,
     Learned: LEARNED,
@@ -1300,6 +1337,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     SparseAttention: sparse_attentions(),
     ConvolvedAttention: convolved_attentions(),
     XlAttention: xl_attentions(Place()),
+    RoutedAttention: routed_attentions(),
     GlobalWindow: GLOBAL_WINDOWS,
     BlockSummaries: block_summaries(Place(), 3),
     RandomBlocks: RANDOM_BLOCKS,
@@ -1310,6 +1348,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     GatedDelta: gated_deltas(),
     Lightning: LIGHTNING,
     Mamba1: MAMBA1,
+    MLstm: MLSTM,
     RgLru: RG_LRU,
     TimeMix: TIME_MIX,
     ChannelMix: CHANNEL_MIX,

@@ -33,11 +33,13 @@ MODELS = (
     "deberta:of another head",
     "deepseek_v32:mixed",
     "dots3_note_text:mixed",
+    "diffllama:biased",
     "falcon_h1:multiplied",
     "gemma3n_text:lists",
     "gemma4_text:both",
     "glm_moe_dsa:shared",
     "hy_v4:mixed",
+    "jetmoe:plain",
     "kimi_linear:mixed",
     "lfm2:biased",
     "longformer:small",
@@ -53,6 +55,8 @@ MODELS = (
     "rwkv:default switches",
     "stablelm:normed queries",
     "umt5:small",
+    "xlstm:other switches",
+    "xlstm:plain",
 )
 # Its products of streams are rows of the streams, and computed by the layers.
 STREAMS = ("gemma3n_text:lists",)
@@ -105,15 +109,16 @@ def test_saved_activations_are_those_of_autograd(name: str, how: Execution) -> N
 # Labels of saved tensors that no module has as its name, and that are the same in all languages.
 LABELS = """
     1/length, B, C, b, beta · k, c, decay, decayed keys · keys, decayed queries · keys, decays, denominators,
-    exp(A_log), exp(decay), exp(decay_log), expm1, factors, gate, i · u, innovation, joined, keys · decays,
-    layers.{i}.streams.predict, magnitude, magnitudes, multiplied, multipliers, numerators, product, projected,
-    projections, rate, rates, read, routed, scales, scan, selection, sigmoid, softplus, u, v, weights, z,
-    Δ, Δ + dt_bias, Δ · u, Δ · v, −exp(decay_log), √(1 − a²)
+    exp(A_log), exp(decay), exp(decay_log), exp(q1 · k1), exp(q2 · k2), expm1, factors, gate, i · u, innovation, joined,
+    keys · decays, layers.{i}.streams.predict, magnitude, magnitudes, multiplied, multipliers, numerators, product,
+    projected, projections, rate, rates, read, routed, scales, scan, selection, sigmoid, softplus, u, v, weights, z,
+    Δ, Δ + dt_bias, Δ · u, Δ · v, λ, −exp(decay_log), √(1 − a²)
 """
 
 
 # Elementwise operations that no module has as its name.
-OPERATIONS = {"activation", "core", "decay", "delta", "gate", "read", "scan", "softmax", "v_norm", "write"}
+OPERATIONS = {"activation", "core", "decay", "delta", "gate", "norm", "read", "scan", "second_half_softmax", "softmax"}
+OPERATIONS |= {"v_norm", "write"}
 
 
 def modules(ledger: Ledger) -> set[str]:

@@ -127,7 +127,8 @@ def check_part(part: Part) -> None:
     """Raise InputError for a part that several ranks cannot share under tp."""
     record = variant(part)
     is_grouped = isinstance(part, Attention | Plain) and part.is_grouped
-    if is_grouped or disentangled(part) or (record.mixes_tokens and record.rank is None):
+    is_paired = getattr(part, "differential", None) is not None
+    if is_grouped or is_paired or disentangled(part) or (record.mixes_tokens and record.rank is None):
         raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from archcalc.ledger import norm
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.attention_core import CoreOptions, RelativeTensors, core
+from archcalc.ledger.differential import differences
 from archcalc.ledger.forward_context import ForwardContext, Lent
 from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
@@ -56,7 +57,10 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
         is_copy_free=(is_lender or is_sharer) and part.has_key_per_head,
         relative=relative,
     )
-    y = yield from core(options, q, k, v, ctx)
+    if part.differential:
+        y = yield from differences(part.differential, d, options, (q, k, v), ctx)
+    else:
+        y = yield from core(options, q, k, v, ctx)
     if part.gate:
         y = yield from output_gate(part.gate, d, d_value, x, y)
     if part.out_norm:

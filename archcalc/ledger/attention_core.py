@@ -87,8 +87,17 @@ Core = Callable[[CoreOptions, Tensor, Tensor, Tensor, ForwardContext], Forward[T
 
 def core(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the kernel, checkpointed if `ctx` says so; return [BATCH, queries, n_heads · v_width]."""
-    if ctx.n_prompt is not None:
-        k, v = _with_prompt(k, ctx.n_prompt), _with_prompt(v, ctx.n_prompt)
+    k, v = with_prompts(k, v, ctx)
+    return (yield from attended(options, q, k, v, ctx))
+
+
+def with_prompts(k: Tensor, v: Tensor, ctx: ForwardContext) -> tuple[Tensor, Tensor]:
+    """Return keys and values after those of the stack's prompts, if it has any."""
+    return (k, v) if ctx.n_prompt is None else (_with_prompt(k, ctx.n_prompt), _with_prompt(v, ctx.n_prompt))
+
+
+def attended(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of `core` for keys and values that include prompts."""
     output = KERNELS[kernel(options, ctx)](options, q, k, v, ctx)
     if ctx.execution.recompute == "selective":
         output = checkpoint("core", "attention", output, (q, k, v, *options.inputs))
@@ -113,7 +122,7 @@ def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
 
 def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Write out every product, with the softmax in float32."""
-    k = k if options.relative else _per_query_head(k, options, options.width, ctx)
+    k = k if options.relative else per_query_head(k, options, options.width, ctx)
     yield from save("scores", "attention", q, k)
     yield _product("scores", options, options.width, ctx)
     score_axes = _score_axes(options, ctx)
@@ -171,7 +180,7 @@ def _relative_scores(
 def _math(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """PyTorch's `_scaled_dot_product_attention_math`: in float32, with scaled copies of queries and keys."""
     for label, x in (("scaled queries", q), ("scaled keys", k)):
-        yield Save("scores", Tensor(label, _per_query_head_axes(options, options.width, x), "fp32"), "attention")
+        yield Save("scores", Tensor(label, per_query_head_axes(options, options.width, x), "fp32"), "attention")
     yield _product("scores", options, options.width, ctx)
     pattern = Tensor("pattern", _score_axes(options, ctx), "fp32")
     yield Elementwise("softmax", pattern.axes, "attention", "softmax")
@@ -187,7 +196,7 @@ def _flash(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
     """
     is_cpu = ctx.execution.device == "cpu"
     if is_cpu:
-        k, v = _per_query_head(k, options, options.width, ctx), _per_query_head(v, options, options.v_width, ctx)
+        k, v = per_query_head(k, options, options.width, ctx), per_query_head(v, options, options.v_width, ctx)
     if is_cpu and (options.window or options.bias):
         key = ("added", ctx.span, options.n_window, options.is_chunked, options.bias, options.n_bias_heads)
         yield Save("mask", ctx.position_tensor(key, lambda: _mask(options, ctx, ctx.execution.dtype)), "attention")
@@ -207,7 +216,7 @@ KERNELS: dict[Kernel, Core] = {"eager": _eager, "math": _math, "flash": _flash}
 def _weighted_values(options: CoreOptions, weights: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of attention dropout and of the product with the values."""
     weights = yield from dropout(weights, ctx.dropout.attention, ctx, "attention", "softmax")
-    yield from save("values", "attention", weights, _per_query_head(v, options, options.v_width, ctx))
+    yield from save("values", "attention", weights, per_query_head(v, options, options.v_width, ctx))
     yield _product("values", options, options.v_width, ctx)
     if options.pattern is not None and options.pattern.global_tensors is not None:
         rows = options.pattern.global_tensors
@@ -258,16 +267,16 @@ def _with_prompt(x: Tensor, n_prompt: Poly) -> Tensor:
     return x.new(f"{x.label} after prompts", batch, n_heads, tokens + n_prompt, width)
 
 
-def _per_query_head_axes(options: CoreOptions, width: Poly, x: Tensor) -> tuple[Poly, ...]:
+def per_query_head_axes(options: CoreOptions, width: Poly, x: Tensor) -> tuple[Poly, ...]:
     """Return the axes of `x` [BATCH, heads, tokens, width] with one head for each query head."""
     return BATCH, options.n_heads, x.axes[2], width
 
 
-def _per_query_head(x: Tensor, options: CoreOptions, width: Poly, ctx: ForwardContext) -> Tensor:
+def per_query_head(x: Tensor, options: CoreOptions, width: Poly, ctx: ForwardContext) -> Tensor:
     """Return keys or values with each head repeated for the query heads that share it."""
     if options.is_copy_free:
         return x
-    return x.new(f"{x.label} of each head", *_per_query_head_axes(options, width, x))
+    return x.new(f"{x.label} of each head", *per_query_head_axes(options, width, x))
 
 
 def _mask(options: CoreOptions, ctx: ForwardContext, dtype: ElementName) -> Tensor:

@@ -44,6 +44,8 @@ def leaves(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Ten
     yield from experts(part, d, expert_input, chosen, routing_weights.as_dtype(x.dtype), ctx)
     if part.d_latent is not None:
         yield from linear("latent_up", expert_input.new("sum"), d.d_model, "ffn", bias=part.latent_bias)
+    if part.out_bias:
+        yield Weight("out_bias", (d.d_model,), "ffn")
     y = x.new("mixed")
     if part.n_shared:
         y = yield from _shared_experts(part, d, x, ctx)

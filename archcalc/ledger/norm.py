@@ -34,7 +34,7 @@ def per_head(norm: Norm, name: str, n_heads: Poly, x: Tensor, ctx: ForwardContex
     """Yield the leaves of a norm of `x` [..., n_heads, tokens, width] with separate weights for each head."""
     for part in PARAMETERS[type(norm)](norm):
         yield Weight(f"{name}.{part}", (n_heads, x.axes[-1]), "norm")
-    weightless = structs.replace(norm, **{field: False for field in ("weight", "bias") if hasattr(norm, field)})
+    weightless = structs.replace(norm, weight=False, bias=False)
     normed = yield from FORWARDS[type(norm)](weightless, name, x, ctx, "norm")
     if not norm.weight:
         return normed
@@ -42,6 +42,20 @@ def per_head(norm: Norm, name: str, n_heads: Poly, x: Tensor, ctx: ForwardContex
     if getattr(norm, "unit_offset", False):
         yield Save(name, normed.new("1 + weight", n_heads, x.axes[-1]), "norm")
     return normed.new(name)
+
+
+def pieces(norm: Norm, name: str, n_pieces: Poly, width: Poly, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of a norm of each of `n_pieces` of `width` of the last axis of `x`, with weights for all."""
+    yield from weights(norm, name, x.axes[-1])
+    bare = structs.replace(norm, weight=False, bias=False)
+    piece = x.view(*x.axes[:-1], n_pieces, width)
+    normed = (yield from FORWARDS[type(norm)](bare, name, piece, ctx, "norm")).new(name, *x.axes)
+    if not norm.weight:
+        return normed
+    yield Save(name, normed, "norm")
+    if norm.unit_offset:
+        yield Save(name, x.new("1 + weight", x.axes[-1]), "norm")
+    return x.new(name)
 
 
 def grouped(norm: RMSNorm | None, name: str, n_groups: Poly, x: Tensor) -> Forward[Tensor]:
@@ -94,7 +108,7 @@ def _layernorm_parameters(norm: LayerNorm) -> list[str]:
 
 
 def _rmsnorm_parameters(norm: RMSNorm) -> list[str]:
-    return ["weight"] * norm.weight
+    return ["weight"] * norm.weight + ["bias"] * norm.bias
 
 
 def _none(_: None) -> list[str]:

@@ -118,7 +118,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
         """Yield the number of heads of each group's layers, summed over the layers."""
         d = table.symbols(self.owner(), "")
         for group in self.groups:
-            if hasattr(parts(group.layer).get("attn"), "n_heads"):
+            if "n_heads" in getattr(parts(group.layer).get("attn"), "__struct_fields__", ()):
                 yield self._layer_count([group], d) * table.symbols(self.owner(group, "attn"), self.owner(), "").n_heads
 
     def leaves(self, table: SizeTable, source: Tensor | None) -> Generator[StackLeaf, None, Tensor]:
@@ -371,6 +371,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
 
 def _has_clashes(layer_spec: Layer) -> bool:
     """Return whether parts of a layer may have different values for one field."""
-    if layer_spec.mixer is None or layer_spec.ffn is None:
+    token_mixer = layer_spec.mixer or layer_spec.attention
+    if token_mixer is None or layer_spec.ffn is None:
         return bool(layer_spec.branches)
-    return not sizes(layer_spec.mixer).keys().isdisjoint(sizes(layer_spec.ffn))
+    return not sizes(token_mixer).keys().isdisjoint(sizes(layer_spec.ffn))

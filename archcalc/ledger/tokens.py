@@ -149,6 +149,11 @@ def chunks(size: Poly) -> Poly:
     return _symbol("chunks", size)
 
 
+def whole_chunks(size: Poly) -> Poly:
+    """Return the number of whole chunks of `size` tokens; a single token is none."""
+    return _symbol("whole_chunks", size)
+
+
 def later_chunks(size: Poly) -> Poly:
     """Return the number of chunks after the first."""
     return _symbol("later_chunks", size)
@@ -285,6 +290,7 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "pairs": _pairs,
     "convolved": _convolved,
     "chunks": _chunks,
+    "whole_chunks": lambda work, size: work["seq"] // size * minimum(1, work["seq"] - 1),
     "later_chunks": _later_chunks,
     "later_tokens": lambda work, size: work["seq"] - minimum(work["seq"], size),
     "chunk_pairs": _chunk_pairs,

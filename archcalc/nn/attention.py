@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from archcalc.nn.arm_cache import CacheConfig, SourceCache, TokenCache
 from archcalc.nn.attention_context import AlibiBias, AttentionContext
 from archcalc.nn.bias import RelativeBias as BiasTable
 from archcalc.nn.cache_store import Store
+from archcalc.nn.differential import Differences
 from archcalc.nn.linear import GroupedLinear, Linear, linear
 from archcalc.nn.norm import HeadNorm, norm
 from archcalc.nn.output_gate import gate_weights, gates
@@ -83,6 +85,7 @@ class Attention(nn.Module):
         self.v_norm = norm(part.v_norm, self.d_value) if part.v_norm and self.has_keys else None
         self.sinks = nn.Parameter(torch.empty(self.n_heads)) if part.sinks else None
         self.gate, self.gate_bias = gate_weights(part.gate, model.d_model, self.n_heads, self.d_value)
+        self.differences = Differences(part.differential, self.d_head, self.d_value) if part.differential else None
         self.out_norm = norm(part.out_norm, self.n_heads * self.d_value) if part.out_norm else None
 
     def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
@@ -97,17 +100,19 @@ class Attention(nn.Module):
             q_BNTH, k_BKSH = q_BNTH.contiguous(), k_BKSH.contiguous()
             options["relative"] = self.relative(self.q, self.k, context)
         k_BKSH, v_BKSU = context.with_prompt((k_BKSH, v_BKSU))
-        y_BNTU = self.attend(
+        attend = partial(
+            self.attend,
             self.softmax,
-            q_BNTH,
-            k_BKSH,
-            v_BKSU,
-            context,
-            self.execution,
+            context=context,
+            execution=self.execution,
             sinks_N=self.sinks,
             training=self.training,
             **options,
         )
+        if self.differences is None:
+            y_BNTU = attend(q_BNTH, k_BKSH, v_BKSU)
+        else:
+            y_BNTU = self.differences.attended(attend, q_BNTH, k_BKSH, v_BKSU)
         return self.output(y_BNTU, x_BTD)
 
     def queries(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
@@ -132,6 +137,8 @@ class Attention(nn.Module):
     def output(self, y_BNTU: Tensor, x_BTD: Tensor) -> Tensor:
         """Return the output [B, T, D] of the heads' values: gated, normed, projected."""
         y_BNTU = tap("values", y_BNTU)
+        if self.differences is not None:
+            y_BNTU = tap("difference", self.differences(y_BNTU))
         if self.part.gate is not None and self.gate is not None:
             y_BNTU = y_BNTU * tap("gate", gates(self.part.gate, self.gate(x_BTD), self.n_heads, self.gate_bias))
         y_BTZ = y_BNTU.transpose(1, 2).flatten(2)

@@ -42,9 +42,7 @@ def _size(axis: int | spec.Axis, model: Spec) -> int:
     if axis == "n_layers":
         return sum(len(layers_of(model_stack.stack)) for model_stack in model.stacks)
     if axis == "all_heads":
-        attentions = (
-            parts(layer).get("attn") for model_stack in model.stacks for layer in layers_of(model_stack.stack)
-        )
-        return sum(getattr(attention, "n_heads", 0) for attention in attentions)
+        found = (parts(layer).get("attn") for model_stack in model.stacks for layer in layers_of(model_stack.stack))
+        return sum(part.n_heads for part in found if part is not None and "n_heads" in part.__struct_fields__)
     size: int = getattr(model, axis)
     return size

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.nn.activation import Xielu
-from archcalc.nn.norm import GroupNorm, HeadNorm, LayerNorm, RMSNorm
+from archcalc.nn.norm import GroupNorm, HeadNorm, LayerNorm, PieceNorm, RMSNorm
 from archcalc.nn.position import StoredSinusoidal
 from archcalc.nn.rope import RotaryTable
 
 STANDARD_DEVIATION = 0.02  # Radford et al. 2018, section 4.1
 
-_ZEROS = {"bias", "sinks", "correction_bias", "gate_bias", "decay_bias", "dt_bias", "bias_buffer"}
+_ZEROS = {"bias", "sinks", "correction_bias", "gate_bias", "out_bias", "decay_bias", "dt_bias", "bias_buffer"}
 _ZEROS |= {"start", "input_gate_bias", "decay_gate_bias"}
 _ONES = {"out_scalar", "out_scale", "expert_scales", "scale"}
 
@@ -32,7 +32,7 @@ def initialize_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
         tensor.zero_()
     elif name in _ONES:
         tensor.fill_(1.0)
-    elif isinstance(module, GroupNorm | HeadNorm | LayerNorm | RMSNorm):
+    elif isinstance(module, GroupNorm | HeadNorm | LayerNorm | PieceNorm | RMSNorm):
         tensor.fill_(0.0 if getattr(module, "unit_offset", False) else 1.0)
     elif isinstance(module, Xielu):
         tensor.fill_(module.FIRST_VALUES[name])

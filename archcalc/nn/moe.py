@@ -112,6 +112,7 @@ class MoE(nn.Module):
         if part.d_latent is not None:
             self.latent_down = Linear(model.d_model, part.d_latent, bias=part.latent_bias)
             self.latent_up = Linear(part.d_latent, model.d_model, bias=part.latent_bias)
+        self.out_bias = nn.Parameter(torch.empty(model.d_model)) if part.out_bias else None
         self.shared = _shared_ffn(part, model)
         self.shared_gate = Linear(model.d_model, 1, bias=False) if part.shared_gate else None
 
@@ -125,6 +126,7 @@ class MoE(nn.Module):
         inner_QD = x_QD if self.latent_down is None else self.latent_down(x_QD)
         y_QD = _WEIGHING[self.part.weight_on](self, inner_QD, weights_Qk.unsqueeze(-1), experts_Qk)
         y_BTD = (y_QD if self.latent_up is None else self.latent_up(y_QD)).view_as(x_BTD)
+        y_BTD = y_BTD if self.out_bias is None else y_BTD + self.out_bias
         if self.shared is None:
             return y_BTD
         y_BTD = y_BTD + self._shared_output(x_BTD)

@@ -36,17 +36,26 @@ class LayerNorm(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """x / √(mean(x²) + eps) · weight (Zhang & Sennrich 2019, eq. 4), computed in float32 at least; weight [width]."""
+    """x / √(mean(x²) + eps) · weight + bias (Zhang & Sennrich 2019, eq. 4); weight and bias [width] are optional.
+
+    The division is in float32 at least.
+    """
 
     weight: nn.Parameter | None
+    bias: nn.Parameter | None
 
     def __init__(self, part: spec.RMSNorm, width: int) -> None:
         super().__init__()
         self.eps, self.unit_offset = part.eps, part.unit_offset
         self.weight = nn.Parameter(torch.empty(width)) if part.weight else None
+        self.bias = nn.Parameter(torch.empty(width)) if part.bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normed input."""
+        y = self._scaled(x)
+        return y if self.bias is None else y + self.bias
+
+    def _scaled(self, x: Tensor) -> Tensor:
         x_float = upcast(x)
         normed = x_float * torch.rsqrt(x_float.pow(2).mean(-1, keepdim=True) + self.eps)
         if self.weight is None:
@@ -66,9 +75,8 @@ class HeadNorm(nn.Module):
         super().__init__()
         self.unit_offset = getattr(part, "unit_offset", False)
         self.weight = nn.Parameter(torch.empty(n_heads, width)) if part.weight else None
-        self.bias = nn.Parameter(torch.empty(n_heads, width)) if getattr(part, "bias", False) else None
-        bare = {field: False for field in ("weight", "bias") if hasattr(part, field)}
-        self.bare = norm(structs.replace(part, **bare), width)
+        self.bias = nn.Parameter(torch.empty(n_heads, width)) if part.bias else None
+        self.bare = norm(structs.replace(part, weight=False, bias=False), width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normed input."""
@@ -79,22 +87,45 @@ class HeadNorm(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """An RMS norm of each of G groups of the last axis, with one weight for the whole axis (Mamba-2)."""
+    """An RMS norm of each of G groups of the last axis, with one weight and bias for the whole axis (Mamba-2)."""
 
     weight: nn.Parameter | None
+    bias: nn.Parameter | None
 
     def __init__(self, part: spec.RMSNorm, n_groups: int, width: int) -> None:
         super().__init__()
         self.n_groups, self.unit_offset = n_groups, part.unit_offset
         self.weight = nn.Parameter(torch.empty(width)) if part.weight else None
-        self.bare = RMSNorm(structs.replace(part, weight=False), width // n_groups)
+        self.bias = nn.Parameter(torch.empty(width)) if part.bias else None
+        self.bare = RMSNorm(structs.replace(part, weight=False, bias=False), width // n_groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normed input."""
         x = self.bare(torch.unflatten(x, -1, (self.n_groups, -1))).flatten(-2)
-        if self.weight is None:
-            return x
-        return x * (1.0 + upcast(self.weight) if self.unit_offset else self.weight)
+        if self.weight is not None:
+            x = x * (1.0 + upcast(self.weight) if self.unit_offset else self.weight)
+        return x if self.bias is None else x + self.bias
+
+
+class PieceNorm(nn.Module):
+    """A norm of each of P pieces of the last axis, with one weight and bias for the whole axis (xLSTM)."""
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, part: spec.Norm, n_pieces: int, width: int) -> None:
+        super().__init__()
+        self.n_pieces, self.unit_offset = n_pieces, part.unit_offset
+        self.weight = nn.Parameter(torch.empty(n_pieces * width)) if part.weight else None
+        self.bias = nn.Parameter(torch.empty(n_pieces * width)) if part.bias else None
+        self.bare = norm(structs.replace(part, weight=False, bias=False), width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normed input."""
+        x = self.bare(torch.unflatten(x, -1, (self.n_pieces, -1))).flatten(-2)
+        if self.weight is not None:
+            x = x * (1.0 + self.weight if self.unit_offset else self.weight)
+        return x if self.bias is None else x + self.bias
 
 
 NORMS: dict[type, Callable[[Any, int], nn.Module]] = {spec.LayerNorm: LayerNorm, spec.RMSNorm: RMSNorm}

@@ -75,7 +75,7 @@ def attend(
         kernel = "eager"
 
     def run_kernel(q_BNTH: Tensor, k_BKSH: Tensor, v_BKSU: Tensor, *heads_NRH: Tensor) -> Tensor:
-        k_BNSH, v_BNSU = (_repeat_kv_heads(x, config.n_heads) for x in (k_BKSH, v_BKSU))
+        k_BNSH, v_BNSU = (repeat_kv_heads(x, config.n_heads) for x in (k_BKSH, v_BKSU))
         if kernel != "eager" and is_read("scores", "pattern"):
             _pattern(config, q_BNTH, k_BNSH, v_BNSU.dtype, context, sinks_N)
         if relative is not None:
@@ -195,7 +195,7 @@ KERNELS: dict[Kernel, Callable[..., Tensor]] = {
 }
 
 
-def _repeat_kv_heads(x_BKSH: Tensor, n_heads: int) -> Tensor:
+def repeat_kv_heads(x_BKSH: Tensor, n_heads: int) -> Tensor:
     """Return [B, N, S, H]: each kv head repeated for its query heads."""
     n_each = n_heads // x_BKSH.shape[1]
     return x_BKSH if n_each == 1 else x_BKSH.repeat_interleave(n_each, dim=1)

@@ -8,6 +8,7 @@ from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import AttentionPosition, Disentangled, RelativeBias, Rope
+from archcalc.spec.routed import RoutedAttention
 from archcalc.spec.sparse import SparseAttention, summary_bias
 from archcalc.spec.xl import XlAttention
 
@@ -59,6 +60,22 @@ class PowerTemperature(Part, frozen=True, kw_only=True, tag_field="kind", tag="p
 Temperature = LogTemperature | PowerTemperature
 
 
+class Differential(Part, frozen=True, kw_only=True):
+    """Differential attention (Ye et al. 2024, "Differential Transformer", section 2.1): half the heads are subtracted.
+
+    The values of two key-value heads, half of all heads apart, are one, twice as wide. Both read it. So a query head of
+    the first half and the one half of all heads after it make a pair, which gives a·v − λ·b·v, where a and b are their
+    patterns. λ is exp(lambda_q1 · lambda_k1) − exp(lambda_q2 · lambda_k2) + `offset` with four learned vectors of
+    d_head numbers. A pair's output is normalized by `norm` and multiplied by 1 − `offset`. Each half of the wide values
+    is weighted by a pattern computed anew, so that kernels for values as wide as keys apply (DiffLlama). `n_pairs` is
+    n_heads / 2.
+    """
+
+    offset: Positive = 0.8
+    norm: Norm = RMSNorm(weight=False)
+    n_pairs: Size | None = None
+
+
 class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     """Grouped-query attention (Ainslie et al. 2023); n_kv_heads = n_heads is MHA, 1 is MQA.
 
@@ -69,8 +86,8 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     (of the scores) is 1/√d_head. `v_norm` normalizes each head's values, `value_scale` multiplies them. With
     `value_is_key` the keys before their norm are also the values before `v_norm`, so there is no v (Gemma 4). Queries,
     keys and values are clamped to ±`clip`, after a norm but before the rotation. `out_norm` is after the gate and
-    before the out projection. `d_source` is the width of the source, if it is not d_model. Whether a file stores q, k
-    and v fused or split is not part of the spec.
+    before the out projection. With `differential`, pairs of heads are subtracted. `d_source` is the width of the
+    source, if it is not d_model. Whether a file stores q, k and v fused or split is not part of the spec.
 
     A projection with a block (`q_block` …) is grouped: its outputs are in groups, each of which reads so many channels
     of its own (SqueezeBERT, Iandola et al. 2020, section 3.1).
@@ -98,6 +115,7 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     temperature: Temperature | None = None
     gate: Gate | None = None
     out_norm: Norm | None = None
+    differential: Differential | None = None
     d_source: Size | None = None
     q_block: Size | None = None
     k_block: Size | None = None
@@ -193,7 +211,7 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     indexer: AnyIndexer | None = None
 
 
-AnyAttention = Attention | LatentAttention | SparseAttention | ConvolvedAttention | XlAttention
+AnyAttention = Attention | LatentAttention | SparseAttention | ConvolvedAttention | XlAttention | RoutedAttention
 
 
 def stored_rope(part: object) -> Rope | None:

@@ -66,7 +66,7 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     at most so many tokens of a text in one pass, first choices first, then in order; the weights of others are 0.
 
     With `d_latent` the routed experts read a projection of the input of this width, and their sum is projected back
-    (Nemotron-H); `latent_bias` is that of both projections.
+    (Nemotron-H); `latent_bias` is that of both projections. `out_bias` is added to their sum (JetMoE).
     `router_norm` is a norm of what the router reads, `input_norm` one of what all experts read; the router's logits are
     multiplied by `router_scale`, and the weight of each expert by a learned number if `expert_scales` (Gemma 4).
     The router has `n_zero` more choices: experts without weights, which return their input (LongCat-Flash). With
@@ -101,6 +101,7 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     weight_on: Literal["output", "input"] = "output"
     d_latent: Size | None = None
     latent_bias: bool = False
+    out_bias: bool = False
     n_shared: Count = 0
     d_shared: Size | None = None
     shared_activation: FixedActivation | None = None

@@ -6,7 +6,7 @@ from typing import Literal
 
 from archcalc.spec.activation import FixedActivation
 from archcalc.spec.base import Activation, Part, Positive, Size
-from archcalc.spec.norm import Norm, RMSNorm
+from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 
 
 class ShortConv(Part, frozen=True, kw_only=True, tag_field="kind", tag="short_conv"):
@@ -61,6 +61,27 @@ class Lightning(Part, frozen=True, kw_only=True, tag_field="kind", tag="lightnin
     chunk: Size = 256
     rate: Positive = 1.0
     norm: RMSNorm = RMSNorm()
+
+
+class MLstm(Part, frozen=True, kw_only=True, tag_field="kind", tag="mlstm"):
+    """A memory that is a matrix, written by gates that grow exponentially (xLSTM, Beck et al. 2024, section 2.3).
+
+    A head's state is C [d_key, d_value] and a sum s [d_key]. With i = exp(write_gate(x)) and f = σ(keep_gate(x)), C
+    becomes f·C + i·k·vᵀ and s becomes f·s + i·k; the head's output is q·C / max(|q·s|, 1), with q divided by √d_key. A
+    third number m keeps the exponents small: C and s are stored divided by exp(m), and `eps` is added to the divisor in
+    this scale. The gates are within ±`gate_cap` before exp and σ. The output is out(σ(gate(x)) · norm(each head)).
+    `bias` is that of q, k, v, gate and out; the other two gates have biases. Whole chunks of `chunk` tokens are
+    computed at once, the tokens after them one by one. `d_value` is by default d_key.
+    """
+
+    n_heads: Size
+    d_key: Size
+    d_value: Size | None = None
+    chunk: Size = 64
+    gate_cap: Positive | None = 15.0
+    bias: bool = False
+    norm: Norm = LayerNorm(eps=1e-6, bias=False)
+    eps: Positive = 1e-6
 
 
 class Mamba1(Part, frozen=True, kw_only=True, tag_field="kind", tag="mamba1"):
@@ -167,4 +188,6 @@ class Fourier(Part, frozen=True, kw_only=True, tag_field="kind", tag="fourier"):
     """
 
 
-AnyMixer = ShortConv | SpanConv | Fourier | GatedDelta | Lightning | Mamba1 | Mamba2 | RgLru | TimeMix | ChannelMix
+AnyMixer = (
+    ShortConv | SpanConv | Fourier | GatedDelta | Lightning | MLstm | Mamba1 | Mamba2 | RgLru | TimeMix | ChannelMix
+)

@@ -12,6 +12,7 @@ from archcalc.spec.mixer import (
     Lightning,
     Mamba1,
     Mamba2,
+    MLstm,
     RgLru,
     ShortConv,
     SpanConv,
@@ -60,6 +61,21 @@ def lightning(part: Lightning, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield Site(name="k", axes="BTI", description=msg("keys, activated"), sizes=heads)
     yield Site(name="v", axes="BTI", description=msg("values, activated"), sizes=heads)
     yield Site(name="mixed", axes="BTI", description=msg("what the queries read from the states"), sizes=heads)
+    yield states_site("out", OUT, width)
+
+
+def mlstm(part: MLstm, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the sites of an mLSTM."""
+    assert part.d_value is not None, "the spec is resolved"
+    keys, values, heads = ({"I": part.n_heads * n} for n in (part.d_key, part.d_value, 1))
+    yield Site(name="q", axes="BTI", description=msg("queries"), sizes=keys)
+    yield Site(name="k", axes="BTI", description=msg("keys"), sizes=keys)
+    yield Site(name="v", axes="BTI", description=msg("values"), sizes=values)
+    writes = msg("the logarithm of what each head writes to its state")
+    yield Site(name="write_gate", axes="BTI", description=writes, sizes=heads)
+    keeps = msg("what each head keeps of its state, before σ")
+    yield Site(name="keep_gate", axes="BTI", description=keeps, sizes=heads)
+    yield Site(name="mixed", axes="BTI", description=msg("what the queries read from the states"), sizes=values)
     yield states_site("out", OUT, width)
 
 

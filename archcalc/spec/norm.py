@@ -18,9 +18,13 @@ class LayerNorm(Part, frozen=True, kw_only=True, tag_field="kind", tag="layernor
 
 
 class RMSNorm(Part, frozen=True, kw_only=True, tag_field="kind", tag="rmsnorm"):
-    """Zhang & Sennrich 2019. `unit_offset` scales by 1 + weight (Gemma), with the same number of parameters."""
+    """Zhang & Sennrich 2019. `unit_offset` scales by 1 + weight (Gemma), with the same number of parameters.
+
+    A `bias` may be added (xLSTM).
+    """
 
     weight: bool = True
+    bias: bool = False
     unit_offset: bool = False
     eps: Positive = 1e-6
 

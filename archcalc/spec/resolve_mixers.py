@@ -8,7 +8,7 @@ from msgspec import structs
 
 from archcalc.errors import InputError
 from archcalc.spec.base import Part
-from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, Mamba2, Multipliers, RgLru, SpanConv, TimeMix
+from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, Mamba2, MLstm, Multipliers, RgLru, SpanConv, TimeMix
 from archcalc.spec.model import Spec
 from archcalc.spec.resolve_parts import head_width
 from archcalc.words import msg
@@ -25,6 +25,11 @@ def mamba1(part: Mamba1, spec: Spec, where: str) -> Mamba1:
 def lightning(part: Lightning, spec: Spec, where: str) -> Lightning:
     """Return the mixer with d_head."""
     return structs.replace(part, d_head=head_width(part.d_head, part.n_heads, spec, where))
+
+
+def mlstm(part: MLstm, spec: Spec, where: str) -> MLstm:
+    """Return the mixer with d_value."""
+    return structs.replace(part, d_value=part.d_value or part.d_key)
 
 
 def rg_lru(part: RgLru, spec: Spec, where: str) -> RgLru:

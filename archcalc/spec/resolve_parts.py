@@ -8,7 +8,7 @@ import msgspec.structs
 
 from archcalc.errors import InputError
 from archcalc.spec.activation import with_parameters
-from archcalc.spec.attention import Attention, Indexer, LatentAttention
+from archcalc.spec.attention import Attention, Differential, Indexer, LatentAttention
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
@@ -52,7 +52,7 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
         raise InputError(msg("there is no window"), where=f"{where}.window_kind", allowed="sliding")
     position = part.position
     if isinstance(position, Rope):
-        position = _rope(position, d_head, f"{where}.position")
+        position = rope(position, d_head, f"{where}.position")
         _check_rotary_values(position, part.d_value or d_head, f"{where}.position.values")
     if part.value_is_key and (part.v_norm is None or part.v_bias or part.d_value not in (None, d_head)):
         raise InputError(
@@ -69,7 +69,36 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             where=f"{where}.qk_norm.when",
             allowed=msg("before, or over head or each"),
         )
-    return msgspec.structs.replace(part, n_kv_heads=n_kv_heads, d_head=d_head, position=position)
+    differential = part.differential and _pairs(part.differential, part, n_kv_heads, where)
+    return msgspec.structs.replace(
+        part, n_kv_heads=n_kv_heads, d_head=d_head, position=position, differential=differential
+    )
+
+
+def _pairs(differential: Differential, part: Attention, n_kv_heads: int, where: str) -> Differential:
+    """Return the differential attention with its number of pairs."""
+    if n_kv_heads % 2:
+        raise InputError(
+            msg("{n_kv_heads} heads of keys and values are not pairs", n_kv_heads=n_kv_heads),
+            where=f"{where}.n_kv_heads",
+            allowed=msg("an even number"),
+        )
+    if part.gate is not None:
+        raise InputError(msg("heads that are subtracted have no gate"), where=f"{where}.gate", allowed="null")
+    if differential.offset >= 1:
+        raise InputError(
+            msg("found {found}", found=f"{differential.offset:g}"),
+            where=f"{where}.differential.offset",
+            allowed=msg("a number > 0 and < 1"),
+        )
+    n_pairs = part.n_heads // 2
+    if differential.n_pairs not in (None, n_pairs):
+        raise InputError(
+            msg("found {found}", found=differential.n_pairs),
+            where=f"{where}.differential.n_pairs",
+            allowed=msg("n_heads / 2, {n}", n=n_pairs),
+        )
+    return msgspec.structs.replace(differential, n_pairs=n_pairs)
 
 
 def _check_blocks(part: Attention, spec: Spec, d_head: int, where: str) -> None:
@@ -120,7 +149,8 @@ def _check_rotary_values(rope: Rope, width: int, where: str) -> None:
         )
 
 
-def _rope(rope: Rope, width: int, where: str) -> Rope:
+def rope(rope: Rope, width: int, where: str) -> Rope:
+    """Return the rotation of heads of this width with d_rotary."""
     d_rotary = rope.d_rotary or width
     if d_rotary > width or d_rotary % 2:
         raise InputError(
@@ -185,7 +215,7 @@ def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
         )
     if part.position is None:
         return part
-    position = _rope(part.position, part.d_rope, f"{where}.position")
+    position = rope(part.position, part.d_rope, f"{where}.position")
     for field in ("stored", "values"):
         if getattr(position, field):
             raise InputError(

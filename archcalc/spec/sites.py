@@ -270,7 +270,13 @@ def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
             is_source=is_cross,
         )
     capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias | Disentangled)
+    if part.differential:
+        axis, d_value = "U", 2 * d_value
     yield from softmax(part.n_heads, d_value, axis, SCORES[capped, biased], part.window, is_cross)
+    if part.differential:
+        sizes = {"N": part.n_heads // 2, axis: d_value}
+        difference = msg("the difference of each pair of heads, normalized")
+        yield Site(name="difference", axes=f"BNT{axis}", description=difference, sizes=sizes)
     yield from _gate(part.gate, part.n_heads, axis, d_value)
     yield states_site("out", msg("the output of attention"), width)
 

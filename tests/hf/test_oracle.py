@@ -92,6 +92,16 @@ DEVIATIONS = (
         ("Falcon-180B",),
     ),
     Deviation(
+        "a token table of another width than the layers: the model cannot run",
+        "embedding_dim",
+        tuple(f"xlstm #{n}" for n in (1, 2, 3, 4)),
+    ),
+    Deviation(
+        "the line takes a share of the bias of the attention's output, which is one for all experts",
+        "active: 1,198,491,648 for 1,198,473,216",
+        ("jetmoe JetMoeForCausalLM",),
+    ),
+    Deviation(
         "the line takes a share of matrices that experts without weights never use; what is active are whole experts",
         "active: 32,182,654,976 for 36,410,513,408",
         ("longcat_flash LongcatFlashForCausalLM",),
@@ -118,6 +128,7 @@ SAME_ALGORITHM = {
     "qwen3_5_moe_text",
     "olmo_hybrid",
     "minimax",
+    "xlstm",
 }
 # The index of a layer or an expert in a name, which the lines write as *.
 INDEX = re.compile(r"(?:(?<=[.])|(?<=[.]expert_))[0-9]+(?=[.]|$)")

@@ -359,6 +359,20 @@ class Interpreter:
             heads.append((q_h @ k_h.T * decay) @ v_h)
         return torch.cat(heads, -1)
 
+    def matrix_memory(self, q: Tensor, k: Tensor, v: Tensor, i: Tensor, f: Tensor, n: int) -> Tensor:
+        """Head by head, token by token, without a scale of the exponents (Beck et al. 2024, eq. 19 to 27)."""
+        heads = []
+        for head, (q_h, k_h, v_h) in enumerate(zip(*(x.chunk(n, -1) for x in (q, k, v)), strict=True)):
+            memory, total, rows = torch.zeros(k_h.shape[1], v_h.shape[1]), torch.zeros(k_h.shape[1]), []
+            for t in range(len(q)):
+                kept, written = torch.sigmoid(f[t, head]), torch.exp(i[t, head])
+                memory = kept * memory + written * torch.outer(k_h[t], v_h[t])
+                total = kept * total + written * k_h[t]
+                read = q_h[t] / q_h.shape[1] ** 0.5
+                rows.append(read @ memory / max(abs(float(read @ total)), 1.0))
+            heads.append(torch.stack(rows))
+        return torch.cat(heads, -1)
+
     def selective_scan(self, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, module: str) -> Tensor:
         """Gu & Dao 2023, algorithm 2, a number at a time along the tokens."""
         a, d = -torch.exp(self.weights[f"{module}.A_log"]), self.weights[f"{module}.D"]
@@ -533,6 +547,40 @@ class Interpreter:
 
     def mix(self, p: Tensor, v: Tensor) -> Tensor:
         return p @ v.repeat_interleave(p.shape[0] // v.shape[0], 0)
+
+    def paired(self, x: Tensor) -> Tensor:
+        """Two heads half of all heads apart are one of twice the width, which both read."""
+        n = len(x) // 2
+        return torch.stack([torch.cat((x[head % n], x[head % n + n]), -1) for head in range(2 * n)])
+
+    def less(self, x: Tensor, c: Tensor) -> Tensor:
+        n = len(x) // 2
+        return torch.stack([x[head] - c * x[head + n] for head in range(n)])
+
+    def pair_factor(self, module: str, c: float) -> Tensor:
+        first, second = (
+            torch.exp(self.weights[f"{module}.lambda_q{i}"] @ self.weights[f"{module}.lambda_k{i}"]) for i in (1, 2)
+        )
+        return first - second + c
+
+    def linears(self, x: Tensor, places: Tensor, module: str) -> Tensor:
+        """Every choice of every token by itself."""
+        places, weight = places[:, None] if places.dim() == 1 else places, self.weights[f"{module}.weight"]
+        return torch.stack(
+            [
+                torch.stack([weight[i] @ (x[t, c] if x.dim() == 3 else x[t]) for c, i in enumerate(row)])
+                for t, row in enumerate(places.tolist())
+            ]
+        )
+
+    def pieces(self, x: Tensor, n: int) -> Tensor:
+        return torch.stack(x.chunk(n, -1), 1)
+
+    def in_a_row(self, x: Tensor) -> Tensor:
+        return torch.cat(x.unbind(1), -1)
+
+    def repeated(self, x: Tensor, n: int) -> Tensor:
+        return torch.cat([x] * n)
 
     def joined(self, x: Tensor) -> Tensor:
         return torch.cat(tuple(x), -1)

@@ -68,6 +68,15 @@ INDEXER = {"kind": "tokens", "n_index_heads": 5, "d_index": 7, "n_selected": 2, 
 LATENT = {"kind": "mla", "n_heads": 2, "kv_rank": 6, "d_nope": 4, "d_rope": 2, "d_v": 5, "q_rank": 7}
 EXPERTS = {"kind": "moe", "n_experts": 4, "n_active": 2, "d_expert": 6, "activation": "silu", "normalize": True}
 ZERO = EXPERTS | {"n_zero": 3, "zero_stored": True, "correction": "buffer", "scale": 1.5, "normalize": False}
+ROUTED = {
+    "kind": "routed",
+    "n_experts": 4,
+    "n_active": 2,
+    "n_kv_heads": 2,
+    "position": {"kind": "rope"},
+    "out_bias": True,
+}
+MLSTM = {"kind": "mlstm", "n_heads": 2, "d_key": 3, "d_value": 5, "chunk": 3, "gate_cap": 2.0, "bias": True}
 SCALED = LATENT | {"scale_latents": True}
 SHORTCUT = {
     "branches": [
@@ -128,6 +137,7 @@ SPECS = {
         | {"n_experts": 6, "n_groups": 3, "n_active_groups": 2, "choose": "sigmoid", "group_score": "two_best"}
         | {"weight_on": "input", "n_shared": 1, "shared_combine": "average"},
     ),
+    "experts of heads": spec_of(RMS, ROUTED, EXPERTS | {"out_bias": True}),
     "capacity": spec_of(RMS, GQA, EXPERTS | {"capacity": 2}),
     "longcat": of(SHORTCUT),
     "xmod": of(ADAPTED),
@@ -156,6 +166,12 @@ SPECS = {
         | {"temperature": {"kind": "power", "exponent": 0.5, "n_tokens": 2, "from_one": True}},
         GATED,
     ),
+    "subtracted heads": spec_of(
+        RMS,
+        {"kind": "gqa", "n_heads": 8, "n_kv_heads": 4, "position": {"kind": "rope"}, "differential": {"offset": 0.3}},
+        GATED,
+    ),
+    "matrix memory": of({"norm": RMS, "mixer": MLSTM, "ffn": GATED}),
     "sines first": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "halves"}}),
     "fairseq": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "fairseq", "n_extra": 2}}),
     "opt": spec_of(LN, GQA, GATED, stack={"position": {"kind": "learned", "n_extra": 2}}),

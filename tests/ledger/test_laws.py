@@ -26,6 +26,7 @@ from archcalc.spec.groups import layers_of
 from archcalc.spec.model import ModelStack
 from archcalc.spec.per_layer import gates
 from archcalc.spec.resolve import resolve
+from archcalc.spec.routed import RoutedAttention
 from tests.examples import examples
 from tests.ledger import published
 from tests.ledger.formulas import value
@@ -108,7 +109,7 @@ def test_a_token_uses_all_but_the_experts_it_is_not_sent_to(spec: Spec):
     parts = [arm.part for layer in layers(spec) for arm in arms(layer)]
     assert found["active"] <= found["total"]
     assert (found["active"] < found["total"]) == any(
-        (isinstance(part, MoE) and part.n_active < part.n_experts)
+        (isinstance(part, MoE | RoutedAttention) and part.n_active < part.n_experts)
         or (isinstance(part, Adapters) and part.n_adapters > 1)
         for part in parts
     )
@@ -185,6 +186,7 @@ def test_as_many_key_heads_as_heads_is_multi_head_attention(spec: Spec):
     """Stating n_kv_heads = n_heads is leaving it out, and every projection is then as large as the queries'."""
     assume(any(isinstance(arm.part, Attention) for layer in layers(spec) for arm in arms(layer)))
     assume(not any(layer.shares for layer in layers(spec)))  # whose heads are the lender's
+    assume(not any(isinstance(arm.part, RoutedAttention) for layer in layers(spec) for arm in arms(layer)))
     stated = document_with(encode(spec), lambda part: part | {"n_kv_heads": part["n_heads"]})
     left_out = document_with(encode(spec), lambda part: part | {"n_kv_heads": None})
     ledger = build(decode(stated))

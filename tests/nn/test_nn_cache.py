@@ -23,9 +23,10 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches, arms
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
-from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, RgLru, ShortConv, TimeMix
+from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, MLstm, RgLru, ShortConv, TimeMix
 from archcalc.spec.model import ModelStack
 from archcalc.spec.position import Disentangled
+from archcalc.spec.routed import RoutedAttention
 from tests.examples import examples
 from tests.nn import test_nn_transformers as theirs
 from tests.nn.flop_truth import counted, decode, prefill
@@ -173,6 +174,7 @@ STATES: dict[type, Callable[[Any, int], int]] = {
         (2 * part.n_key_heads * part.d_key + part.n_heads * part.d_value) * (part.d_conv - 1)
     ),
     Lightning: lambda part, width: part.n_heads * part.d_head**2,
+    MLstm: lambda part, width: part.n_heads * (part.d_key * part.d_value + part.d_key + 1),
     Mamba1: lambda part, width: part.d_inner * (part.d_conv - 1 + part.d_state),
     Mamba2: lambda part, width: (
         (part.n_heads * part.d_head + 2 * part.n_state_groups * part.d_state) * (part.d_conv - 1)
@@ -191,6 +193,8 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
         if isinstance(part, LatentAttention):
             total += min(capacity, part.window or capacity) * (part.kv_rank + part.d_rope)
             total += capacity * getattr(part.indexer, "d_index", 0)
+        if isinstance(part, RoutedAttention):
+            total += capacity * 2 * part.n_kv_heads * part.d_head
         if isinstance(part, Attention):
             own = {"stream": min(capacity, part.window or capacity), "source": source, "shared": 0, "nothing": 0}
             tokens = own[arm.reads]
@@ -449,7 +453,8 @@ def products(part: Any, batch: int, new: int, past: int, source: int) -> int:
     if isinstance(relative, Disentangled):
         read = new * relative.content_to_position + keys * relative.position_to_content
         read *= 2 * relative.n_distances * part.d_head
-    return heads * (new * keys * (part.d_head + (part.d_value or part.d_head)) + read)
+    each = heads * (new * keys * (part.d_head + (part.d_value or part.d_head)) + read)
+    return each * (1 if part.differential is None else 2)  # a pattern for each half of the values
 
 
 def test_a_step_reads_no_source() -> None:

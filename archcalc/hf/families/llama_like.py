@@ -43,9 +43,9 @@ from archcalc.hf.lens import (
     RedundantKey,
 )
 from archcalc.hf.rope import LogTemperatureLens, NtkAlphaRope, RopeLens, RotationFlag
-from archcalc.hf.stack import ListSchedule, NoRopeSchedule
+from archcalc.hf.stack import INDEX, ListSchedule, NoRopeSchedule
 from archcalc.hf.templates.decoder import BIASED, GATE_UP, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, decoder, windows
-from archcalc.hf.tensors import TensorMap, fused_modules, module, modules, table
+from archcalc.hf.tensors import TensorEntry, TensorMap, fused_modules, module, modules, table
 from archcalc.hf.vocabulary import (
     ACTIVATIONS,
     LLAMA_ATTENTION,
@@ -295,6 +295,34 @@ BITNET = decoder(
         LLAMA_DENSE,
         modules({"attn.out_norm": "self_attn.attn_sub_norm", "ffn.down_norm": "mlp.ffn_sub_norm"}, *LAYER),
     ),
+)
+
+
+def pair_offset(config: Config) -> float:
+    """Return what is added to a layer's λ, which grows with depth from 0.2 nearly to 0.8."""
+    return 0.8 - 0.6 * math.exp(-0.3 * config.data[INDEX])
+
+
+DIFFLLAMA = decoder(
+    "diffllama",
+    "DiffLlamaForCausalLM",
+    width=2048,
+    d_ff=8192,
+    depth=16,
+    norm=rmsnorm(1e-5),
+    attention=BIASED | {"differential": {"offset": ImpliedValue(pair_offset), "norm": rmsnorm(1e-5, weight=False)}},
+    by_index=True,
+    dropouts={},
+    tensors=(
+        LLAMA_DENSE,
+        tuple(
+            TensorEntry(f"model.layers.{{i}}.self_attn.{name}", (f"layers.{{i}}.attn.differences.{name}",))
+            for name in ("lambda_q1", "lambda_k1", "lambda_q2", "lambda_k2")
+        ),
+    ),
+    # The class defines no dropout of patterns that are subtracted.
+    constraints=(Constraint("attention_dropout", (0.0, None)),),
+    irrelevant=keys("lambda_std_dev"),
 )
 HUNYUAN_HEAD = size("head_dim", None, null=None)
 
@@ -1017,5 +1045,6 @@ FAMILIES = (
     VAULTGEMMA,
     BITNET,
     HUNYUAN,
+    DIFFLLAMA,
     MINISTRAL3,
 )

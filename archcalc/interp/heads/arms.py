@@ -16,6 +16,7 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches
 from archcalc.spec.groups import layers_of, lender_indices
 from archcalc.spec.layer import Reads
+from archcalc.spec.routed import RoutedAttention
 from archcalc.spec.sites import find_sites
 from archcalc.spec.sparse import SparseAttention
 from archcalc.spec.workload import Workload
@@ -49,7 +50,8 @@ class AttentionArm(msgspec.Struct, frozen=True):
     @property
     def n_kv_heads(self) -> int:
         """Return the number of key-value heads; only grouped attention may have fewer than heads."""
-        found = self.part.n_kv_heads if isinstance(self.part, Attention) else self.part.n_heads
+        part = self.part
+        found = part.n_kv_heads if isinstance(part, Attention | RoutedAttention) else part.n_heads
         assert found is not None, "the spec is resolved"
         return found
 
@@ -83,6 +85,8 @@ class AttentionArm(msgspec.Struct, frozen=True):
 
     def kv_head(self, head: int) -> int:
         """Return the key-value head that a query head reads."""
+        if isinstance(self.part, RoutedAttention):
+            return head % self.n_kv_heads
         return head * self.n_kv_heads // self.n_heads
 
 

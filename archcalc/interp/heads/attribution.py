@@ -43,6 +43,7 @@ from archcalc.spec.branches import (
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Spec
+from archcalc.spec.routed import RoutedAttention
 from archcalc.words import msg
 
 
@@ -110,6 +111,7 @@ def attribute(
     stack = read_stack(spec)
     check_one_stream(spec)
     _check_layers(layers_of(stack.stack))
+    _check_heads(layers_of(stack.stack))
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])
     arms = {arm.path: arm for arm in attention_arms(spec) if arm.path.startswith(f"{stack.prefix}layers.")}
@@ -127,6 +129,15 @@ def _check_layers(layers: Sequence[Layer]) -> None:
     gated = [branch for layer in layers for branch in active_branches(layer) if branch.in_gate_rank]
     if any(branch.skip_reads == "normed" or any(arm.skip for arm in branch.arms) for branch in gated):
         raise InputError(msg("a gated input is added"), where="in_gate_rank", allowed="null")
+
+
+def _check_heads(layers: Sequence[Layer]) -> None:
+    """Raise InputError for heads that are subtracted, or whose outputs are projected by experts."""
+    parts = [arm.part for layer in layers for arm in arms(layer)]
+    if any(getattr(part, "differential", None) for part in parts):
+        raise InputError(msg("heads are subtracted in pairs"), where="differential", allowed="null")
+    if any(isinstance(part, RoutedAttention) for part in parts):
+        raise InputError(msg("heads are projected by experts"), where="kind", allowed="gqa")
 
 
 def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from archcalc.nn.taps.record import edit
 from archcalc.spec import Spec
 from archcalc.spec.branches import active_branches
 from archcalc.spec.groups import layers_of
-from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, Mamba2, RgLru, TimeMix
+from archcalc.spec.mixer import GatedDelta, Lightning, Mamba1, Mamba2, MLstm, RgLru, TimeMix
 
 
 class LinearMixer(msgspec.Struct, frozen=True):
@@ -43,6 +43,7 @@ def _one_head(part: object) -> int:
 LINEAR_MIXERS: Final[dict[type, LinearMixer]] = {
     GatedDelta: LinearMixer("v", "mixed"),
     Lightning: LinearMixer("v", "mixed"),
+    MLstm: LinearMixer("v", "mixed"),
     Mamba1: LinearMixer("conv", "scan", ("selection",), _one_head),
     Mamba2: LinearMixer("v", "scan"),
     RgLru: LinearMixer("conv", "scan", ("input_gate", "decay_gate"), _one_head),

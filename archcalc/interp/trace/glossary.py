@@ -41,6 +41,7 @@ STEP_KINDS: dict[str, Message] = {
     "convolved_values": msg("each head's values, convolved over the tokens around"),
     "kernels": msg("the kernels of heads that are convolutions"),
     "spans": msg("what heads that are convolutions give"),
+    "difference": msg("what one head of a pair reads less λ times what the other does"),
     "gate": msg("gates on the values of the heads"),
     "attention_out": msg("the output of attention"),
     "projected": msg("the projection that the mixer takes apart"),
@@ -129,6 +130,13 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("decayed_attention",),
         msg("for head h of n, token by token: S = e^(−r · 2^(−8h / n)) · S + k · vᵀ, then q · S"),
     ),
+    "matrix_memory(q, k, v, i, f, n)": FunctionMeaning(
+        ("matrix_memory",),
+        msg(
+            "for each of n heads, token by token: C = σ(f) · C + eⁱ · k · vᵀ and s = σ(f) · s + eⁱ · k, "
+            "then q · C / max(|q · s|, 1) with q / √width"
+        ),
+    ),
     "selective_scan(x, d, b, c, m)": FunctionMeaning(
         ("selective_scan",),
         msg("c · h + D · x of a state h of each channel, which becomes exp(−d · eᴬ) · h + d · x · b; A and D of m"),
@@ -205,6 +213,13 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("xielu",), msg("a · x² + x / 2 above 0, b · (eˣ − 1 − x) + x / 2 below, with the learned a and b of m")
     ),
     "mix(p, v)": FunctionMeaning(("mix",), msg("Σ p · v over the keys")),
+    "paired(x)": FunctionMeaning(
+        ("paired",), msg("for each two heads of x that are half of all heads apart: both concatenated, for each")
+    ),
+    "less(x, c)": FunctionMeaning(("less",), msg("the first half of the heads less c times the second half")),
+    "pair_factor(m, c)": FunctionMeaning(
+        ("pair_factor",), msg("exp(Σ q1 · k1) − exp(Σ q2 · k2) + c, with the vectors lambda_… of m")
+    ),
     "joined(x)": FunctionMeaning(("joined",), msg("the heads concatenated")),
     "top(x, n)": FunctionMeaning(("top",), msg("the indices of the n largest")),
     "at(x, i)": FunctionMeaning(("at",), msg("x at the indices i")),
@@ -248,6 +263,13 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("spans",), msg("for each of n heads Σ softmax(k) · x over the tokens around each")
     ),
     "linear_at(x, i, m)": FunctionMeaning(("linear_at",), msg("x · Wᵀ + b, the matrix i of m and its bias")),
+    "linears(x, i, m)": FunctionMeaning(
+        ("linears",), msg("for each index i: x · Wᵀ with the matrix i of m; of pieces, each by its own index")
+    ),
+    "pieces(x, n), in_a_row(x)": FunctionMeaning(
+        ("pieces", "in_a_row"), msg("x split into n pieces of equal width; pieces side by side")
+    ),
+    "repeated(x, n)": FunctionMeaning(("repeated",), msg("all heads of x, n times one after the other")),
     "or_input(y, x, i, n)": FunctionMeaning(("or_input",), msg("y where the index i is less than n, and x elsewhere")),
     "best_groups(x, n, k, m)": FunctionMeaning(
         ("best_groups",),

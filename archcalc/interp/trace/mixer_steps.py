@@ -11,11 +11,13 @@ from archcalc.spec.mixer import (
     Lightning,
     Mamba1,
     Mamba2,
+    MLstm,
     RgLru,
     ShortConv,
     SpanConv,
     TimeMix,
 )
+from archcalc.spec.norm import LayerNorm
 
 
 def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
@@ -80,6 +82,21 @@ def lightning(part: Lightning, ctx: PartContext) -> PartSteps:
     yield "mixed", "mixed", call("decayed_attention", *tensors, part.n_heads, part.rate)
     gate = call("sigmoid", ctx.linear(ctx.input, "gate"))
     yield "out", "mixer_out", ctx.linear(ctx.normed(ctx.step("mixed"), "norm") * gate, "out")
+
+
+def mlstm(part: MLstm, ctx: PartContext) -> PartSteps:
+    """Yield the steps of an mLSTM."""
+    for name, kind in (("q", "queries"), ("k", "keys"), ("v", "values")):
+        yield name, kind, ctx.linear(ctx.input, name)
+    for name, kind in (("write_gate", "write_rates"), ("keep_gate", "log_decays")):
+        gate = ctx.linear(ctx.input, name)
+        yield name, kind, gate if part.gate_cap is None else call("capped", gate, part.gate_cap)
+    tensors = (ctx.step(name) for name in ("q", "k", "v", "write_gate", "keep_gate"))
+    yield "mixed", "mixed", call("matrix_memory", *tensors, part.n_heads)
+    divided = "standardized" if isinstance(part.norm, LayerNorm) else "over_rms"
+    heads = call("joined", call(divided, call("heads", ctx.step("mixed"), part.n_heads), part.norm.eps))
+    normed = call("scaled", heads, Module(f"{ctx.weight_prefix}norm"))
+    yield "out", "mixer_out", ctx.linear(call("sigmoid", ctx.linear(ctx.input, "gate")) * normed, "out")
 
 
 def mamba1(part: Mamba1, ctx: PartContext) -> PartSteps:

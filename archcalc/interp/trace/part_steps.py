@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
-from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention, LogTemperature, Temperature
+from archcalc.spec.attention import Attention, Differential, Gate, Indexer, LatentAttention, LogTemperature, Temperature
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
@@ -81,11 +81,23 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
         scores += call("rows", Module(f"{table}relative_bias"), Value("buckets"))
     if isinstance(part.position, Disentangled):
         scores = _with_distances(part, part.position, ctx, scores)
-    yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=part.sinks)
+    v: Expression = Value(f"{ctx.key_prefix}v")
+    v = call("paired", v) if part.differential else v
+    is_masked = ctx.is_causal or part.window is not None
+    yield from _softmaxed(scores, ctx, v, is_masked=is_masked, has_sinks=part.sinks)
     yield from _gate(part.gate, part.n_heads, ctx.input, ctx)
     joined = _joined(part.gate, ctx)
+    if part.differential:
+        yield "difference", "difference", _difference(part.differential, ctx)
+        joined = call("joined", ctx.step("difference"))
     read = joined if part.out_norm is None else ctx.normed(joined, "out_norm")
     yield "out", "attention_out", ctx.linear(read, "out", part.out_block)
+
+
+def _difference(part: Differential, ctx: PartContext) -> Expression:
+    """Return what pairs of heads give: the first minus λ times the second, normalized and scaled."""
+    weight = call("pair_factor", Module(f"{ctx.weight_prefix}differences"), part.offset)
+    return ctx.normed(call("less", ctx.step("values"), weight), "differences.norm") * (1 - part.offset)
 
 
 def _gate(part: Gate | None, n_heads: int, read: Expression, ctx: PartContext) -> PartSteps:
@@ -183,7 +195,8 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
         owner = ctx.step_prefix if isinstance(part.indexer, Indexer) else ctx.lender_prefix
         scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
     is_masked = ctx.is_causal or part.window is not None
-    yield from _softmaxed(scores, ctx, is_masked=is_masked, has_sinks=part.sinks)
+    v = Value(f"{ctx.key_prefix}v")
+    yield from _softmaxed(scores, ctx, v, is_masked=is_masked, has_sinks=part.sinks)
     yield from _gate(part.gate, part.n_heads, q_input if part.raw_latent else ctx.input, ctx)
     yield "out", "attention_out", ctx.linear(_joined(part.gate, ctx), "out")
 
@@ -209,14 +222,16 @@ def _indexed(part: LatentAttention, own: Indexer, latent: Expression, ctx: PartC
     yield "index_scores", "index_scores", call("masked", scores) if ctx.is_causal else scores
 
 
-def _softmaxed(scores: Expression, ctx: PartContext, *, is_masked: bool, has_sinks: bool) -> PartSteps:
+def _softmaxed(
+    scores: Expression, ctx: PartContext, values: Expression, *, is_masked: bool, has_sinks: bool
+) -> PartSteps:
     yield "scores", "scores", call("masked", scores) if is_masked else scores
     yield (
         "pattern",
         "pattern",
         call("softmax", ctx.step("scores"), *([Parameter(f"{ctx.weight_prefix}sinks")] if has_sinks else [])),
     )
-    yield "values", "weighted_values", call("mix", ctx.step("pattern"), Value(f"{ctx.key_prefix}v"))
+    yield "values", "weighted_values", call("mix", ctx.step("pattern"), values)
 
 
 def plain_ffn(part: Plain, ctx: PartContext) -> PartSteps:
@@ -293,6 +308,8 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     )
     if part.d_latent is not None:
         out = ctx.linear(out, "latent_up")
+    if part.out_bias:
+        out += Parameter(f"{ctx.weight_prefix}out_bias")
     if part.n_shared:
         up, gate = (ctx.linear(expert_input, f"shared.{name}") for name in ("up", "gate"))
         act = part.shared_activation or part.activation

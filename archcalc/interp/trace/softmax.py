@@ -17,6 +17,7 @@ from archcalc.interp.trace.expression import Value, nodes
 from archcalc.interp.trace.model_steps import Step
 from archcalc.interp.trace.run import Trace
 from archcalc.nn.attention_context import AttentionContext
+from archcalc.nn.routed_attention import RoutedAttention
 from archcalc.nn.softmax import SoftmaxConfig, softcap
 from archcalc.nn.sparse_attention import SparseAttention
 from archcalc.nn.stack import Layers
@@ -91,7 +92,9 @@ def _score_stages(
         x_BTD = trace[states].unsqueeze(0).to(module.out.weight.device) * in_scale
         x_S = module.dots(x_BTD, context)[0, head, query].cpu()
     else:
-        x_S = k_KSH[head * k_KSH.shape[0] // config.n_heads] @ q_NTH[head, query]
+        n_kv_heads, is_routed = k_KSH.shape[0], isinstance(module, RoutedAttention)
+        kv_head = head % n_kv_heads if is_routed else head * n_kv_heads // config.n_heads
+        x_S = k_KSH[kv_head] @ q_NTH[head, query]
     yield _stage("dots", "dot(q, k)", x_S)
     x_S = x_S * config.scale
     yield _stage("scaled", f"x · {config.scale:.7g}", x_S)

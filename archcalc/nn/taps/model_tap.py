@@ -83,7 +83,7 @@ class PassObserver(Observer):
         assert positions is not None, "a site whose tokens are keys has a context"
         for tap in self.taps:
             y = tap.visit(site, y, positions, keys)
-        return y.reshape(x.shape)
+        return y if y.shape == x.shape else y.reshape(x.shape)
 
     def is_read(self, name: str) -> bool:
         """Return whether any tap records or edits this point."""

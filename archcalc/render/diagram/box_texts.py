@@ -183,13 +183,14 @@ def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list
         lines.append(say(msg("values {width} wide", width=exact(part.d_value))))
     if kind != "mha":
         lines.append(say(msg("{n} key/value heads", n=exact(n_kv_heads))))
-    lines += _positions(part.position, width, say)
+    lines += positions(part.position, width, say)
     more = [say(msg("norm on q and k"))] if part.qk_norm else []
     more += [say(msg("sinks"))] if part.sinks else []
     more += [say(msg("softcap {value}", value=f"{part.softcap:g}"))] if part.softcap else []
     more += [say(msg("q, k, v within ±{value}", value=f"{part.clip:g}"))] if part.clip else []
     more += [say(msg("q scaled by position"))] if part.temperature else []
     after = [say(_GATES[part.gate.over].fill(activation=part.gate.activation))] if part.gate else []
+    after += [say(msg("pairs of heads subtracted, normalized"))] if part.differential else []
     after += [say(msg("norm on the heads' outputs"))] if part.out_norm else []
     after += [say(msg("projections in groups"))] if part.is_grouped else []
     return say(_ATTENTIONS[kind]), lines + [" · ".join(words) for words in (more, after) if words]
@@ -209,7 +210,7 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
                 v=exact(part.d_v),
             )
         ),
-        *_positions(part.position, part.d_rope, say),
+        *positions(part.position, part.d_rope, say),
         *([say(msg("latents × √(width / rank)"))] if part.scale_latents else []),
         *([say(msg("norm on the rotary key"))] if part.key_norm else []),
         *([say(msg("queries of the latent, normed and raw"))] if part.raw_latent else []),
@@ -226,7 +227,8 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
     return say(msg("latent attention (MLA)")), lines
 
 
-def _positions(part: AttentionPosition | None, width: int, say: Translator) -> Iterator[str]:
+def positions(part: AttentionPosition | None, width: int, say: Translator) -> Iterator[str]:
+    """Yield the lines of an attention's positions."""
     if isinstance(part, Rope):
         theta, d_rotary = f"{part.theta:,.10g}", part.d_rotary or width
         if isinstance(part.scaling, ProportionalScaling):

@@ -10,6 +10,7 @@ from archcalc.spec.mixer import (
     Lightning,
     Mamba1,
     Mamba2,
+    MLstm,
     RgLru,
     ShortConv,
     SpanConv,
@@ -54,6 +55,15 @@ def lightning(part: Lightning, d_model: int, say: Translator) -> tuple[str, list
     """Return the heading and the lines of lightning attention."""
     return say(msg("lightning attention")), [
         say(msg("{n} heads × {width}", n=exact(part.n_heads), width=exact(part.d_head or 0))),
+        say(msg("chunks of {n} tokens", n=exact(part.chunk))),
+    ]
+
+
+def mlstm(part: MLstm, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of an mLSTM."""
+    keys, values = exact(part.d_key), exact(part.d_value or part.d_key)
+    return say(msg("matrix memory (mLSTM)")), [
+        say(msg("{n} states of {keys} × {values}", n=exact(part.n_heads), keys=keys, values=values)),
         say(msg("chunks of {n} tokens", n=exact(part.chunk))),
     ]
 

@@ -46,7 +46,7 @@ SPLIT_AXES: dict[type[nn.Module], Mapping[str, int]] = {
 # Query and key norms with separate weights for every head.
 _HEAD_NORM_AXES = {f"{name}_norm.{kind}": 0 for name in "qk" for kind in ("weight", "bias")}
 # Biases added to a sum over ranks: the first rank alone adds them.
-ADDED_ONCE = ("out.bias", "down.bias")
+ADDED_ONCE = ("out.bias", "down.bias", "out_bias")
 # Tensors of key and value heads: whole on every rank if there are more ranks than such heads.
 KV_TENSORS = ("k.weight", "k.bias", "v.weight", "v.bias", "k_norm.weight", "k_norm.bias")
 

@@ -69,6 +69,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "llama:partial": RMS | {"partial_rotary_factor": 0.5},
     "llama:dynamic": RMS | {"rope_scaling": {"type": "dynamic", "factor": 2.5}},
     "llama:own heads": RMS | {"head_dim": 20} | THETA,
+    "diffllama:plain": RMS,
+    "diffllama:biased": RMS | BIASED | THETA | {"head_dim": 12, "num_attention_heads": 8, "tie_word_embeddings": True},
     "mistral:layer types": RMS | {"sliding_window": 5} | MIXED,
     "qwen2:own heads": RMS | {"head_dim": 12},
     "qwen2:mixed": RMS | {"use_sliding_window": True, "sliding_window": 5} | MIXED,

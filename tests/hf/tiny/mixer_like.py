@@ -120,6 +120,16 @@ LFM3 = GROUPED | {
 }
 
 HRM = BASE | RMS | {"head_dim": 12}
+# transformers rounds the widths of its cache up to multiples of 64.
+XLSTM = {
+    "vocab_size": 96,
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_heads": 4,
+    "norm_eps": 0.03,
+    "chunk_size": 4,
+    "pad_token_id": None,
+}
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "hrm_text:cycles": HRM | {"num_hidden_layers": 1, "attention_bias": True, "embedding_scale": 3.0},
@@ -239,6 +249,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | {"block_types": ["attention", "recurrent", "recurrent", "attention"], "hidden_activation": "relu"},
     "rwkv:default switches": RWKV,
     "rwkv:rescaled": RWKV | {"rescale_every": 2, "intermediate_size": 56, "tie_word_embeddings": True},
+    "xlstm:plain": XLSTM,
+    "xlstm:other switches": XLSTM
+    | {"use_bias": True, "gate_soft_cap": 1.5, "output_logit_soft_cap": 2.0, "v_dim_factor": 1.5, "qk_dim_factor": 1.0}
+    | {"chunk_size": 16, "ffn_proj_factor": 1.3, "ffn_round_up_to_multiple_of": 10, "eps": 0.01},
     "qwen3_next:default switches": QWEN_MOE,
     "qwen3_next:mixed": QWEN_MOE
     | {"attention_bias": True, "mlp_only_layers": [1, 2], "norm_topk_prob": False, "partial_rotary_factor": 0.5},

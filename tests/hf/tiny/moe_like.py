@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.hf.tiny.llama_like import BIASED, BY_KIND, LAYER, LLAMA3, MIXED, RMS, THETA
+from tests.hf.tiny.llama_like import BASE, BIASED, BY_KIND, LAYER, LLAMA3, MIXED, RMS, THETA
 
 TOP_2 = RMS | {"num_experts_per_tok": 2}
 # Groups that matter: two of four, of two experts each.
@@ -37,6 +37,15 @@ NEEDS = {
 }
 
 LLAMA4 = RMS | {"num_local_experts": 5, "intermediate_size_mlp": 40, "head_dim": 12, "attention_chunk_size": 4}
+JETMOE = BASE | {
+    "num_key_value_heads": 2,
+    "kv_channels": 12,
+    "num_local_experts": 5,
+    "num_experts_per_tok": 3,
+    "intermediate_size": 24,
+    "rms_norm_eps": 0.03,
+}
+
 CONFIGS: dict[str, dict[str, Any]] = {
     "afmoe:default switches": AFMOE,
     "afmoe:scaled": AFMOE
@@ -128,6 +137,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | BY_KIND
     | {"sliding_window_size": 3, "routed_scaling_factor": None, "attention_value_scale": None, "v_head_dim": 12},
     "mimo_v2_flash:odd part": MIMO | {"head_dim": 16},
+    "jetmoe:plain": JETMOE,
+    "jetmoe:other switches": JETMOE
+    | THETA
+    | {"tie_word_embeddings": False, "num_experts_per_tok": 1, "activation_function": "gelu"},
     "minimax_m2:default switches": MINIMAX_M2,
     "minimax_m2:partly turned": MINIMAX_M2 | {"rotary_dim": 8} | THETA,
     "minimax_m2:odd part": MINIMAX_M2 | {"rotary_dim": 5},
