@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "archcalc"
 
 # Each may import itself and what stands before it.
 HOUSE = (
-    "_version", "_lazy", "words", "errors", "units", "extras", "results", "formats", "spec", "presets", "locations",
+    "_version", "_lazy", "units", "words", "errors", "extras", "results", "formats", "spec", "presets", "locations",
     "hf", "headers", "sources", "text", "ledger", "analysis", "contract", "nn", "taps", "checkpoint", "run", "interp",
     "trace", "inside", "proof", "coverage", "render", "dashboard", "cli", "__main__",
 )  # fmt: skip

@@ -64,7 +64,19 @@ def test_a_quantized_cache_adds_up(view: str, kind: str, capsys: pytest.CaptureF
 
 def test_layers_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
     """2·8 heads of 64 bytes and a 4-byte scale: 1,088 bytes for a token; a window holds 128 of them."""
-    asked = ("gpt-oss-20b", "--seq", "200", "--cache-dtype", "int8", "--view", "layers", "--format", "csv")
+    asked = (
+        "gpt-oss-20b",
+        "--seq",
+        "200",
+        "--cache-dtype",
+        "int8",
+        "--view",
+        "layers",
+        "--bytes",
+        "GB",
+        "--format",
+        "csv",
+    )
     header, *rows = csv.reader(io.StringIO(printed(capsys, *asked)))
     assert header == ["layer", *BYTES, "next_token_bytes", "kind"]
     assert rows[0] == ["0", str(1024 * 128), str(64 * 128), str(1088 * 128), "0", "exact"]

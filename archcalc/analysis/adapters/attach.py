@@ -11,7 +11,7 @@ from archcalc.analysis.adapters.class_modules import ClassModules, ClassTensor
 from archcalc.analysis.adapters.config import ALL_LINEAR, AdapterConfig
 from archcalc.analysis.adapters.former_names import translated
 from archcalc.analysis.adapters.matching import Deadline, ends_in, module_test, rank_of, test
-from archcalc.analysis.adapters.methods import METHODS, RANK, Axes, Method, Target
+from archcalc.analysis.adapters.methods import METHODS, RANK, Axes, Method, AdaptedWeight
 from archcalc.analysis.weights import role_of
 from archcalc.errors import InputError, nearest, shown
 from archcalc.hf import adapter_modules
@@ -69,7 +69,7 @@ def attach(config: AdapterConfig, modules: ClassModules, sizes: Mapping[str, int
     )
 
 
-def _targets(config: AdapterConfig, modules: ClassModules) -> Iterator[Target]:
+def _targets(config: AdapterConfig, modules: ClassModules) -> Iterator[AdaptedWeight]:
     """Yield every weight that is adapted. Raises InputError if there is none."""
     method = METHODS[config.method]
     stated = config
@@ -102,11 +102,11 @@ def _targets(config: AdapterConfig, modules: ClassModules) -> Iterator[Target]:
         yield _target(config, tensor, rank(tensor.name), is_parameter=True)
 
 
-def _target(config: AdapterConfig, tensor: ClassTensor, rank: int | None, **how: bool) -> Target:
+def _target(config: AdapterConfig, tensor: ClassTensor, rank: int | None, **how: bool) -> AdaptedWeight:
     n_rank = rank or config.rank
     times = n_rank // config.rank if n_rank % config.rank == 0 else 0
     symbol = times * RANK if times else Poly.constant(n_rank)
-    return Target(tensor, symbol, n_rank, config.has_bias, **how)
+    return AdaptedWeight(tensor, symbol, n_rank, config.has_bias, **how)
 
 
 def _adapted_modules(config: AdapterConfig, modules: ClassModules, method: Method) -> Iterator[ClassTensor]:
@@ -228,7 +228,7 @@ def _biases(
     yield from grouped.rows()
 
 
-def _projections(targets: Iterable[Target], sizes: Mapping[str, int]) -> Iterator[WeightRow]:
+def _projections(targets: Iterable[AdaptedWeight], sizes: Mapping[str, int]) -> Iterator[WeightRow]:
     """Yield the two fixed matrices of VeRA that all its modules share, as wide as the widest of them."""
     shapes = [one.tensor.shape[::-1] if one.tensor.kind == "transposed" else one.tensor.shape for one in targets]
     out, into = (Poly.constant(max(shape[axis] for shape in shapes)) for axis in (0, 1))

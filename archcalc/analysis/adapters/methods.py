@@ -16,7 +16,7 @@ RANK = Poly.symbol("rank")
 Axes = tuple[Poly, ...]
 
 
-class Target(msgspec.Struct, frozen=True):
+class AdaptedWeight(msgspec.Struct, frozen=True):
     """A weight that is adapted.
 
     - `tensor`: the weight
@@ -52,11 +52,11 @@ class Method(msgspec.Struct, frozen=True):
 
     title: str
     kinds: tuple[ModuleKind, ...]
-    tensors: Callable[[Target], Iterator[AdapterWeight]]
+    tensors: Callable[[AdaptedWeight], Iterator[AdapterWeight]]
     base: str
 
 
-def _low_rank(target: Target) -> Iterator[AdapterWeight]:
+def _low_rank(target: AdaptedWeight) -> Iterator[AdapterWeight]:
     """Yield the two factors of a low-rank matrix, and the second's bias."""
     one, rank = target.tensor, target.rank
     if target.is_parameter:
@@ -80,7 +80,7 @@ def _out_and_in(tensor: ClassTensor) -> Axes:
     return (second, first) if tensor.kind in ("transposed", "embedding") else (first, second)
 
 
-def _factors_of_parameter(target: Target) -> tuple[Axes, Axes]:
+def _factors_of_parameter(target: AdaptedWeight) -> tuple[Axes, Axes]:
     """Return the factors of a matrix, or of stacked ones, each of which has factors of its own."""
     axes = target.tensor.axes
     if len(axes) == 2:
@@ -90,7 +90,7 @@ def _factors_of_parameter(target: Target) -> tuple[Axes, Axes]:
     return (rank, into), (out, rank)
 
 
-def _factors_of_convolution(target: Target) -> tuple[Axes, Axes]:
+def _factors_of_convolution(target: AdaptedWeight) -> tuple[Axes, Axes]:
     """Return the factors of a filter. Raises InputError for a rank that its groups do not divide."""
     out, per_group, *kernel = target.tensor.axes
     groups = target.tensor.shape[0] if target.tensor.shape[1] == 1 else 1
@@ -105,7 +105,7 @@ def _factors_of_convolution(target: Target) -> tuple[Axes, Axes]:
     return (target.rank, channels, *kernel), (out, in_group, *[ONE] * len(kernel))
 
 
-def _dora(target: Target) -> Iterator[AdapterWeight]:
+def _dora(target: AdaptedWeight) -> Iterator[AdapterWeight]:
     """Yield the factors and the magnitude of each output."""
     yield from _low_rank(target)
     tensor = target.tensor
@@ -115,13 +115,13 @@ def _dora(target: Target) -> Iterator[AdapterWeight]:
         yield AdapterWeight("lora_magnitude_vector.weight", _out_and_in(tensor)[:1])
 
 
-def _vera(target: Target) -> Iterator[AdapterWeight]:
+def _vera(target: AdaptedWeight) -> Iterator[AdapterWeight]:
     """Yield the two vectors that scale the projections, which all modules share."""
     yield AdapterWeight("vera_lambda_b", _out_and_in(target.tensor)[:1])
     yield AdapterWeight("vera_lambda_d", (target.rank,))
 
 
-def _ia3(target: Target) -> Iterator[AdapterWeight]:
+def _ia3(target: AdaptedWeight) -> Iterator[AdapterWeight]:
     """Yield the vector that scales a module's outputs, or its inputs."""
     out, into = _out_and_in(target.tensor)
     yield AdapterWeight("ia3_l", (ONE, into) if target.scales_inputs else (out, ONE))
