@@ -33,6 +33,7 @@ from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.branches import arms
 from archcalc.spec.execution import Execution
+from archcalc.spec.ffn import reads_ids
 from archcalc.spec.groups import borrowing_arms, layers_of, lender_indices, lending_arms, shared_arms, weight_indices
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
@@ -79,6 +80,7 @@ class Layers(nn.Module):
         self.prompts = prompts(stack, model)
         self.streams = stream_implementation(stack.streams, "ends")(stack.streams, model) if stack.streams else None
         self.per_layer = PerLayerEmbedding(stack.per_layer, len(layers), model) if stack.per_layer else None
+        self.reads_ids = any(reads_ids(arm.part) for layer in layers for arm in arms(layer))
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
     def run(self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None, *, first_layer: int = 0) -> Tensor:
@@ -115,11 +117,13 @@ class Layers(nn.Module):
                 per_layer=own[turn],
             )
 
-    def with_per_layer(self, context: LayerContext, ids_BT: Tensor, x_BTD: Tensor) -> LayerContext:
-        """Return the context with the tokens' own numbers for each layer, if layers read them.
+    def with_tokens(self, context: LayerContext, ids_BT: Tensor, x_BTD: Tensor) -> LayerContext:
+        """Return the context with the tokens' ids, and their own numbers for each layer, if layers read them.
 
         `x_BTD` is the input of the first layer.
         """
+        if self.reads_ids:
+            context = replace(context, ids=ids_BT)
         if self.per_layer is None:
             return context
         return replace(context, per_layer=tap(f"{self.prefix}per_layer", self.per_layer(ids_BT, x_BTD)))
@@ -237,6 +241,7 @@ class Layers(nn.Module):
         for m, module in zip(range(ids_BT.shape[1] - 1), self.mtp or (), strict=False):
             tokens_BTD = embed.token_states(ids_BT[:, m + 1 :])
             context = self.layer_context(positions_T[: tokens_BTD.shape[1]], source_BSD)
+            context = replace(context, ids=ids_BT[:, m + 1 :] if self.reads_ids else None)
             x_BTD, read_BTD = module(x_BTD[:, :-1], tokens_BTD, context)
             states.append(read_BTD)
         return states

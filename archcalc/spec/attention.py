@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from archcalc.spec.base import Part, Positive, Size
+from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import AttentionPosition, Disentangled, RelativeBias, Rope
 from archcalc.spec.sparse import SparseAttention, summary_bias
@@ -174,7 +175,7 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     indexer: AnyIndexer | None = None
 
 
-AnyAttention = Attention | LatentAttention | SparseAttention
+AnyAttention = Attention | LatentAttention | CompressedAttention | SparseAttention
 
 
 def stored_rope(part: object) -> Rope | None:
