@@ -141,9 +141,9 @@ class Pool(nn.Module):
         firsts, width = (values[..., : self.width], gates[..., : self.width]), self.width
         before = None if cache is None else cache.replace_last(*firsts, past)
         if before is None:
-            shape = firsts[0][:, :1].shape
-            before = values.new_zeros(shape).squeeze(1), gates.new_full(shape, -torch.inf).squeeze(1)
-        shifted = (torch.cat((old.unsqueeze(1), new[:, :-1]), 1) for old, new in zip(before, firsts, strict=True))
+            shape = len(values), self.own.n_pool, width
+            before = values.new_zeros(shape), gates.new_full(shape, -torch.inf)
+        shifted = (torch.cat((old.unsqueeze(1), new), 1)[:, :-1] for old, new in zip(before, firsts, strict=True))
         seconds = values[..., width:], gates[..., width:]
         joined_values, joined_gates = (torch.cat(pair, 2) for pair in zip(shifted, seconds, strict=True))
         return joined_values, joined_gates

@@ -242,9 +242,13 @@ class MainRope(ConfigLens, msgspec.Struct, frozen=True):
         """Return a position of kind rope."""
         parameters = self._parameters(config)
         inner = {key: value for key, value in config.data.items() if key not in _OLDER_ROPE}
-        return self._lens().read(Config({**inner, "rope_parameters": parameters}, config.path)) | {
-            "d_rotary": rotated_width(config)
-        }
+        position = self._lens().read(Config({**inner, "rope_parameters": parameters}, config.path))
+        if (width := share_of_head(config)) % 2:
+            # The class rotates one more dimension, with the frequencies of the odd width.
+            if position.get("scaling"):
+                raise config.error("partial_rotary_factor", width / D_HEAD.read(config), "an even part of a head")
+            position["theta"] **= (width + 1) / width
+        return position | {"d_rotary": rotated_width(config)}
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
         """Put the parameters under the kind."""
@@ -277,6 +281,12 @@ _OLDER_ROPE = ("rope_parameters", "rope_scaling", "partial_rotary_factor")
 
 
 def rotated_width(config: Config) -> int:
+    """Return the rotated part of a head, an even number."""
+    width = share_of_head(config)
+    return width + width % 2
+
+
+def share_of_head(config: Config) -> int:
     """Return the rotated part of a head: a share of its width, or an older key that says the number."""
     width = int(D_HEAD.read(config))
     older = config.data.get("qk_rope_head_dim")
@@ -331,6 +341,31 @@ V4_EXPERTS = {
 ATTENTION = "model.layers.{i}.self_attn."
 POOL = {"pool.kv": "kv_proj", "pool.gate": "gate_proj", "pool.norm": "kv_norm"}
 
+V4_RENAMES = {
+    r"^(?=(?:embed|layers|norm)\.|hc_head_)": "model.",
+    r"^head\.": "lm_head.",
+    r"^model\.embed\.": "model.embed_tokens.",
+    r"^model\.hc_head_(?=fn|base|scale)": "model.hc_head.hc_",
+    r"\.attn\.": ".self_attn.",
+    r"\.ffn\.": ".mlp.",
+    r"\.attn_norm\.": ".input_layernorm.",
+    r"\.ffn_norm\.": ".post_attention_layernorm.",
+    r"\.hc_(attn|ffn)_(?=fn|base|scale)": r".\1_hc.",
+    r"\.attn_sink$": ".sinks",
+    r"\.indexer\.compressor\.": ".compressor.indexer.",
+    r"\.self_attn\.indexer\.weights_proj\.": ".self_attn.compressor.indexer.scorer.weights_proj.",
+    r"\.self_attn\.indexer\.wq_b\.": ".self_attn.compressor.indexer.q_b_proj.",
+    r"\.(self_attn|compressor|indexer)\.norm\.": r".\1.kv_norm.",
+    r"\.ape$": ".position_bias",
+    r"\.w(q|o)_(a|b)\.": r".\1_\2_proj.",
+    r"\.wkv\.": ".kv_proj.",
+    r"\.wgate\.": ".gate_proj.",
+    r"\.q_norm\.": ".q_a_norm.",
+    r"\.gate\.bias$": ".gate.e_score_correction_bias",
+    r"(experts(?:\.\d+)?)\.w1\.": r"\1.gate_proj.",
+    r"(experts(?:\.\d+)?)\.w2\.": r"\1.down_proj.",
+    r"(experts(?:\.\d+)?)\.w3\.": r"\1.up_proj.",
+}
 DEEPSEEK_V4 = decoder(
     "deepseek_v4",
     "DeepseekV4ForCausalLM",
@@ -394,7 +429,12 @@ DEEPSEEK_V4 = decoder(
         "attention_bias num_key_value_heads n_shared_experts norm_topk_prob rope_theta num_nextn_predict_layers"
         " router_jitter_noise expert_dtype"
     ),
-    spelling=replace(TIED_EXPERTS, unused={r"(.*\.)?mtp\..*": "predicts further tokens"}),
+    spelling=replace(
+        TIED_EXPERTS,
+        renames=V4_RENAMES,
+        unused={r"(.*\.)?mtp\..*": "predicts further tokens"},
+        integers=(r".*\.tid2eid",),
+    ),
     **cross_product(
         {
             "sliding": {"position": MainRope("main", "rope_theta", 10_000.0)},
