@@ -31,6 +31,7 @@ MODELS = (
     "deberta-v2:with a convolution",
     "deberta:of another head",
     "deepseek_v32:mixed",
+    "deepseek_v4:all kinds",
     "falcon_h1:multiplied",
     "gemma3n_text:lists",
     "gemma4_text:both",
@@ -53,7 +54,7 @@ MODELS = (
     "umt5:small",
 )
 # Its products of streams are rows of the streams, and computed by the layers.
-STREAMS = ("gemma3n_text:lists",)
+STREAMS = ("gemma3n_text:lists", "deepseek_v4:all kinds")
 # torch's counter asks for the gradient of a table that has none.
 NOT_COUNTED = ("deberta:of another head",)
 each = pytest.mark.parametrize("name", MODELS)

@@ -12,11 +12,11 @@ tokens that a linear attention computes, the last one padded: none in a step of 
 pass that begins a text has. `nearest(n)` and `source_nearest(n)` are the rows of a table of n distances that a
 bidirectional layer needs. `first(n)` are the tokens of a text up to n, `blocks(n)` its whole blocks of n tokens.
 `near_first(w, n)` are the pairs of the later tokens, with those in their window w and with the first n;
-`block_pairs(n, r)` those of blocks of n tokens that read r random ones. `entries(n)` are the entries of n tokens each that a text has,
-`new_entries(n)` those that the new tokens complete, `entry_pairs(n)` the pairs of a query and an entry whose tokens it
-sees, and `best_entries(n, k)` the same with k entries or fewer for each query. With `source_` before it: of the source.
-`source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while they are read, then
-0.
+`block_pairs(n, r)` those of blocks of n tokens that read r random ones. `entries(n)` are the entries of n tokens each
+that a text has, `new_entries(n)` those that the new tokens complete, `entry_pairs(n)` the pairs of a query and an entry
+whose tokens it sees, and `best_entries(n, k)` the same with k entries or fewer for each query. With `source_` before
+it: of the source. `source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while
+they are read, then 0.
 """
 
 from __future__ import annotations

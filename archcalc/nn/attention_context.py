@@ -376,7 +376,9 @@ class LayerContext:
         """Return a copy that computes everything again, with these inputs of a layer."""
         source = self.source and replace(self.source.without_memo(), states=states)
         own, lent = replace(self.own.without_memo(), distance_table=distance_table), dict.fromkeys(self.lent)
-        return LayerContext(own, source, borrowed=borrowed, lent=lent, prompts=prompts, per_layer=per_layer, ids=self.ids)
+        return LayerContext(
+            own, source, borrowed=borrowed, lent=lent, prompts=prompts, per_layer=per_layer, ids=self.ids
+        )
 
 
 def _with_borrowed(context: AttentionContext, arm: Arm, tensors: Lent) -> AttentionContext:

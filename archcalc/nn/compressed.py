@@ -1,7 +1,7 @@
 """Attention to a window of tokens and to entries that stand for several earlier tokens each.
 
-Axes: B batch, T query tokens, S key tokens, G entries, P tokens of an entry, D model, N heads, H head width, Q latent of
-queries, X heads of an indexer, J their width, Z what a token gives to entries.
+Axes: B batch, T query tokens, S key tokens, G entries, P tokens of an entry, D model, N heads, H head width, Q latent
+of queries, X heads of an indexer, J their width, Z what a token gives to entries.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from msgspec import structs
 from torch import Tensor, nn
 
@@ -26,7 +25,6 @@ from archcalc.nn.upcast import upcast, upcast_dtype
 from archcalc.spec import Spec
 from archcalc.spec import compressed as spec
 from archcalc.spec.execution import Execution
-from archcalc.spec.position import Rope
 from archcalc.words import msg
 
 Tables = tuple[Tensor, Tensor]

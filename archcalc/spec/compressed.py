@@ -10,8 +10,8 @@ from archcalc.spec.position import Rope
 class EntryIndexer(Part, frozen=True, kw_only=True):
     """A small attention that selects the entries of each query (DeepSeek-V4, section 2.3.1).
 
-    The score of an entry is Σ w·relu(q·k) over n_index_heads heads of width d_index: q from the latent of queries, w from
-    the layer's input, and k an entry of its own, compressed like those of the attention. The query attends to the
+    The score of an entry is Σ w·relu(q·k) over n_index_heads heads of width d_index: q from the latent of queries, w
+    from the layer's input, and k an entry of its own, compressed like those of the attention. The query attends to the
     n_selected entries with the largest scores. No gradient passes through a selection.
     """
 
@@ -40,10 +40,11 @@ class CompressedAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag
 
     One vector of width d_head is the key and the value of a token for all heads. Queries pass through a latent of width
     q_rank, and each is divided by its root of the mean square. The last `d_rope` dimensions of queries and keys are
-    rotated; as keys are values, those of the heads' outputs are rotated back. Each head has a sink, a learned score that
-    joins its softmax without a value. The heads' outputs are projected in `n_out_groups` groups, to out_rank numbers
-    each, and then to the model's width; `d_out_group` is the width of a group, n_heads·d_head / n_out_groups. Without a `compression` there is the window alone. `norm` is that of the latent
-    of queries, of keys and of entries.
+    rotated; as keys are values, those of the heads' outputs are rotated back. Each head has a sink, a learned score
+    that joins its softmax without a value. The heads' outputs are projected in `n_out_groups` groups, to out_rank
+    numbers each, and then to the model's width; `d_out_group` is the width of a group, by default the heads' width
+    divided by their number. Without a `compression` there is the window alone. `norm` is that of the latent of queries,
+    of keys and of entries.
     """
 
     n_heads: Size

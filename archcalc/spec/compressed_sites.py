@@ -16,9 +16,7 @@ def compressed(part: CompressedAttention, width: Sizes, reads: Reads) -> Iterato
     """Yield the sites of compressed attention; entries are keys after those of the tokens."""
     own, one = part.compression, {"1": 1, "H": part.d_head}
     n_pool = own.n_pool if own else None
-    yield Site(
-        name="q", axes="BNTH", description=msg("queries, normalized, rotated"), sizes={"N": part.n_heads} | one
-    )
+    yield Site(name="q", axes="BNTH", description=msg("queries, normalized, rotated"), sizes={"N": part.n_heads} | one)
     if own is not None:
         entries = msg("what stands for several tokens each, rotated: as cached")
         yield Site(name="entries", axes="BGH", description=entries, sizes=one, n_block=n_pool)

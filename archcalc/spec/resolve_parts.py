@@ -199,9 +199,7 @@ def compressed(part: CompressedAttention, spec: Spec, where: str) -> CompressedA
     for name, size in (("d_head", part.d_head), ("compression.indexer.d_index", indexed)):
         if size < part.d_rope:
             problem = msg("{size} is less than d_rope {d_rope}", size=size, d_rope=part.d_rope)
-            raise InputError(
-                problem, where=f"{where}.{name}", allowed=msg("{d_rope} or more", d_rope=part.d_rope)
-            )
+            raise InputError(problem, where=f"{where}.{name}", allowed=msg("{d_rope} or more", d_rope=part.d_rope))
     if compression and compression.n_pool < 2:
         found = msg("found {n}", n=compression.n_pool)
         raise InputError(found, where=f"{where}.compression.n_pool", allowed=msg("2 or more"))

@@ -3,7 +3,8 @@
 Axes: B batch, T tokens of the pass, S key tokens, D model, N heads, K kv heads, H query and key width, U value width,
 C latent of keys and values or of experts, R rotary width, X heads of an indexer, J their width, F feed-forward width,
 E experts, k chosen experts, M residual streams, V vocab, Y labels, Z width of a mixer's projection, I inner width of a
-mixer, G entries of compressed tokens, 1 shared by all heads, P first tokens of a text: one that represents it, or global ones.
+mixer, G entries of compressed tokens, 1 shared by all heads, P first tokens of a text: one that represents it, or
+global ones.
 """
 
 from __future__ import annotations

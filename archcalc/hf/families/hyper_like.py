@@ -1,4 +1,4 @@
-"""Decoders with hyper-connections (Hunyuan 4, DeepSeek-V4): several residual streams that every branch reads and writes."""
+"""Decoders with hyper-connections (Hunyuan 4, DeepSeek-V4): every branch reads and writes several residual streams."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ KINDS = {
     "heavily_compressed_attention": "heavy",
 }
 RATIOS = {0: "sliding", 4: "sparse", 128: "heavy"}
-RATES = {"sparse": 4, "heavy": 128}
+LIST = ValueType(lambda value: isinstance(value, list), "a list of integers")
 
 
 @final
@@ -191,14 +191,11 @@ class LayerKinds(Schedule, msgspec.Struct, frozen=True):
         if config.data.get("layer_types") is not None:
             return self._known("layer_types", config.get("layer_types", WORDS), KINDS, config, n_layers)
         if config.data.get("compress_ratios") is not None:
-            found = config.get("compress_ratios", ValueType(lambda value: isinstance(value, list), "a list of integers"))
-            return self._known("compress_ratios", found, RATIOS, config, n_layers)
+            return self._known("compress_ratios", config.get("compress_ratios", LIST), RATIOS, config, n_layers)
         return ["heavy" if index < 2 or index % 2 == 0 else "sparse" for index in range(n_layers)]
 
     @staticmethod
-    def _known(
-        name: str, found: list[Any], kinds: Mapping[Any, str], config: Config, n_layers: int
-    ) -> list[str]:
+    def _known(name: str, found: list[Any], kinds: Mapping[Any, str], config: Config, n_layers: int) -> list[str]:
         if len(found) < n_layers:
             raise config.error(name, f"{len(found)} items", f"{n_layers}, one for each layer")
         for index, item in enumerate(found):

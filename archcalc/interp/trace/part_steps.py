@@ -26,7 +26,7 @@ class PartContext:
     and values, which belong to an earlier layer if they are shared, `lender_prefix` those of the layer that lends a
     selection. `input` is what it reads, `source` the one that cross-attention computes keys and values from,
     None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding. `d_model` is
-    the width of the states.
+    the width of the states, `ids` are the tokens.
     """
 
     step_prefix: str
@@ -38,6 +38,7 @@ class PartContext:
     lender_prefix: str = ""
     per_layer: Expression | None = None
     d_model: int = 0
+    ids: Value | None = None
 
     @property
     def has_own_keys(self) -> bool:
@@ -79,7 +80,7 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
         scores += call("rows", Module(f"{table}relative_bias"), Value("buckets"))
     if isinstance(part.position, Disentangled):
         scores = _with_distances(part, part.position, ctx, scores)
-    yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=part.sinks)
+    yield from softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=part.sinks)
     yield from _gate(part.gate, part.n_heads, ctx)
     joined = _joined(part.gate, ctx)
     yield "out", "attention_out", ctx.linear(joined if part.out_norm is None else ctx.normed(joined, "out_norm"), "out")
@@ -176,7 +177,7 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
     if part.indexer is not None:
         owner = ctx.step_prefix if isinstance(part.indexer, Indexer) else ctx.lender_prefix
         scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
-    yield from _softmaxed(scores, ctx, is_masked=ctx.is_causal, has_sinks=part.sinks)
+    yield from softmaxed(scores, ctx, is_masked=ctx.is_causal, has_sinks=part.sinks)
     yield from _gate(part.gate, part.n_heads, ctx)
     yield "out", "attention_out", ctx.linear(_joined(part.gate, ctx), "out")
 
@@ -202,14 +203,17 @@ def _indexed(part: LatentAttention, own: Indexer, q_input: Expression, ctx: Part
     yield "index_scores", "index_scores", call("masked", scores) if ctx.is_causal else scores
 
 
-def _softmaxed(scores: Expression, ctx: PartContext, *, is_masked: bool, has_sinks: bool) -> PartSteps:
+def softmaxed(
+    scores: Expression, ctx: PartContext, *, is_masked: bool, has_sinks: bool, values: str = "v"
+) -> PartSteps:
+    """Yield the steps from scores to the values of heads."""
     yield "scores", "scores", call("masked", scores) if is_masked else scores
     yield (
         "pattern",
         "pattern",
         call("softmax", ctx.step("scores"), *([Parameter(f"{ctx.weight_prefix}sinks")] if has_sinks else [])),
     )
-    yield "values", "weighted_values", call("mix", ctx.step("pattern"), Value(f"{ctx.key_prefix}v"))
+    yield "values", "weighted_values", call("mix", ctx.step("pattern"), Value(f"{ctx.key_prefix}{values}"))
 
 
 def plain_ffn(part: Plain, ctx: PartContext) -> PartSteps:
@@ -262,7 +266,11 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     if part.n_active_groups < part.n_groups:
         n_best = 2 if part.group_score == "two_best" else 1
         corrected = call("best_groups", corrected, part.n_groups, n_best, part.n_active_groups)
-    yield "chosen", "chosen", call("top", corrected, part.n_active)
+    chosen = call("top", corrected, part.n_active)
+    if part.by_token:
+        assert ctx.ids is not None, "a layer has tokens"
+        chosen = call("picked", Parameter(f"{ctx.weight_prefix}expert_table"), ctx.ids)
+    yield "chosen", "chosen", chosen
     weights = _weights(part, logits, scores, ctx.step("chosen"))
     if part.normalize:
         weights = call("shares", weights, *([part.normalize_min] if part.normalize_min else []))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from archcalc.errors import InputError
@@ -76,6 +77,10 @@ class PassObserver(Observer):
         if tokens_axis(site) == "T":
             n_last = y.shape[site.axes.index("T")]
             positions = self.token_context.key_token_positions[..., -n_tokens:][..., -n_last:]
+        elif tokens_axis(site) == "G":
+            assert site.n_block is not None, "entries stand for so many tokens"
+            n_entries = y.shape[site.axes.index("G")]
+            positions = torch.arange(n_entries, device=y.device) * site.n_block
         elif tokens_axis(site) == "P":
             positions = self.token_context.positions[: y.shape[site.axes.index("P")]]
         assert positions is not None, "a site whose tokens are keys has a context"

@@ -19,6 +19,7 @@ from archcalc.spec import Spec
 from archcalc.spec.attention import SharedSelection
 from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
+from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import Adapters, PerLayerGate
 from archcalc.spec.layer import PerLayerEmbedding, Prompts, Shares
@@ -35,6 +36,7 @@ from tests.strategies import (
     adapter_specs,
     altup_specs,
     block_summaries,
+    compressed_specs,
     hyper_specs,
     per_layer_specs,
     prompted_specs,
@@ -269,6 +271,9 @@ def test_the_rest_is_free(line: str) -> None:
 DRAWN = {
     Adapters: adapter_specs(),
     AltUp: altup_specs(),
+    CompressedAttention: compressed_specs(),
+    Compression: compressed_specs(),
+    EntryIndexer: compressed_specs(),
     HyperConnections: hyper_specs(),
     Sinkhorn: hyper_specs(),
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
