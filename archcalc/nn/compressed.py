@@ -203,9 +203,10 @@ class GroupedLinear(nn.Module):
 
     def forward(self, x_BTi: Tensor) -> Tensor:
         """Map [B, T, groups · in] to [B, T, groups · out]."""
-        x_gQi = x_BTi.flatten(0, 1).unflatten(-1, (self.n_groups, -1)).transpose(0, 1)
-        weight_gio = self.weight.unflatten(0, (self.n_groups, -1)).transpose(1, 2)
-        y_BTo: Tensor = torch.bmm(x_gQi, weight_gio).transpose(0, 1).flatten(1).unflatten(0, x_BTi.shape[:2])
+        n_tokens = x_BTi.shape[:2]
+        x_gQi = x_BTi.reshape(n_tokens.numel(), self.n_groups, -1).transpose(0, 1)
+        weight_gio = self.weight.view(self.n_groups, -1, self.weight.shape[1]).transpose(1, 2)
+        y_BTo = torch.bmm(x_gQi, weight_gio).transpose(0, 1).reshape(*n_tokens, -1)
         return y_BTo
 
 

@@ -514,9 +514,11 @@ class Interpreter:
     def capped(self, x: Tensor, c: float) -> Tensor:
         return c * torch.tanh(x / c)
 
-    def softmax(self, x: Tensor) -> Tensor:
-        e = torch.exp(x - x.amax(-1, keepdim=True))
-        return e / e.sum(-1, keepdim=True)
+    def softmax(self, x: Tensor, sinks: Tensor | None = None) -> Tensor:
+        most = x.amax(-1, keepdim=True)
+        e = torch.exp(x - most)
+        rest = 0 if sinks is None else torch.exp(sinks[:, None, None] - most)
+        return e / (e.sum(-1, keepdim=True) + rest)
 
     def mix(self, p: Tensor, v: Tensor) -> Tensor:
         return p @ v.repeat_interleave(p.shape[0] // v.shape[0], 0)
