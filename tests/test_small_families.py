@@ -105,8 +105,8 @@ def test_saved_activations_are_those_of_autograd(name: str, how: Execution) -> N
 LABELS = """
     1/length, B, C, b, beta · k, c, decay, decayed keys · keys, decayed queries · keys, decays, denominators,
     exp(A_log), exp(decay), exp(decay_log), expm1, factors, gate, i · u, innovation, joined, keys · decays,
-    layers.{i}.streams.predict, magnitude, magnitudes, multiplied, multipliers, numerators, product, projected,
-    projections, rate, rates, read, routed, scales, scan, selection, sigmoid, softplus, u, v, weights, z,
+    layers.{i}.streams.predict, magnitude, magnitudes, multiplied, multipliers, numerators, pooled, product, projected,
+    projections, rate, rates, read, routed, scales, scan, selection, sigmoid, softmax, softplus, u, v, weights, z,
     Δ, Δ + dt_bias, Δ · u, Δ · v, −exp(decay_log), √(1 − a²)
 """
 

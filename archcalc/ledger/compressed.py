@@ -60,7 +60,7 @@ def leaves(part: CompressedAttention, d: Symbols, x: Tensor, ctx: ForwardContext
     )
     y = yield from core(options, q, k, k, ctx)
     y = yield from _rotated(part, "values", y.view(BATCH, d.n_heads, queries, d.d_head), d, ctx)
-    return (yield from _output(d, y.new("rotated back", BATCH, queries, d.n_heads * d.d_head)))
+    return (yield from _output(d, y.new("values", BATCH, queries, d.n_heads * d.d_head)))
 
 
 def _output(d: Symbols, y: Tensor) -> Forward[Tensor]:

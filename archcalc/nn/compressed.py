@@ -206,8 +206,7 @@ class GroupedLinear(nn.Module):
         n_tokens = x_BTi.shape[:2]
         x_gQi = x_BTi.reshape(n_tokens.numel(), self.n_groups, -1).transpose(0, 1)
         weight_gio = self.weight.view(self.n_groups, -1, self.weight.shape[1]).transpose(1, 2)
-        y_BTo = torch.bmm(x_gQi, weight_gio).transpose(0, 1).reshape(*n_tokens, -1)
-        return y_BTo
+        return torch.bmm(x_gQi, weight_gio).transpose(0, 1).reshape(*n_tokens, -1)
 
 
 def rotate_last(x: Tensor, tables: Tables, part: spec.CompressedAttention, *, back: bool = False) -> Tensor:

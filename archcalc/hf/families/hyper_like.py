@@ -248,13 +248,16 @@ class MainRope(ConfigLens, msgspec.Struct, frozen=True):
         return position | {"d_rotary": rotated_width(config)}
 
     def write(self, value: Any, draft: ConfigDraft) -> None:
-        """Put the parameters under the kind."""
+        """Put the parameters under the kind, and the class's under the other, which the class reads together."""
         own = ConfigDraft({key: item for key, item in draft.items() if key != "rope_parameters"})
         self._lens().write(value, own)
+        parameters = own["rope_parameters"]
+        share = {"partial_rotary_factor": parameters["partial_rotary_factor"]}
+        usual = {word: {"rope_theta": theta, "rope_type": "default"} | share for word, theta in _THETAS.items()}
         others = draft.get("rope_parameters", {})
-        if others.get(self.word, own["rope_parameters"]) != own["rope_parameters"]:
+        if others.get(self.word, parameters) not in (parameters, usual[self.word]):
             raise MismatchError
-        draft["rope_parameters"] = {**others, self.word: own["rope_parameters"]}
+        draft["rope_parameters"] = {**usual, **others, self.word: parameters}
 
     def _parameters(self, config: Config) -> Document:
         found = next((key for key in ("rope_scaling", "rope_parameters") if config.data.get(key)), "rope_parameters")
@@ -274,6 +277,7 @@ class MainRope(ConfigLens, msgspec.Struct, frozen=True):
         return RopeLens(theta=self.theta, interleaved=True, theta_key=None, default_share=share, head_width=D_HEAD.read)
 
 
+_THETAS = {"main": 10_000.0, "compress": 160_000.0}
 _OLDER_ROPE = ("rope_parameters", "rope_scaling", "partial_rotary_factor")
 
 
@@ -434,7 +438,7 @@ DEEPSEEK_V4 = decoder(
     ),
     **cross_product(
         {
-            "sliding": {"position": MainRope("main", "rope_theta", 10_000.0)},
+            "sliding": {"position": MainRope("main", "rope_theta", 10_000.0), "compression": None},
             "sparse": compression(
                 "compressed_sparse_attention",
                 "compress_rate_csa",
