@@ -176,7 +176,7 @@ def report(
         return _counted(spec, dtype, engine, {"batch": batch != 1, "seq": seq, "past": past, "source_seq": source_seq})
     ledger, work = build(spec), workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
     subject = model_workload(spec, ledger, work, dtype)
-    values = figures(ledger, work, subject.dtype, subject.stored)
+    values = figures(ledger, work, subject.dtype, subject.weights_bytes)
     workload_data: ReportWorkload = {"batch": work.batch, "seq": work.seq, "past": work.past, "dtype": subject.dtype}
     if spec.family == "encoder-decoder":
         workload_data["source_seq"] = work.source_seq

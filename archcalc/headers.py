@@ -56,6 +56,15 @@ def has_no_architecture(location: Location) -> bool:
     return isinstance(location, Safetensors)
 
 
+def unread_architecture(location: Location) -> str:
+    """Return the architecture that a GGUF file names if archcalc does not read it, else ''."""
+    if not isinstance(location, Gguf):
+        return ""
+    from archcalc.hf.gguf import unread_architecture as unread
+
+    return unread(gguf_split.read_whole_header(Path(location.path)))
+
+
 def weight_headers(location: Location) -> FileHeaders | None:
     """Return the headers of weights beside a config, or in a GGUF file, on this machine; None for any other source."""
     if isinstance(location, Gguf):

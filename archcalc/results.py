@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import msgspec
 
-from archcalc.words import Message
+from archcalc.words import Bytes, Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +129,7 @@ def plain(value: Any) -> Any:
     """Return a result as JSON has it: dicts, lists, texts and numbers. Messages are in English, other values texts."""
     if value is None or isinstance(value, str | int | float):
         return value
-    if isinstance(value, msgspec.Struct) and not isinstance(value, Message):
+    if isinstance(value, msgspec.Struct) and not isinstance(value, Message | Bytes):
         return {name: plain(getattr(value, name)) for name in _field_names(type(value))}
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}

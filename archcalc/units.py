@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import isinf
-from typing import Any
+from typing import Any, Final, Literal, get_args
+
+# In which units people read bytes: powers of 1000, powers of 1024, or both.
+ByteUnits = Literal["both", "GB", "GiB"]
+BYTE_UNITS: Final[tuple[ByteUnits, ...]] = get_args(ByteUnits)
 
 _COUNTS = tuple((10**power, unit) for power, unit in zip(range(24, 0, -3), "YZEPTBMK", strict=True))
-_BYTES = tuple((10**power, unit) for power, unit in zip(range(24, 0, -3), "YZEPTGMk", strict=True))
+_DECIMAL_BYTES = tuple((10**power, unit) for power, unit in zip(range(24, 0, -3), "YZEPTGMk", strict=True))
+_BINARY_BYTES = tuple((2**power, f"{unit}i") for power, unit in zip(range(80, 0, -10), "YZEPTGMK", strict=True))
+# From this part of a unit on, a value is printed in it: 999.95 kB would be rounded to 1000 kB, 1023.5 KiB to 1024 KiB.
+_DECIMAL_PART, _BINARY_PART = 9_999.5 / 10_000, 2047 / 2048
 
 
 def exact(count: int) -> str:
@@ -18,18 +25,21 @@ def exact(count: int) -> str:
 
 def human(count: int) -> str:
     """Return a count with four significant digits: 174604259328 → '174.6 B', 12288 → '12.29 K', 999 → '999'."""
-    return _scaled(count, _COUNTS).strip()
+    return _scaled(count, _COUNTS, _DECIMAL_PART).strip()
 
 
-def human_bytes(count: int) -> str:
-    """Return bytes in decimal units: 349208518656 → '349.2 GB'."""
-    return f"{_scaled(count, _BYTES)}B"
+def bytes_text(count: int, units: ByteUnits = "both") -> str:
+    """Return bytes with four significant digits: 349208518656 → '349.2 GB (325.2 GiB)', in one unit '325.2 GiB'."""
+    decimal = f"{_scaled(count, _DECIMAL_BYTES, _DECIMAL_PART)}B"
+    binary = f"{_scaled(count, _BINARY_BYTES, _BINARY_PART)}B"
+    if units == "both" and decimal != binary:
+        return f"{decimal} ({binary})"
+    return binary if units == "GiB" else decimal
 
 
-def _scaled(count: int, units: tuple[tuple[int, str], ...]) -> str:
+def _scaled(count: int, units: tuple[tuple[int, str], ...], part: float) -> str:
     for size, unit in units:
-        # A value that would round to 1000 is printed in the next unit.
-        if count * 10_000 >= size * 9_999.5:
+        if count >= size * part:
             value = count / size
             return f"{value:#.4g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
     return f"{count} "

@@ -1,5 +1,7 @@
 """Messages: sentences with values, translated when they are printed. Plain text is data and is never translated.
 
+Bytes are printed in the units that the reader prefers.
+
 The English text of a message is its key in the catalogs (archcalc/locale/LANG/LC_MESSAGES/archcalc.po).
 `python -m tests.catalogs` extracts the messages of the package into them and compiles them.
 """
@@ -15,9 +17,13 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from archcalc.units import BYTE_UNITS, ByteUnits, bytes_text
+
 LANGS: Final = ("en", "zh")
 # The environment variable that says which of them to speak.
 VARIABLE: Final = "ARCHCALC_LANG"
+# The one that says in which units to print bytes, one of `BYTE_UNITS`.
+BYTES_VARIABLE: Final = "ARCHCALC_BYTES"
 DOMAIN: Final = "archcalc"
 LOCALE: Final = Path(__file__).parent / "locale"
 
@@ -48,6 +54,23 @@ class Message(msgspec.Struct, frozen=True):
     def fill(self, **values: Any) -> Message:
         """Return the message with these values."""
         return msgspec.structs.replace(self, values={**self.values, **values})
+
+
+class Bytes(msgspec.Struct, frozen=True):
+    """A number of bytes, printed rounded.
+
+    >>> str(Bytes(349208518656))
+    '349.2 GB (325.2 GiB)'
+    """
+
+    count: int
+
+    def __str__(self) -> str:
+        return ENGLISH(self)
+
+
+# What a translator turns into text.
+Said = str | Message | Bytes
 
 
 def msg(text: str, /, **values: Any) -> Message:
@@ -81,6 +104,7 @@ class Translator(msgspec.Struct, frozen=True):
     """One language: called with a message it returns the sentence, and any other text as it is.
 
     `names` are what the parameters are called that sentences have in backticks, such as the options that set them.
+    `byte_units` are those of `Bytes`.
 
     >>> translator("zh")(msg("{n:,} tokens", n=96))
     '96 个词元'
@@ -88,9 +112,12 @@ class Translator(msgspec.Struct, frozen=True):
 
     lang: str
     names: Mapping[str, str] = {}
+    byte_units: ByteUnits = "both"
 
-    def __call__(self, said: str | Message) -> str:
-        """Return the text of a message in this language."""
+    def __call__(self, said: Said) -> str:
+        """Return the text of a message in this language, or of bytes in these units."""
+        if isinstance(said, Bytes):
+            return bytes_text(said.count, self.byte_units)
         if not isinstance(said, Message):
             return said
         values = {name: self._text_of(value) for name, value in said.values.items()}
@@ -101,7 +128,7 @@ class Translator(msgspec.Struct, frozen=True):
 
     def _text_of(self, value: Any) -> Any:
         """Return a value that is a message, or an error that has one, as text."""
-        if isinstance(value, Message):
+        if isinstance(value, Message | Bytes):
             return self(value)
         text = getattr(value, "text", None)
         return text(self) if isinstance(value, Exception) and text else value
@@ -127,8 +154,8 @@ def _catalog(lang: str) -> Any:
     return gettext.translation(DOMAIN, str(LOCALE), [lang])
 
 
-def _replaced(value: Any, say: Callable[[Message], str]) -> Any:
-    if isinstance(value, Message):
+def _replaced(value: Any, say: Callable[[Said], str]) -> Any:
+    if isinstance(value, Message | Bytes):
         return say(value)
     if isinstance(value, msgspec.Struct):
         fields = {field: getattr(value, field) for field in value.__struct_fields__}
@@ -149,10 +176,16 @@ def preferred_lang() -> str:
     return stated if stated in LANGS else LANGS[0]
 
 
-def translator(lang: str) -> Translator:
-    """Return the translator of one of `LANGS`."""
+def preferred_byte_units() -> ByteUnits:
+    """Return the units of bytes that the environment asks for, both if it asks for none of `BYTE_UNITS`."""
+    stated = os.environ.get(BYTES_VARIABLE, "")
+    return next((units for units in BYTE_UNITS if units == stated), "both")
+
+
+def translator(lang: str, byte_units: ByteUnits = "both") -> Translator:
+    """Return the translator of one of `LANGS`, which prints bytes in these units."""
     assert lang in LANGS, lang
-    return Translator(lang)
+    return Translator(lang, byte_units=byte_units)
 
 
 ENGLISH: Final = Translator("en")

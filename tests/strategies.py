@@ -334,6 +334,7 @@ def indexers(d_rope: int) -> st.SearchStrategy[Indexer]:
 def latent_attentions(draw: st.DrawFn) -> LatentAttention:
     d_rope = draw(EVEN)
     q_rank, position = draw(optional(SIZES)), draw(optional(ropes(d_rope, partial=False)))
+    indexer = draw(optional(indexers(d_rope))) if q_rank and position else None
     return LatentAttention(
         n_heads=draw(SIZES),
         kv_rank=draw(SIZES),
@@ -346,8 +347,11 @@ def latent_attentions(draw: st.DrawFn) -> LatentAttention:
         position=position,
         scale=draw(OPTIONAL_SCALES),
         gate=draw(optional(GATES)),
-        indexer=draw(optional(indexers(d_rope))) if q_rank and position else None,
+        indexer=indexer,
+        window=None if indexer else draw(st.sampled_from((None, None, 1, 3, 5))),
+        key_norm=draw(st.sampled_from((None, None, *_NORMS))),
         scale_latents=draw(st.booleans()),
+        raw_latent=q_rank is not None and draw(st.booleans()),
     )
 
 
@@ -601,6 +605,7 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
         norm_out=draw(optional(NORMS)),
         norm_after=draw(optional(NORMS)),
         skip_reads=skip_reads,
+        in_gate_rank=draw(st.sampled_from((None, None, 1, 3))),
         **draw(RESIDUALS),
     )
 
@@ -618,7 +623,8 @@ def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) 
     *others, last = branch.arms
     if not names or last.reads == "nothing":
         return branch
-    return structs.replace(branch, arms=(*others, structs.replace(last, input_of=draw(st.sampled_from(names)))))
+    reader = structs.replace(last, input_of=draw(st.sampled_from(names)))
+    return structs.replace(branch, arms=(*others, reader), in_gate_rank=branch.in_gate_rank if others else None)
 
 
 @st.composite

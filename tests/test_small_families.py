@@ -26,12 +26,14 @@ from tests.hf.tiny import TINY
 from tests.nn import flop_truth
 
 MODELS = (
+    "axk2:mixed",
     "bailing_hybrid:mixed",
     "big_bird:small",
     "deberta-v2:with a convolution",
     "deberta:of another head",
     "deepseek_v32:mixed",
     "deepseek_v4:all kinds",
+    "dots3_note_text:mixed",
     "falcon_h1:multiplied",
     "gemma3n_text:lists",
     "gemma4_text:both",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc.units import exact, human, percent
+from archcalc.units import ByteUnits, bytes_text, exact, human, percent
 
 SIZES = {"Y": 10**24, "Z": 10**21, "E": 10**18, "P": 10**15, "T": 10**12, "B": 10**9, "M": 10**6, "K": 10**3, "": 1}
 
@@ -37,6 +37,27 @@ SIZES = {"Y": 10**24, "Z": 10**21, "E": 10**18, "P": 10**15, "T": 10**12, "B": 1
 )
 def test_four_digits_and_a_unit(count: int, text: str):
     assert human(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "units", "text"),
+    [
+        (0, "both", "0 B"),
+        (999, "both", "999 B"),
+        (1_000, "both", "1.000 kB (1000 B)"),
+        (1_023, "GiB", "1023 B"),
+        (1_024, "both", "1.024 kB (1.000 KiB)"),
+        (999_949, "GB", "999.9 kB"),
+        (999_950, "GB", "1.000 MB"),
+        (1_023 * 2**20, "GiB", "1023 MiB"),
+        (2_047 * 2**19, "GiB", "0.9995 GiB"),
+        (349_208_518_656, "both", "349.2 GB (325.2 GiB)"),
+        (349_208_518_656, "GB", "349.2 GB"),
+        (349_208_518_656, "GiB", "325.2 GiB"),
+    ],
+)
+def test_bytes_in_units_of_1000_and_of_1024(count: int, units: ByteUnits, text: str):
+    assert bytes_text(count, units) == text
 
 
 @given(st.integers(0, 10**16))

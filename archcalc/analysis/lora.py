@@ -1,45 +1,44 @@
-"""Low-rank adapters beside frozen weights (LoRA, Hu et al. 2021, arXiv:2106.09685), as rows of a ledger of their own.
+"""Memory of training adapters beside frozen weights (LoRA, Hu et al. 2021, arXiv:2106.09685, and others).
 
 A matrix W [out, in] gets A [r, in] and B [out, r]; W is frozen, stored in any format, without gradient. With W in NF4
-this is QLoRA (Dettmers et al. 2023, arXiv:2305.14314). Shapes and targets are those of the library peft. A library that
-fuses several matrices (GPT-2's q, k and v) gives them one A; here each has its own. For some mixtures, 'all-linear' in
-peft includes the experts, and doubles the rank of fused ones.
+this is QLoRA (Dettmers et al. 2023, arXiv:2305.14314). Which matrices get them is in `adapters/`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from itertools import compress
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from msgspec import structs
 
+from archcalc.analysis.adapters.config import AdapterConfig, MethodName, Naming
+from archcalc.analysis.adapters.methods import METHODS
+from archcalc.analysis.adapters.naming import named
 from archcalc.analysis.closed_form import Rewriter
 from archcalc.analysis.optimizers import Optimizer
 from archcalc.analysis.row_names import path_pattern
-from archcalc.analysis.training import Precision, Recipe, formulas, persistent_bytes, persistent_tensors
+from archcalc.analysis.training import (
+    PARTS,
+    PersistentTensor,
+    Precision,
+    Recipe,
+    formulas,
+    persistent_bytes,
+    persistent_tensors,
+)
 from archcalc.analysis.training_memory import PartMemory, PartSize, part_bytes, parts_of, persistent_parts
-from archcalc.analysis.weights import role_of, weights
-from archcalc.errors import InputError, nearest, shown
-from archcalc.formats.policy import Role
-from archcalc.ledger.algebra import Poly, product
+from archcalc.analysis.weights import weights
+from archcalc.hf.adapter_modules import LIBRARY
 from archcalc.ledger.build import build
-from archcalc.ledger.leaves import Component, Weight
+from archcalc.ledger.leaves import Component
 from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.results import Result, Row, Sureness, count, data, share, text
 from archcalc.results import product as sizes
 from archcalc.spec import Spec
 from archcalc.words import msg
 
-ALL_LINEAR = "all-linear"
-MAX_RANK = 2**20
-
-_LINEAR: tuple[Role, ...] = ("linear", "router", "gate")
-_TABLES: tuple[Role, ...] = ("embedding", "tied", "position", "types", "table")
-
-Targets = str | Sequence[str]
-RANK = Poly.symbol("rank")
+# Fixed projections are created in fp32.
+SHARED_BYTES = 4
 
 
 class AdapterTensor(Row, frozen=True, kw_only=True):
@@ -61,14 +60,20 @@ class LoraMemory(Result, frozen=True, kw_only=True):
 
     name: Annotated[str, data(msg("name of the model"))]
     label: Annotated[str, data(msg("title of the model"))]
-    rank: Annotated[int, data(msg("rank of the adapters"))]
-    targets: Annotated[str | tuple[str, ...], data(msg("modules with adapters"))]
+    method: Annotated[MethodName, data(msg("how the model is adapted"))]
+    rank: Annotated[int | None, data(msg("rank of the adapters"))]
+    targets: Annotated[str | tuple[str, ...] | None, data(msg("modules with adapters"))]
+    naming: Annotated[Naming, data(msg("whose names the modules have"))]
+    library: Annotated[str | None, data(msg("library that attaches the adapters"))]
+    class_name: Annotated[str | None, data(msg("class of transformers"))]
     dtype: Annotated[str, data(msg("format of the frozen weights"))]
     recipe: Annotated[str, data(msg("mixed-precision recipe"))]
     optimizer: Annotated[str, data(msg("optimizer"))]
     dtypes: Annotated[Precision, data(msg("dtypes of weights, gradients and master copy"))]
     trainable: Annotated[int, data(msg("parameters of the adapters"))]
     parameters: Annotated[int, data(msg("parameters"))]
+    shared: Annotated[int, data(msg("fixed numbers that all adapters share"))]
+    trained_biases: Annotated[int, data(msg("biases of the model that are trained"))]
     frozen_bytes: Annotated[int, data(msg("bytes of the frozen weights"))]
     adapters_bytes: Annotated[int, data(msg("bytes of the adapters"))]
     gradients_bytes: Annotated[int, data(msg("bytes of the gradients"))]
@@ -78,45 +83,80 @@ class LoraMemory(Result, frozen=True, kw_only=True):
     step_counters_bytes: Annotated[int, data(msg("bytes of step counters on the host"))]
     parts: Annotated[tuple[PartMemory, ...], data(msg("parts of a training step"))]
     adapters: Annotated[tuple[AdapterTensor, ...], data(msg("adapters"))]
+    left_out: Annotated[tuple[str, ...], data(msg("matrices without adapters"))]
+    not_found: Annotated[tuple[str, ...], data(msg("names that the class does not have"))]
+    without_effect: Annotated[tuple[str, ...], data(msg("settings that change no size"))]
 
 
 def lora_memory(
-    spec: Spec, *, rank: int, targets: Targets, dtype: str, recipe: Recipe, optimizer: Optimizer
+    spec: Spec,
+    adapter: AdapterConfig,
+    *,
+    naming: Naming | None = None,
+    stated: Mapping[str, Any] | None = None,
+    is_strict: bool = True,
+    dtype: str,
+    recipe: Recipe,
+    optimizer: Optimizer,
 ) -> LoraMemory:
-    """Return the memory of training adapters of a rank beside their targets.
+    """Return the memory of training adapters beside frozen weights.
 
-    The weights are stored in the format `dtype`, the adapters as the recipe says. Raise InputError for an unknown
-    format, and as `adapters` does.
+    The weights are stored in the format `dtype`, the adapters as the recipe says. `naming`, `stated` and `is_strict`
+    as in `named`. Raise InputError for an unknown format, and for targets as `named` does.
     """
     ledger, precision = build(spec), recipe.precision()
-    rows = adapters(ledger, rank, targets)
-    total = persistent_bytes(persistent_tensors(rows, precision, optimizer))
-    frozen_bytes = sum(line.total_bytes for line in weights(ledger, dtype))
-    trainable = sum(row.total for row in rows)
-    rewriter = Rewriter(structs.replace(ledger, sizes={**ledger.sizes, "rank": rank}))
-    persistent = persistent_parts(total, precision, formulas(rows, precision, optimizer), rewriter)
+    found = named(spec, ledger, adapter, naming=naming, stated=stated, is_strict=is_strict)
+    rows, biases = found.attached.rows, found.attached.biases
+    tensors = [*persistent_tensors(rows, precision, optimizer), *_in_place(biases, precision, optimizer)]
+    total = persistent_bytes(tensors)
+    shared_bytes = SHARED_BYTES * sum(row.total for row in found.attached.shared)
+    frozen_bytes = sum(line.total_bytes for line in weights(ledger, dtype)) + shared_bytes
+    new, trained_biases = (sum(row.total for row in some) for some in (rows, biases))
+    rewriter = Rewriter(structs.replace(ledger, sizes=_sizes(ledger, rows)))
+    symbols = dict.fromkeys(PARTS) if biases else formulas(rows, precision, optimizer)
+    persistent = persistent_parts(total, precision, symbols, rewriter)
     frozen = PartSize("frozen", dtype, frozen_bytes, None)
     trained = [structs.replace(one, part="adapters") if one.part == "weights" else one for one in persistent]
     parts = part_bytes(total)
+    has_rank = adapter.method in METHODS and adapter.method != "ia3"
     return LoraMemory(
         name=spec.name,
         label=spec.label,
-        rank=rank,
-        targets=targets if isinstance(targets, str) else tuple(targets),
+        method=adapter.method,
+        rank=adapter.rank if has_rank else None,
+        targets=adapter.targets if adapter.method in METHODS else None,
+        naming=found.naming,
+        library=LIBRARY if found.naming == "library" else None,
+        class_name=found.class_name or None,
         dtype=dtype,
         recipe=recipe.name,
         optimizer=optimizer.name,
         dtypes=precision,
-        trainable=trainable,
-        parameters=ledger.total() + trainable,
+        trainable=new + trained_biases,
+        parameters=ledger.total() + new,
+        shared=sum(row.total for row in found.attached.shared),
+        trained_biases=trained_biases,
         frozen_bytes=frozen_bytes,
         adapters_bytes=parts.pop("weights_bytes"),
         **parts,
         total_bytes=frozen_bytes + total.bytes,
         step_counters_bytes=total.step_counters_bytes,
         parts=parts_of([frozen, *trained], ledger.total()),
-        adapters=tuple(_adapter(row, trainable, rewriter) for row in rows),
+        adapters=tuple(_adapter(row, new + trained_biases, rewriter) for row in (*rows, *biases)),
+        left_out=found.attached.left_out,
+        not_found=found.attached.not_found,
+        without_effect=adapter.without_effect,
     )
+
+
+def _sizes(ledger: Ledger, rows: Sequence[WeightRow]) -> Mapping[str, int]:
+    """Return the ledger's sizes with those that adapters have besides."""
+    return {**ledger.sizes, **(rows[0].sizes if rows else {})}
+
+
+def _in_place(biases: Sequence[WeightRow], precision: Precision, optimizer: Optimizer) -> list[PersistentTensor]:
+    """Return the bytes of training tensors of the model, whose weights are among the frozen ones."""
+    return [structs.replace(one, weights_bytes=0) for one in persistent_tensors(biases, precision, optimizer)]
 
 
 def _adapter(row: WeightRow, trainable: int, rewriter: Rewriter) -> AdapterTensor:
@@ -130,116 +170,3 @@ def _adapter(row: WeightRow, trainable: int, rewriter: Rewriter) -> AdapterTenso
         share=row.total / trainable,
         formula=rewriter.equation(row.formula),
     )
-
-
-def adapters(ledger: Ledger, rank: int, targets: Targets = ALL_LINEAR) -> list[WeightRow]:
-    """Return the rows of every A and B.
-
-    `targets` is 'all-linear' (every Linear, routers too, but not the head), a list of names ('q', 'ffn.up',
-    'layers.0.attn.q', also 'all-linear'), each of which means all modules whose names end in it, or a pattern that
-    matches whole names ('.*attn\\.[qv]'). Tables and the head must be named. So must a mixture's experts
-    ('experts.up'), which are one tensor [n_experts, out, in], as peft's `target_parameters` are; each expert has its
-    own A and B, stacked: [n_experts·r, in] and [out, n_experts·r].
-
-    gpt3 with q and v, r = 1: 96 · 2 · (12,288 + 12,288) = 4,718,592 parameters (Hu et al., Table 4: 4.7 M).
-
-    Raise InputError for a rank that is not positive, an unknown target, a pattern that matches nothing.
-    """
-    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= MAX_RANK:
-        raise InputError(
-            msg("found {found}", found=shown(rank)),
-            where="rank",
-            allowed=msg("an integer from 1 to {max_rank:,}", max_rank=MAX_RANK),
-        )
-    rows = [row for row in ledger.rows if _may_be_adapted(row)]
-    is_target = _chooser(targets, rows)
-    sized = [structs.replace(row, sizes={**ledger.sizes, "rank": rank}) for row in rows]
-    return [adapter for row in sized for adapter in _adapters_of(row, is_target)]
-
-
-def _may_be_adapted(row: WeightRow) -> bool:
-    return row.kind == "trainable" and role_of(row) != "vector"
-
-
-def modules(row: WeightRow) -> list[str]:
-    """Return the names of the modules of a row's weights."""
-    return [name.removesuffix(".weight") for name in row.names()]
-
-
-def _adapters_of(row: WeightRow, is_target: Callable[[str, WeightRow], bool]) -> Iterator[WeightRow]:
-    """Yield a row's A and B, in the layers that are targets."""
-    selected = [is_target(module, row) for module in modules(row)]
-    if not any(selected):
-        return
-    indices = tuple(compress(row.indices, selected))
-    repeats = row.repeats if all(selected) else Poly.constant(len(indices))
-    *stacked, out, into = row.weight.axes
-    if role_of(row) in _TABLES:
-        out, into = into, out
-    rank = product((*stacked, RANK))
-    for name, axes in (("lora_A", (rank, into)), ("lora_B", (out, rank))):
-        weight = Weight(f"{name}.weight", axes, row.component)
-        path = f"{row.path.removesuffix('weight')}{weight.name}"
-        yield WeightRow(path, weight, row.group, indices, repeats, row.sizes)
-
-
-def _chooser(targets: Targets, rows: Sequence[WeightRow]) -> Callable[[str, WeightRow], bool]:
-    """Return whether a module is a target. Raise InputError if none is, or for a name that no module has."""
-    if isinstance(targets, str):
-        test = _linear if targets == ALL_LINEAR else _pattern(targets)
-        if not any(test(module, row) for row in rows for module in modules(row)):
-            raise InputError(
-                msg("{targets} is no matrix here", targets=shown(targets)), where="targets", allowed=_allowed(rows)
-            )
-        return test
-    for target in targets:
-        if not any(_is_called(module, row, target) for row in rows for module in modules(row)):
-            raise _unknown(target, rows)
-    if not targets:
-        raise InputError(msg("no target is named"), where="targets", allowed=_allowed(rows))
-    return lambda module, row: any(_is_called(module, row, target) for target in targets)
-
-
-def _linear(module: str, row: WeightRow) -> bool:
-    return role_of(row) in _LINEAR
-
-
-def _pattern(pattern: str) -> Callable[[str, WeightRow], bool]:
-    """Return whether a regular expression matches a module; experts are parameters, which patterns do not match."""
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise InputError(
-            msg("the pattern {pattern} does not parse ({error})", pattern=shown(pattern), error=error),
-            where="targets",
-            allowed=msg("a regular expression"),
-        ) from None
-    return lambda module, row: role_of(row) != "experts" and compiled.fullmatch(module) is not None
-
-
-def _is_called(module: str, row: WeightRow, target: str) -> bool:
-    """Return whether a module's name is, or ends in, `target`; experts only match targets with 'experts'."""
-    if target == ALL_LINEAR:
-        return _linear(module, row)
-    names_experts = role_of(row) != "experts" or "experts" in target.split(".")
-    return names_experts and f".{module}".endswith(f".{target}")
-
-
-def _unknown(target: str, rows: Sequence[WeightRow]) -> InputError:
-    names = [name for row in rows for name in (_short(row), row.path.removesuffix(".weight"))]
-    return InputError(
-        msg("no matrix is called {target}{hint}", target=shown(target), hint=nearest(target, names)),
-        where="targets",
-        allowed=_allowed(rows),
-    )
-
-
-def _allowed(rows: Sequence[WeightRow]) -> str:
-    names = dict.fromkeys(_short(row) for row in rows)
-    return f"{ALL_LINEAR}, {', '.join(names)}, or a pattern"
-
-
-def _short(row: WeightRow) -> str:
-    """Return a module's last name, with 'experts' and 'shared' before it."""
-    *before, last = row.path.removesuffix(".weight").split(".")
-    return f"{before[-1]}.{last}" if before and before[-1] in ("experts", "shared") else last

@@ -26,8 +26,8 @@ from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.spec.groups import groups
 from archcalc.spec.model import Family, ModelStack
 from archcalc.spec.workload import Workload
-from archcalc.units import human, human_bytes
-from archcalc.words import Message, msg
+from archcalc.units import human
+from archcalc.words import Bytes, Message, msg
 
 _TOTAL_NAMES: Final = {
     "total": msg("total"),
@@ -78,7 +78,7 @@ class Cost(Row, frozen=True, kw_only=True):
 
     figure: Annotated[str, text(msg("cost"), names=_COST_NAMES)]
     value: Annotated[int, count(msg("exact"))]
-    rounded: Annotated[str, text(msg("rounded"))]
+    rounded: Annotated[str | Bytes, text(msg("rounded"))]
     description: Annotated[str | Message, text(msg("what it counts"))]
     kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
@@ -128,7 +128,7 @@ class ModelReport(Result, frozen=True, kw_only=True, dict=True):
 def model_report(subject: ModelWorkload) -> ModelReport:
     """Return the report of a model and its workload."""
     spec, ledger = subject.spec, subject.ledger
-    values = figures(ledger, subject.work, subject.dtype, subject.stored)
+    values = figures(ledger, subject.work, subject.dtype, subject.weights_bytes)
     return ModelReport(
         name=spec.name,
         label=spec.label,
@@ -205,5 +205,5 @@ def _costs(values: Figures, subject: ModelWorkload) -> Iterator[Cost]:
     ]
     for name, value, description in costs:
         if value:
-            rounded = human_bytes(value) if name.startswith("memory") else human(value)
+            rounded = Bytes(value) if name.startswith("memory") else human(value)
             yield Cost(figure=name, value=value, rounded=rounded, description=description)

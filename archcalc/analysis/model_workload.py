@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from archcalc.analysis.memory import Dtype
-from archcalc.analysis.weights import WeightBytes
+from archcalc.analysis.weights import WeightBytes, stored_bytes
 from archcalc.ledger.rows import Ledger
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
@@ -19,3 +19,8 @@ class ModelWorkload(msgspec.Struct, frozen=True):
     work: Workload
     dtype: Dtype
     stored: tuple[WeightBytes, ...] = ()
+
+    @property
+    def weights_bytes(self) -> int | None:
+        """Return the bytes of all parameters in the files; None if they are in the dtype."""
+        return stored_bytes(self.stored) if self.stored else None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypedDict
 
 from archcalc.analysis import flops, memory, params
 from archcalc.analysis.memory import Dtype
-from archcalc.analysis.weights import WeightBytes, stored_bytes
 from archcalc.ledger.rows import Ledger
 from archcalc.results import Sureness
 from archcalc.spec.workload import Workload
@@ -24,14 +22,14 @@ class Figures(TypedDict):
     memory: memory.Memory
 
 
-def figures(ledger: Ledger, work: Workload, dtype: Dtype, stored: Sequence[WeightBytes] = ()) -> Figures:
+def figures(ledger: Ledger, work: Workload, dtype: Dtype, weights_bytes: int | None = None) -> Figures:
     """Return the figures of a ledger, a workload, and a dtype of weights and caches.
 
-    `stored` are the weights as files store them, if they are not in the dtype.
+    `weights_bytes` are those of the weights as files store them, if they are not in the dtype.
     """
     bytes_ = memory.summary(ledger, work, dtype)
     return {
         "params": params.summary(ledger),
         "flops": flops.summary(ledger, work),
-        "memory": bytes_ | {"weights_bytes": stored_bytes(stored)} if stored else bytes_,
+        "memory": bytes_ if weights_bytes is None else bytes_ | {"weights_bytes": weights_bytes},
     }

@@ -19,6 +19,7 @@ _NAMES: Final = {
         in_context("tensor", "attended"),
         in_context("tensor", "back in order"),
         in_context("tensor", "beyond capacity"),
+        in_context("tensor", "both latents"),
         in_context("tensor", "buckets"),
         in_context("tensor", "capped"),
         in_context("tensor", "chosen experts"),

@@ -1,4 +1,4 @@
-"""`--lang`: the language of the output."""
+"""`--lang` and `--bytes`: how the reader wants the output."""
 
 from __future__ import annotations
 
@@ -8,14 +8,28 @@ from typing import Any, Final, TypeVar
 import click
 
 from archcalc.render import output
-from archcalc.words import LANGS, VARIABLE, Message, Translator, preferred_lang, translator
+from archcalc.units import BYTE_UNITS
+from archcalc.words import (
+    BYTES_VARIABLE,
+    LANGS,
+    VARIABLE,
+    Message,
+    Translator,
+    preferred_byte_units,
+    preferred_lang,
+    translator,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEY: Final = "archcalc.lang"
+_BYTES_KEY: Final = "archcalc.bytes"
 
 
-def _store(ctx: click.Context, param: click.Parameter, value: str) -> None:
-    ctx.find_root().meta[_KEY] = value
+def _store(key: str) -> Callable[[click.Context, click.Parameter, str], None]:
+    def store(ctx: click.Context, param: click.Parameter, value: str) -> None:
+        ctx.find_root().meta[key] = value
+
+    return store
 
 
 def lang(command: F) -> F:
@@ -28,16 +42,32 @@ def lang(command: F) -> F:
         show_default=True,
         is_eager=True,
         expose_value=False,
-        callback=_store,
+        callback=_store(_KEY),
         help="Language of the output; $ARCHCALC_LANG sets the default.",
     )(command)
 
 
+def byte_units(command: F) -> F:
+    """Add the option `--bytes`, which `current` reads."""
+    return click.option(
+        "--bytes",
+        type=click.Choice(BYTE_UNITS),
+        default="both",
+        envvar=BYTES_VARIABLE,
+        show_default=True,
+        expose_value=False,
+        callback=_store(_BYTES_KEY),
+        help="Units of rounded bytes; $ARCHCALC_BYTES sets the default.",
+    )(command)
+
+
 def current() -> Translator:
-    """Return the translator for the language of the running command, or of the environment outside a command."""
+    """Return the translator of the running command, or of the environment outside a command."""
     context = click.get_current_context(silent=True)
     root = context.find_root() if context else None
-    return translator((root and (root.meta.get(_KEY) or root.obj)) or preferred_lang())
+    stated = root.meta if root else {}
+    language = stated.get(_KEY) or (root and root.obj) or preferred_lang()
+    return translator(language, stated.get(_BYTES_KEY) or preferred_byte_units())
 
 
 def emit(*args: Any, **options: Any) -> None:

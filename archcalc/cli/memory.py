@@ -10,8 +10,9 @@ import click
 from click.core import ParameterSource
 from msgspec import structs
 
+from archcalc.analysis.adapters.config import ALL_LINEAR, Naming
 from archcalc.analysis.memory import AUTO
-from archcalc.cli.language import current, emit
+from archcalc.cli.language import byte_units, current, emit
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.cli.parallel import engines
 from archcalc.errors import InputError, parameter
@@ -21,6 +22,7 @@ from archcalc.ledger.build import build
 from archcalc.render.memory import VIEWS
 from archcalc.render.output import Format
 from archcalc.results import plain
+from archcalc.sources import stated_config
 from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Experts, Kernel
 from archcalc.spec.workload import workload
@@ -38,7 +40,7 @@ _OPTIMIZER = {"recipe", "optimizer"}
 _EXECUTION = {"attention", "device", "experts", "recompute", "dropout"}
 _TRAINING = {"batch", "seq", "source_seq", "view", "conventions", "measure", *_OPTIMIZER, *_EXECUTION}
 _SHARDING = {"batch", "seq", "past", "source_seq", "cache_dtype", "tp", "fsdp"}
-_LORA = {"targets", *_OPTIMIZER}
+_LORA = {"targets", "names", *_OPTIMIZER}
 
 
 def training(command: F) -> F:
@@ -88,12 +90,18 @@ def training(command: F) -> F:
 
 
 def adapting(command: F) -> F:
-    """Add `--lora` and `--targets`."""
+    """Add `--lora`, `--targets` and `--names`."""
     for option in (
+        click.option(
+            "--names",
+            type=click.Choice(get_args(Naming)),
+            help="Whose names --targets has: those of the class in transformers, whose joined matrices (c_attn) count "
+            "once, or our own (q,k,v), each matrix alone (default: the library's, else our own).",
+        ),
         click.option(
             "--targets",
             metavar="NAMES",
-            help="Modules with adapters: all-linear (default), names (q,v), or a regular expression.",
+            help="Modules with adapters: all-linear (default), names (q_proj,v_proj), or a regular expression.",
         ),
         click.option("--lora", "rank", type=int, metavar="RANK", help="Memory of training LoRA adapters of this rank."),
     ):
@@ -124,6 +132,7 @@ def adapting(command: F) -> F:
 @engines
 @settings
 @output
+@byte_units
 def command(
     source: str, settings: tuple[str, ...], form: Format, output: str | None, no_color: bool, **options: Any
 ) -> None:
@@ -135,6 +144,7 @@ def command(
     """
     job = _job(options)
     spec = load_source(source, settings)
+    options["stated"] = None if settings else stated_config(source)
     job(spec, options, partial(emit, form=form, output=output, color=not no_color))
 
 
@@ -238,6 +248,7 @@ def _with_measured_peak(setup: TrainingSetup, measure: Measure) -> TrainingSetup
 
 def _lora(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
     """Show the memory of LoRA training; as in peft, the default is fp32 adapters with autocast."""
+    from archcalc.analysis.adapters.config import AdapterConfig, checked_rank
     from archcalc.analysis.lora import lora_memory
     from archcalc.analysis.optimizers import find_optimizer
     from archcalc.analysis.training import find_recipe
@@ -245,8 +256,9 @@ def _lora(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
 
     result = lora_memory(
         spec,
-        rank=options["rank"],
-        targets=parse_targets(options["targets"] or "all-linear"),
+        AdapterConfig(rank=checked_rank(options["rank"]), targets=parse_targets(options["targets"] or ALL_LINEAR)),
+        naming=options["names"],
+        stated=options["stated"],
         dtype=options["dtype"] or "bf16",
         recipe=find_recipe(options["recipe"] or "autocast"),
         optimizer=find_optimizer(options["optimizer"] or "adamw"),
@@ -254,7 +266,7 @@ def _lora(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
     show(lambda: lora.view(result), lambda: plain(result))
 
 
-def parse_targets(targets: str) -> str | list[str]:
+def parse_targets(targets: str) -> str | tuple[str, ...]:
     """Return 'q,v' as a list of names; 'all-linear' and patterns, which have characters no name has, unchanged."""
-    is_pattern = targets == "all-linear" or not all(c.isalnum() or c in "_-.," for c in targets)
-    return targets if is_pattern else targets.split(",")
+    is_pattern = targets == ALL_LINEAR or not all(c.isalnum() or c in "_-.," for c in targets)
+    return targets if is_pattern else tuple(targets.split(","))

@@ -14,7 +14,7 @@ from archcalc.errors import InputError, printable
 from archcalc.extras import require_running
 from archcalc.spec.execution import ActivationDtype
 from archcalc.spec.set_options import changes
-from archcalc.units import human_bytes
+from archcalc.units import bytes_text
 from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
@@ -220,5 +220,5 @@ def speed_message(timing: Timing, ready: LoadedModel) -> Message:
         **prefill,
         rate=rate,
         share=100 * steps * step_bytes(ready.model, timing.n_rows) / limit,
-        limit=human_bytes(round(limit)),
+        limit=bytes_text(round(limit), "GB"),
     )

@@ -13,11 +13,11 @@ from archcalc.analysis.memory import AUTO, DTYPES, DtypeOrAuto
 from archcalc.analysis.model_report import model_report
 from archcalc.analysis.stored_weights import model_workload
 from archcalc.analysis.transformers_report import TransformersReport, transformers_report
-from archcalc.cli.language import emit, emit_result, note
+from archcalc.cli.language import byte_units, emit, emit_result, note
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.contract import ENGINES, Engine, check_engine, counted_report
-from archcalc.errors import InputError
-from archcalc.headers import FileHeaders, has_no_architecture, read_headers, weight_headers
+from archcalc.errors import InputError, shown
+from archcalc.headers import FileHeaders, has_no_architecture, read_headers, unread_architecture, weight_headers
 from archcalc.hf import composites
 from archcalc.ledger.build import build
 from archcalc.locations import Gguf, Location, locate
@@ -66,6 +66,7 @@ FILES: Final = "files"
 )
 @settings
 @output
+@byte_units
 def command(
     source: str,
     view: View | Literal["files"] | None,
@@ -107,7 +108,10 @@ def command(
         )
         return
     location = locate(source)
-    if view == FILES or (view is None and has_no_architecture(location)):
+    architecture = "" if view or settings else unread_architecture(location)
+    if architecture:
+        note(msg("no architecture {name} is read: these are the tensors of its file", name=shown(architecture)))
+    if view == FILES or architecture or (view is None and has_no_architecture(location)):
         show_files(read_headers(location), form, output=output, color=not no_color)
         return
     spec = load_source(source, settings)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from archcalc.analysis.memory import DTYPES, Dtype
+from archcalc.analysis.memory import AUTO, DTYPES, DtypeOrAuto
 from archcalc.cli.language import current, emit, note
 from archcalc.cli.options import output, settings, sizes, source
 from archcalc.errors import InputError, shown
@@ -39,7 +39,11 @@ QUIET_SECONDS = 1.0
 )
 @sizes
 @click.option(
-    "--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Dtype of weights and KV cache."
+    "--dtype",
+    type=click.Choice((AUTO, *DTYPES)),
+    default=AUTO,
+    show_default=True,
+    help="Dtype of weights and KV cache; auto: as the source states it, bf16 if it does not.",
 )
 @settings
 @output
@@ -51,7 +55,7 @@ def command(
     seq: int | None,
     past: int,
     source_seq: int | None,
-    dtype: Dtype,
+    dtype: DtypeOrAuto,
     settings: tuple[str, ...],
     form: Format,
     output: str | None,

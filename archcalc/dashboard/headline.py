@@ -11,8 +11,8 @@ import streamlit as st
 from archcalc.analysis.value_names import SURENESS
 from archcalc.contract import Report, ReportWorkload
 from archcalc.dashboard.session import say
-from archcalc.units import exact, human, human_bytes, percent
-from archcalc.words import msg
+from archcalc.units import exact, human, percent
+from archcalc.words import Bytes, msg
 
 
 class HeadlineRow(msgspec.Struct, frozen=True):
@@ -43,10 +43,10 @@ def headline_rows(report: Report) -> Iterator[HeadlineRow]:
     active_share = say_(msg("all of them")) if active == total else percent(active, total)
     weights_label = say_(msg("Weights in {dtype}", dtype=work["dtype"]))
     yield HeadlineRow(say_(msg("Active per token")), exact(active), parameters, active_share, kinds["params"])
-    yield HeadlineRow(weights_label, exact(weights), bytes_unit, human_bytes(weights), kinds["memory"])
+    yield HeadlineRow(weights_label, exact(weights), bytes_unit, say_(Bytes(weights)), kinds["memory"])
     if cache:
         cache_label = say_(msg("KV cache of {tokens} tokens", tokens=tokens))
-        yield HeadlineRow(cache_label, exact(cache), bytes_unit, human_bytes(cache), kinds["memory"])
+        yield HeadlineRow(cache_label, exact(cache), bytes_unit, say_(Bytes(cache)), kinds["memory"])
     yield HeadlineRow(_forward(work), exact(flops), "FLOPs", human(flops), kinds["flops.forward"])
 
 

@@ -15,6 +15,7 @@ def main() -> None:
     st.set_page_config(page_title="archcalc", layout="wide")
     style.apply()
     session.choose_language()
+    session.choose_byte_units()
     say = session.say()
     entries = {entry.path: entry for entry in PAGES}
     pages = [

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import streamlit as st
 
-from archcalc.words import LANGS, Message, Translator, msg, preferred_lang, translator
+from archcalc.units import BYTE_UNITS
+from archcalc.words import LANGS, Message, Translator, msg, preferred_byte_units, preferred_lang, translator
 
 Body = Callable[[], None]
 
@@ -23,6 +24,7 @@ LINK_BYTES: Final = 4096
 _BUTTON_WIDGETS: Final = ("segmented_control", "pills")
 
 _NAMES: Final = {"en": "English", "zh": "中文"}
+_UNIT_NAMES: Final[Mapping[str, str]] = {"both": "GB · GiB", "GB": "GB", "GiB": "GiB"}
 
 
 def choose_language() -> None:
@@ -31,14 +33,21 @@ def choose_language() -> None:
     _choice(st.sidebar.segmented_control, "Language / 语言", langs, _NAMES.__getitem__, key="lang")
 
 
+def choose_byte_units() -> None:
+    """Draw the choice of the units of bytes in the sidebar."""
+    units = sorted(BYTE_UNITS, key=lambda name: name != preferred_byte_units())
+    _choice(st.sidebar.segmented_control, say()(msg("Bytes in")), units, _UNIT_NAMES.__getitem__, key="bytes")
+
+
 def lang() -> str:
     """Return the visitor's language, one of `LANGS`."""
     return str(st.session_state.get("lang") or preferred_lang())
 
 
 def say() -> Translator:
-    """Return the translator of the visitor's language."""
-    return translator(lang())
+    """Return the translator of the visitor's language and units of bytes."""
+    stated = st.session_state.get("bytes")
+    return translator(lang(), next((units for units in BYTE_UNITS if units == stated), preferred_byte_units()))
 
 
 def choice(draw: Callable[..., Any], label: str, names: Mapping[str, Message], *, key: str, **more: Any) -> str:

@@ -4,7 +4,7 @@ import json
 import sys
 from importlib.util import find_spec
 
-from archcalc.hf import composites, extract, upstream
+from archcalc.hf import adapter_modules, composites, extract, upstream
 from archcalc.hf.extract import all_model_types, class_data, to_json_lines
 from archcalc.hf.registry import INDEX, model_types, scan
 
@@ -20,3 +20,6 @@ if find_spec("transformers") and "--index" not in sys.argv:
         file.write(extract.composites())
     with open(composites.TWINS_FILE, "w", encoding="utf-8") as file:
         file.write(extract.twins())
+    if find_spec("peft"):
+        with open(adapter_modules.FILE, "w", encoding="utf-8") as file:
+            file.write(extract.adapter_targets())

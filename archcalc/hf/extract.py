@@ -235,3 +235,29 @@ def _is_json(value: Any) -> bool:
 def _distinct(values: list[Any]) -> list[Any]:
     """Return the values without duplicates; True and 1 are different."""
     return list({json.dumps(value, sort_keys=True): value for value in values}.values())
+
+
+def adapter_targets() -> str:
+    """Return what peft adapts in the model types that it knows, as JSON with a line for each table.
+
+    `targets`, `feedforward`: the modules of a type where none are named. `renamed`: former names of experts' matrices,
+    which peft translates, with the types that have them.
+    """
+    from peft.utils import constants
+    from peft.utils import transformers_weight_conversion as conversion
+
+    conversions: Any = import_module("transformers.conversion_mapping")
+    types = {
+        name: family
+        for name, family in vars(conversion)["_MODEL_TO_CONVERSION_PATTERN"].items()
+        if family in conversion._MOE_FUSED_TARGETS and conversions.get_checkpoint_conversion_mapping(name) is not None
+    }
+    tables: dict[str, Any] = {
+        f"targets.{method}": getattr(constants, f"TRANSFORMERS_MODELS_TO_{method.upper()}_TARGET_MODULES_MAPPING")
+        for method in ("lora", "vera", "ia3")
+    }
+    tables["feedforward.ia3"] = constants.TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
+    tables["renamed.types"] = types
+    tables["renamed.names"] = conversion._MOE_TARGET_MODULE_MAPPING
+    tables["renamed.fused"] = conversion._MOE_FUSED_TARGETS
+    return to_json_lines(tables)

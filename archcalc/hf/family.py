@@ -269,5 +269,11 @@ def row_builder(build: Callable[..., Family]) -> Callable[..., FamilyRow]:
 
 
 def derive(parent: FamilyRow, model_type: str, *classes: str, **changes: Any) -> FamilyRow:
-    """Return a row that differs from `parent` in its type, its classes, and arguments of its template."""
-    return FamilyRow(model_type, classes or parent.classes, parent.build, {**parent.switches, **changes})
+    """Return a row that differs from `parent` in its type, its classes, and arguments of its template.
+
+    How GGUF files name keys and tensors belongs to a type alone.
+    """
+    switches = dict(parent.switches)
+    if model_type != parent.model_type:
+        switches.pop("gguf", None)
+    return FamilyRow(model_type, classes or parent.classes, parent.build, {**switches, **changes})

@@ -66,9 +66,15 @@ def config_of(header: Header) -> dict[str, Any]:
         if not gguf.has_rope_factors:
             raise InputError(msg("is a tensor that this architecture does not have"), where=FACTORS)
         config["rope_scaling"] = _scaling(header, name, config)
-    _check_implied(header, name, config)
+    _check_implied(header, name, config, gguf)
     family = find(config["model_type"])
     return config | ({"architectures": [family.classes[0]]} if family else {})
+
+
+def unread_architecture(header: Header) -> str:
+    """Return the architecture that a file names if no family has it, else ''."""
+    name = header.metadata.get("general.architecture")
+    return name if isinstance(name, str) and find_gguf(name) is None else ""
 
 
 def _check_size(value: Any, where: str) -> None:
@@ -91,8 +97,8 @@ def _config_keys(header: Header, name: str, gguf: GgufMap) -> dict[str, Any]:
             config[gguf.keys[key_name]] = _shortest(value)
         elif key_name in _SCALING:
             scaling[_SCALING[key_name]] = _shortest(value)
-        elif not key.startswith(_METADATA_PREFIXES) and key_name not in (*_IMPLIED_KEYS, *_UNUSED_KEYS):
-            allowed = ", ".join((*gguf.keys, *_SCALING, *_IMPLIED_KEYS))
+        elif not key.startswith(_METADATA_PREFIXES) and key_name not in (*_IMPLIED_KEYS, *_UNUSED_KEYS, *gguf.own_keys):
+            allowed = ", ".join((*gguf.keys, *gguf.own_keys, *_SCALING, *_IMPLIED_KEYS))
             raise InputError(
                 msg("is a key that is not understood{hint}", hint=nearest(key_name, gguf.keys)),
                 where=key,
@@ -150,11 +156,13 @@ def _d_head(config: Mapping[str, Any]) -> Any:
     return config.get("head_dim") or (width // heads if heads and width else None)
 
 
-def _check_implied(header: Header, name: str, config: Mapping[str, Any]) -> None:
+def _check_implied(header: Header, name: str, config: Mapping[str, Any], gguf: GgufMap) -> None:
     """Raise InputError if a key contradicts what follows from the others."""
     d_head = _d_head(config)
     expected = {"attention.value_length": d_head, "rope.dimension_count": d_head, "vocab_size": config["vocab_size"]}
     for key, value in expected.items():
+        if key in gguf.own_keys:
+            continue
         found = header.metadata.get(f"{name}.{key}", value)
         if value is not None and found != value:
             raise InputError(msg("found {found}", found=shown(found)), where=f"{name}.{key}", allowed=shown(value))

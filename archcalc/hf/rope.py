@@ -187,7 +187,7 @@ class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
     def _nested_parameters(self, config: Config) -> Config:
         """Return the parameters of this kind of layers. The older `rope_scaling` applies to global layers only."""
         parameters = config.nested(Key("rope_parameters", MAPPING, {}, null={}).read(config), "rope_parameters")
-        parameters.ignore_but(("full_attention", "sliding_attention"))
+        parameters.ignore_but(("full_attention", "sliding_attention", "indexed_attention"))
         of_kind = Key(self.layer_kind, MAPPING, {}, null={}).read(parameters)
         older = Key("rope_scaling", MAPPING, {}, null={}).read(config) if self.layer_kind == "full_attention" else {}
         return config.nested(of_kind | older, "rope_scaling" if older else parameters.where(self.layer_kind))

@@ -106,8 +106,9 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
 
     def rows(self, shape: Shape) -> list[str]:
         """Return the name of each row's tensor for this shape; none if the tensor is stored whole."""
-        names = self.row_names or map(str, range(shape[0]))
-        return [self.name.replace("{e}", row) for row in names] if "{e}" in self.name else []
+        if "{e}" not in self.name:
+            return []
+        return [self.name.replace("{e}", row) for row in self.row_names or map(str, range(shape[0]))]
 
     def stored(self, shapes: Sequence[Shape]) -> dict[str, Shape]:
         """Return the shapes of the stored tensors, by name, from those of the parts."""

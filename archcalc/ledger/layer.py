@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import structs
 
-from archcalc.ledger import norm
+from archcalc.ledger import input_gate, norm
 from archcalc.ledger.algebra import ONE
 from archcalc.ledger.forward_context import ForwardContext, dropout
 from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, collect, with_prefix, without_weights
@@ -61,6 +61,12 @@ class LayerBuilder(msgspec.Struct, frozen=True):
         leaves = norm.leaves(part, f"{self.ctx.prefix}{name}", x, self.ctx)
         return (yield from without_weights(leaves) if name in self.tied_norms else leaves)
 
+    def gate(self, name: str | None, first: Arm, x: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of the gate of a branch's input; return `x` if there is none."""
+        if name is None:
+            return x
+        return (yield from input_gate.leaves(f"{self.ctx.prefix}{name}", self.symbols[first.name], x))
+
     def dropout(self, arm: Arm, y: Tensor) -> Forward[Tensor]:
         """Yield the leaves of residual dropout."""
         component = variant(arm.part).component
@@ -90,6 +96,7 @@ class LayerBuilder(msgspec.Struct, frozen=True):
     def output(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of a branch that reads `x`, up to what it adds; return that."""
         branch_input = yield from self.norm(branch.norm_in, names(branch).norm_in, x)
+        branch_input = yield from self.gate(names(branch).in_gate, branch.arms[0], branch_input)
         self.inputs[branch.arms[0].name] = branch_input
         outputs = []
         for arm in branch.arms:

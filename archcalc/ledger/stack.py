@@ -18,7 +18,7 @@ from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
 from archcalc.spec.attention import disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part, sizes
-from archcalc.spec.branches import parts
+from archcalc.spec.branches import branches, parts
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import Group, borrowing_arms, groups, lender_index, lending_arms
 from archcalc.spec.layer import Layer, Stack
@@ -97,6 +97,9 @@ class StackBuilder(msgspec.Struct, frozen=True):
             table.add(self.owner(), {f"n_layers[{group.name}]": len(group.layer_indices)})
             for name, part in parts(group.layer).items():
                 table.add_part(self.owner(group, name), part)
+            for branch in branches(group.layer):
+                if branch.in_gate_rank is not None:
+                    table.add(self.owner(group, branch.arms[0].name), {"in_gate_rank": branch.in_gate_rank})
 
     def heads(self, table: SizeTable) -> Iterator[Poly]:
         """Yield the number of heads of each group's layers, summed over the layers."""

@@ -54,10 +54,9 @@ class Span(msgspec.Struct, frozen=True):
         """Return the keys that scores are computed for: all that the layer has (masked ones too)."""
         return _symbol("keys", window) if self.is_causal else self.n_keys
 
-    @property
-    def key_value_tokens(self) -> Poly:
+    def key_value_tokens(self, window: Poly | None) -> Poly:
         """Return the tokens whose keys and values a layer computes if it caches latents."""
-        return _symbol("keys", None) if self.is_causal else self.input_tokens
+        return _symbol("keys", window) if self.is_causal else self.input_tokens
 
     def nearest_rows(self, n_distances: Poly) -> Poly:
         """Return the rows on either side that a table of distances needs; a causal layer needs all."""

@@ -75,7 +75,7 @@ class AltUp(nn.Module):
         read_BTD = tap("active", self.read(x_BTJD)) if block.later_branches else y_BTD
         for branch in block.later_branches:
             branch_names = names(branch)
-            normed_BTD = block.apply_norm(branch_names.norm_in, read_BTD)
+            normed_BTD = block.branch_input(branch_names, read_BTD)
             for out_BTD in block.arm_outputs(branch, branch_names, {branch.arms[0].name: normed_BTD}, context):
                 x_BTJD = add_to_later(x_BTJD, out_BTD)
         return tap("streams", x_BTJD)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archcalc.nn.attention_context import LayerContext
+from archcalc.nn.input_gate import InputGate
 from archcalc.nn.norm import norm
 from archcalc.nn.scaling import multiply
 from archcalc.nn.taps.points import tap, tap_scope
@@ -74,6 +75,8 @@ class Block(nn.Module):
             for name, part in norms(branch):
                 if name not in self.tied_norms:
                     self.add_module(name, norm(part, model.d_model))
+            if branch.in_gate_rank is not None:
+                self.add_module(str(names(branch).in_gate), InputGate(branch.in_gate_rank, model.d_model))
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -110,7 +113,7 @@ class Block(nn.Module):
 
         `inputs` are those of the branches so far, by their first arms; the branch adds its own.
         """
-        read_BTD = self.apply_norm(branch_names.norm_in, x_BTD)
+        read_BTD = self.branch_input(branch_names, x_BTD)
         inputs[branch.arms[0].name] = read_BTD
         skip_BTD = read_BTD if branch.skip_reads == "normed" else x_BTD
         sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, inputs, context)])
@@ -129,8 +132,12 @@ class Block(nn.Module):
         inputs: dict[str, Tensor],
     ) -> Tensor:
         """Return what a branch that reads these states adds, [B, T, D]. `inputs` are as in `run_branch`."""
-        inputs[branch.arms[0].name] = self.apply_norm(branch_names.norm_in, x_BTD)
+        inputs[branch.arms[0].name] = self.branch_input(branch_names, x_BTD)
         return _sum(self.arm_outputs(branch, branch_names, inputs, context))
+
+    def branch_input(self, branch_names: BranchNames, x_BTD: Tensor) -> Tensor:
+        """Return what the arms of a branch read [B, T, D]: the states, normed and gated."""
+        return self.apply_gate(branch_names.in_gate, self.apply_norm(branch_names.norm_in, x_BTD))
 
     def arm_outputs(
         self, branch: Branch, branch_names: BranchNames, inputs: dict[str, Tensor], context: LayerContext
@@ -170,6 +177,10 @@ class Block(nn.Module):
             return x_BTD
         y_BTD: Tensor = self.norm_module(name)(x_BTD)
         return tap(name, y_BTD)
+
+    def apply_gate(self, name: str | None, x_BTD: Tensor) -> Tensor:
+        """Return the states times the gate of this name; None leaves them as they are."""
+        return x_BTD if name is None else tap(name, self.get_submodule(name)(x_BTD))
 
     def norm_module(self, name: str) -> nn.Module:
         """Return the module of the norm of this name, which may be that of another norm."""

@@ -32,7 +32,11 @@ class LatentAttention(nn.Module):
         super().__init__()
         self.part, self.execution, self.d_model = part, Execution(), model.d_model
         self.softmax = SoftmaxConfig(
-            n_heads=part.n_heads, scale=latent_scale(part), dropout=model.dropout.attention, has_value_width=True
+            n_heads=part.n_heads,
+            scale=latent_scale(part),
+            dropout=model.dropout.attention,
+            window=part.window,
+            has_value_width=True,
         )
         d_query = part.n_heads * (part.d_nope + part.d_rope)
         if part.q_rank is None:
@@ -40,11 +44,13 @@ class LatentAttention(nn.Module):
         else:
             self.q_down = Linear(model.d_model, part.q_rank, bias=part.down_bias)
             self.q_down_norm = norm(part.norm, part.q_rank)
-            self.q_up = Linear(part.q_rank, d_query, bias=False)
+            self.q_up = Linear(2 * part.q_rank if part.raw_latent else part.q_rank, d_query, bias=False)
         self.kv_down = Linear(model.d_model, part.kv_rank + part.d_rope, bias=part.down_bias)
         self.kv_down_norm = norm(part.norm, part.kv_rank)
+        self.key_norm = norm(part.key_norm, part.d_rope) if part.key_norm else None
         self.kv_up = Linear(part.kv_rank, part.n_heads * (part.d_nope + part.d_v), bias=False)
-        self.gate, self.gate_bias = gate_weights(part.gate, model.d_model, part.n_heads, part.d_v)
+        d_gate = 2 * part.q_rank if part.raw_latent and part.q_rank else model.d_model
+        self.gate, self.gate_bias = gate_weights(part.gate, d_gate, part.n_heads, part.d_v)
         self.out = Linear(part.n_heads * part.d_v, model.d_model, bias=part.out_bias)
         self.sinks = nn.Parameter(torch.empty(part.n_heads)) if part.sinks else None
         self.indexer = Indexer(part, part.indexer, model) if isinstance(part.indexer, spec.Indexer) else None
@@ -52,12 +58,13 @@ class LatentAttention(nn.Module):
     def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
         latent_BSC, k_B1SR = context.keys_values(lambda: self.latent(x_BTD, context))
+        context = context.last_keys(latent_BSC.shape[1])
         k_BNSQ, v_BNSU = self.keys_values(latent_BSC, k_B1SR)
         k_BNSQ, v_BNSU = tap("k", k_BNSQ, context), tap("v", v_BNSU, context)
-        q_input = self.query_input(x_BTD)
+        q_latent, q_input = self.query_inputs(x_BTD)
         q_BNTQ = self.queries(q_input, context)
         if self.indexer is not None:
-            context = context.with_selection(self.indexer(x_BTD, q_input, context))
+            context = context.with_selection(self.indexer(x_BTD, q_latent, context))
         y_BNTU = attend(
             self.softmax,
             q_BNTQ,
@@ -70,15 +77,18 @@ class LatentAttention(nn.Module):
         )
         y_BNTU = tap("values", y_BNTU)
         if self.part.gate is not None and self.gate is not None:
-            y_BNTU = y_BNTU * tap("gate", gates(self.part.gate, self.gate(x_BTD), self.part.n_heads, self.gate_bias))
+            projected = self.gate(q_input if self.part.raw_latent else x_BTD)
+            y_BNTU = y_BNTU * tap("gate", gates(self.part.gate, projected, self.part.n_heads, self.gate_bias))
         y_BTD: Tensor = self.out(y_BNTU.transpose(1, 2).flatten(2))
         return y_BTD
 
-    def query_input(self, x_BTD: Tensor) -> Tensor:
-        """Return what queries are projected from: their normed latent, or the states themselves."""
+    def query_inputs(self, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the normed latent of queries, and what these are projected from; without a latent the states."""
         if self.part.q_rank is None:
-            return x_BTD
-        return self._scaled(self.q_down_norm(self.q_down(x_BTD)))
+            return x_BTD, x_BTD
+        down = self.q_down(x_BTD)
+        latent = self._scaled(self.q_down_norm(down))
+        return latent, torch.cat((latent, down), -1) if self.part.raw_latent else latent
 
     def queries(self, q_input: Tensor, context: AttentionContext) -> Tensor:
         """Return queries [B, N, T, H + R] of their input, their last R rotated."""
@@ -92,6 +102,7 @@ class LatentAttention(nn.Module):
         """Return the latent [B, S, C] and the rotated key of all heads [B, 1, S, R], as a cache stores them."""
         part = self.part
         latent_BSC, k_BSR = self.kv_down(x_BSD).split((part.kv_rank, part.d_rope), dim=-1)
+        k_BSR = k_BSR if self.key_norm is None else self.key_norm(k_BSR)
         rotated_B1SR = self._rotate(k_BSR.unsqueeze(1), context)
         return tap("latent", self._scaled(self.kv_down_norm(latent_BSC))), tap("k_shared", rotated_B1SR)
 
@@ -117,9 +128,10 @@ class LatentAttention(nn.Module):
 def token_cache(part: spec.LatentAttention, config: CacheConfig) -> TokenCache:
     """Return a cache of latents [B, S, C] and shared keys [B, 1, S, R]; heads are recomputed at each step.
 
-    With an indexer it also keeps that one's keys [B, S, d_index].
+    It keeps all tokens, or those of one window. With an indexer it also keeps that one's keys [B, S, d_index].
     """
-    stores = config.empty_store(config.capacity, part.kv_rank), config.empty_store(1, config.capacity, part.d_rope)
+    n_tokens = min(config.capacity, part.window or config.capacity)
+    stores = config.empty_store(n_tokens, part.kv_rank), config.empty_store(1, n_tokens, part.d_rope)
     if not isinstance(part.indexer, spec.Indexer):
         return TokenCache(*stores)
     return IndexedCache(*stores, config.empty_store(config.capacity, part.indexer.d_index))

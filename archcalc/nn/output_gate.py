@@ -22,14 +22,14 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def gate_weights(
-    part: Gate | None, d_model: int, n_heads: int, d_value: int
+    part: Gate | None, d_input: int, n_heads: int, d_value: int
 ) -> tuple[Linear | None, nn.Parameter | None]:
     """Return the projection of a gate, and its learned number for each head, if there are such."""
     if part is None:
         return None, None
     width = 1 if part.over == "head" else d_value
     bias = nn.Parameter(torch.empty(n_heads)) if part.bias else None
-    return Linear(d_model, n_heads * width, bias=part.projection_bias), bias
+    return Linear(d_input, n_heads * width, bias=part.projection_bias), bias
 
 
 def gates(part: Gate, projected_BTZ: Tensor, n_heads: int, bias_N: Tensor | None) -> Tensor:

@@ -137,6 +137,9 @@ MEANINGS: dict[str, Message] = {
     "Branch": msg("a residual branch: one or more parts, their sum added to the stream"),
     "Branch.arms": msg("the parts, side by side"),
     "Branch.norm_in": msg("the norm before all parts; none: none"),
+    "Branch.in_gate_rank": msg(
+        "rank of two matrices whose sigmoid multiplies what all parts read (A.X K2); none: no such gate"
+    ),
     "Branch.norm_out": msg("the norm of the parts' sum, before it is added; none: none"),
     "Branch.norm_after": msg("the norm of the stream, once the sum is added; none: none"),
     "Branch.scale": msg("what the branch's output is multiplied by before it is added (Granite)"),
@@ -356,6 +359,11 @@ MEANINGS: dict[str, Message] = {
     "LatentAttention.gate": msg("what the heads give is multiplied by a gate made of the layer's input; none: not"),
     "LatentAttention.sinks": msg("a learned score for each head that takes attention away from all tokens"),
     "LatentAttention.scale_latents": msg("the normed latents are multiplied by √(d_model / rank) (LongCat-Flash)"),
+    "LatentAttention.raw_latent": msg(
+        "queries and the gate read the latent of queries twice: normed, and as it was before the norm (A.X K2)"
+    ),
+    "LatentAttention.key_norm": msg("a norm on the key with position, before it is turned; none: none"),
+    "LatentAttention.window": msg("how many of the last tokens are seen, itself included; none: all"),
     "LatentAttention.indexer": msg("selects the keys that each query attends to; none: all"),
     "Indexer": msg("a small attention that selects keys (DeepSeek-V3.2)"),
     "Indexer.n_index_heads": msg("its heads"),

@@ -11,8 +11,7 @@ from archcalc.analysis.inference_memory import ComponentMemory, InferenceMemory,
 from archcalc.formats.cache_types import cache_type
 from archcalc.render.page import Block, Page, Table, Text
 from archcalc.render.tables import table
-from archcalc.units import human_bytes
-from archcalc.words import Message, joined, msg
+from archcalc.words import Bytes, Message, joined, msg
 
 View = Literal["components", "tensors", "layers"]
 VIEWS: tuple[View, ...] = get_args(View)
@@ -41,7 +40,19 @@ def view(result: InferenceMemory, options: MemoryOptions) -> Page:
     if result.engines:
         blocks.append(table(msg("As engines keep it"), result.engines, EngineCache))
     blocks.append(Text("", _per_sequence(result) if result.caches or result.states else [msg("nothing is cached")]))
-    return Page(msg("{label}: memory", label=result.label), _subtitle(result), blocks)
+    return Page(msg("{label}: memory", label=result.label), _subtitle(result), blocks, answer=_answer(result))
+
+
+def _answer(result: InferenceMemory) -> Message:
+    weights, kept = result.weights_bytes, result.kv_cache_bytes + result.state_bytes
+    if not kept:
+        return msg("{size} of weights", size=Bytes(weights))
+    sizes = {"weights": Bytes(weights), "kept": Bytes(kept), "total": Bytes(weights + kept)}
+    if not result.state_bytes:
+        return msg("{total}: {weights} of weights and {kept} of KV cache", **sizes)
+    if not result.kv_cache_bytes:
+        return msg("{total}: {weights} of weights and {kept} of states", **sizes)
+    return msg("{total}: {weights} of weights and {kept} of KV cache and states", **sizes)
 
 
 def _subtitle(result: InferenceMemory) -> Message:
@@ -72,7 +83,7 @@ def _cache_title(result: InferenceMemory) -> Message:
 
 def _per_sequence(result: InferenceMemory) -> list[Message]:
     work = result.workload
-    tokens, size = work.past + work.seq, human_bytes((result.kv_cache_bytes + result.state_bytes) // work.batch)
+    tokens, size = work.past + work.seq, Bytes((result.kv_cache_bytes + result.state_bytes) // work.batch)
     return [
         msg("a sequence of {tokens:,} tokens keeps {size}", tokens=tokens, size=size),
         msg("one more token keeps {size:,} bytes", size=result.next_token_bytes),

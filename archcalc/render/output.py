@@ -80,7 +80,7 @@ def emit(
     if form == "json":
         emit_text(as_json(data()), output)
         return
-    translated = page() if form == "csv" or say.lang == "en" else say.within(structs.replace(page(), lang=say.lang))
+    translated = page() if form == "csv" or say == ENGLISH else say.within(structs.replace(page(), lang=say.lang))
     if form == "table" and output in (None, "-"):
         from archcalc.render.terminal import as_text, is_plain, width
 

@@ -13,7 +13,7 @@ import msgspec
 
 from archcalc.results import CellKind
 from archcalc.units import exact, human, ranges, vector
-from archcalc.words import Message
+from archcalc.words import Bytes, Message
 
 _PARENTHESES = re.compile(r"\([^()]*\)")
 # Of a full bar, in characters.
@@ -87,16 +87,17 @@ Block = Table | Text | Treemap | Picture
 
 
 class Page(msgspec.Struct, frozen=True):
-    """The output of one command, and its language."""
+    """The output of one command, and its language. `answer` is the line that most readers look for."""
 
     title: str | Message
     subtitle: str | Message = ""
     blocks: Sequence[Block] = ()
     lang: str = "en"
+    answer: str | Message = ""
 
 
-def _human(value: int | str) -> str:
-    return value if isinstance(value, str) else human(value)
+def _human(value: int | str | Bytes) -> str:
+    return human(value) if isinstance(value, int) else str(value)
 
 
 def _signed(value: int) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from archcalc.analysis.peak import MOMENT_NAMES, Moment, PeakCategory, StepPeak
 from archcalc.render.page import Block, Table, Text
 from archcalc.render.tables import table
-from archcalc.units import human_bytes
-from archcalc.words import Message, msg
+from archcalc.words import Bytes, Message, msg
 
 
 def blocks(result: StepPeak) -> list[Block]:
@@ -29,8 +28,8 @@ def _moments(result: StepPeak) -> Table:
 def _measured(result: StepPeak) -> Message:
     """Return the measured bytes beside the modeled ones."""
     values = {
-        "measured": human_bytes(result.measured_bytes or 0),
-        "modeled": human_bytes(result.bytes),
+        "measured": Bytes(result.measured_bytes or 0),
+        "modeled": Bytes(result.bytes),
         "difference": f"{result.relative_difference:+.1%}",
     }
     if result.measure == "fake":

@@ -16,7 +16,7 @@ from archcalc.render.tables import table
 from archcalc.results import text
 from archcalc.spec import Spec
 from archcalc.units import exact
-from archcalc.words import Message, joined, msg, plural
+from archcalc.words import Bytes, Message, joined, msg, plural
 
 View = Literal["summary", "weights", "layers", "largest"]
 VIEWS: tuple[View, ...] = get_args(View)
@@ -33,7 +33,7 @@ class ReportOptions(msgspec.Struct, frozen=True):
 
 def view(result: ModelReport, options: ReportOptions) -> Page:
     """Return the page of one of the views."""
-    return Page(result.label, _subtitle(result), _blocks(result, options.view))
+    return Page(result.label, _subtitle(result), _blocks(result, options.view), answer=_answer(result))
 
 
 def full_page(result: ModelReport, spec: Spec) -> Page:
@@ -42,7 +42,21 @@ def full_page(result: ModelReport, spec: Spec) -> Page:
 
     first, *others = [block for view in VIEWS for block in _blocks(result, view)]
     pictures = treemap(result.weights), Picture(msg("Layers"), diagram(spec))
-    return Page(result.label, _subtitle(result), [first, *pictures, *others])
+    return Page(result.label, _subtitle(result), [first, *pictures, *others], answer=_answer(result))
+
+
+def _answer(result: ModelReport) -> Message:
+    counts = {row.figure: row.parameters for row in result.totals}
+    costs = {row.figure: row.value for row in result.costs}
+    parts = [plural("{n:,} parameter", "{n:,} parameters", n=counts["total"])]
+    if "active" in counts:
+        parts.append(msg("{n:,} active per token", n=counts["active"]))
+    parts.append(msg("{size} of weights", size=Bytes(costs["memory.weights_bytes"])))
+    if kept := costs.get("memory.kv_cache_bytes", 0) + costs.get("memory.state_bytes", 0):
+        tokens = result.workload.past + result.workload.seq
+        sizes = {"n": tokens, "size": Bytes(kept)}
+        parts.append(plural("{size} of cache for {n:,} token", "{size} of cache for {n:,} tokens", **sizes))
+    return joined(" · ", parts)
 
 
 def treemap(weights: Iterable[WeightParams]) -> Treemap:

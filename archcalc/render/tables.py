@@ -7,10 +7,10 @@ from typing import Any
 
 from archcalc.render.page import Column, Records, Table
 from archcalc.results import Field, Rounded, Row, columns, fields_of
-from archcalc.units import human, human_bytes
-from archcalc.words import Message, msg
+from archcalc.units import human
+from archcalc.words import Bytes, Message, msg
 
-_ROUNDED: dict[Rounded, Callable[[Any], Any]] = {"count": human, "bytes": human_bytes, "bar": lambda share: share}
+_ROUNDED: dict[Rounded, Callable[[Any], Any]] = {"count": human, "bytes": Bytes, "bar": lambda share: share}
 
 
 def table(

@@ -48,7 +48,8 @@ def is_plain(color: bool) -> bool:
 
 def as_text(page: Page, width: int = PIPE_WIDTH) -> str:
     """Return the page in lines of at most `width`, unless a number is wider; bold and dim are ANSI codes."""
-    lines = [_bold(piece) for piece in _wrap(_printable(str(page.title)), width)]
+    first = [_printable(str(line)) for line in (page.title, page.answer) if line]
+    lines = [_bold(piece) for line in first for piece in _wrap(line, width)]
     lines += [_dim(piece) for piece in _wrap(_printable(str(page.subtitle)), width) if piece]
     for block in page.blocks:
         if isinstance(block, Table) and block.rows:

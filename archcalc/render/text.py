@@ -51,6 +51,8 @@ def _joined(values: Sequence[Any]) -> str:
 def as_markdown(page: Page) -> str:
     """Return the page as Markdown."""
     parts = [f"# {_escaped(str(page.title))}"]
+    if page.answer:
+        parts.append(f"**{_escaped(str(page.answer))}**")
     if page.subtitle:
         parts.append(_escaped(str(page.subtitle)))
     for block in page.blocks:

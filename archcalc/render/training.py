@@ -14,7 +14,7 @@ from archcalc.render import activation_conventions, activations, peak
 from archcalc.render.memory import View
 from archcalc.render.page import Block, Page, Text
 from archcalc.render.tables import table
-from archcalc.words import Message, joined, msg
+from archcalc.words import Bytes, Message, joined, msg
 
 
 class TrainingMemoryOptions(msgspec.Struct, frozen=True):
@@ -37,7 +37,17 @@ def view(result: TrainingMemory, options: TrainingMemoryOptions) -> Page:
     if result.conventions:
         blocks += activation_conventions.blocks(result.conventions)
     blocks.append(Text("", notes(result.recipe, result.optimizer, result.step_counters_bytes)))
-    return Page(msg("{label}: training memory", label=result.label), _subtitle(result), blocks)
+    title = msg("{label}: training memory", label=result.label)
+    return Page(title, _subtitle(result), blocks, answer=_answer(result))
+
+
+def _answer(result: TrainingMemory) -> Message:
+    return msg(
+        "{peak} at the peak of a step ({sureness}), {state} from step to step",
+        peak=Bytes(result.peak.bytes),
+        sureness=SURENESS[result.peak.kind],
+        state=Bytes(result.total_bytes),
+    )
 
 
 def _subtitle(result: TrainingMemory) -> Message:

@@ -155,7 +155,9 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     of the projections into the latents, `out_bias` of the output. With `scale_latents` the normed latents are
     multiplied by √(d_model / rank) (LongCat-Flash). An `indexer` selects the keys of each query. Without a `position`
     nothing is rotated (Kimi Linear). A `gate` multiplies the heads' values. `sinks`: a learned score for each head that
-    joins its softmax without a value (Hunyuan 4).
+    joins its softmax without a value (Hunyuan 4). With `raw_latent` queries and the gate are projected from the latent
+    of queries as normed, beside it as it was before the norm (A.X K2). `key_norm` is on the rotary key, before the
+    rotation. With a `window` a query attends to the last so many tokens, itself included (Dots 3).
     """
 
     n_heads: Size
@@ -172,6 +174,9 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     gate: Gate | None = None
     sinks: bool = False
     scale_latents: bool = False
+    raw_latent: bool = False
+    key_norm: Norm | None = None
+    window: Size | None = None
     indexer: AnyIndexer | None = None
 
 

@@ -49,6 +49,7 @@ class Arm(Part, frozen=True, kw_only=True):
 class Branch(Part, frozen=True, kw_only=True):
     """One residual branch: norm_after(skip·x + scale·norm_out(Σ arms(norm_in(x)))). All norms are optional.
 
+    With `in_gate_rank` the arms read y · σ(U·silu(D·y)) of y = norm_in(x), by two matrices of that rank (A.X K2).
     With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM). Where the stack has
     several `streams` of kind `altup`, a branch that joins `later_streams` comes after the others, reads the corrected
     active stream, and is added to all streams but the first. `norm_of` names an earlier branch, or this one, by its
@@ -57,6 +58,7 @@ class Branch(Part, frozen=True, kw_only=True):
 
     arms: Annotated[tuple[Arm, ...], msgspec.Meta(min_length=1, max_length=10)]
     norm_in: Norm | None = None
+    in_gate_rank: Size | None = None
     norm_out: Norm | None = None
     norm_after: Norm | None = None
     scale: Positive = 1.0

@@ -401,6 +401,12 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
         )
     if branch.skip_reads == "normed" and not branch.norm_in:
         raise InputError(msg("there is no norm_in to read"), where=f"{where}.skip_reads", allowed="stream")
+    if branch.in_gate_rank is not None and all(arm.input_of is not None for arm in branch.arms):
+        raise InputError(
+            msg("no arm reads what it would gate"),
+            where=f"{where}.in_gate_rank",
+            allowed=msg("an arm without input_of"),
+        )
     if len({arm.reads == "nothing" for arm in branch.arms}) > 1:
         raise InputError(
             msg("some arms read nothing"), where=f"{where}.arms", allowed=msg("a separate branch for these")

@@ -151,8 +151,16 @@ def _check_pairs(scaling: RopeScaling, d_rotary: int, where: str) -> None:
 
 def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
     """Return the latent attention with d_rotary."""
+    if part.indexer is not None and part.window is not None:
+        raise InputError(
+            msg("an indexer selects among all tokens"), where=f"{where}.window", allowed=msg("null, or no indexer")
+        )
     if isinstance(part.indexer, Indexer):
         _check_indexer(part.indexer, part, f"{where}.indexer")
+    if part.raw_latent and part.q_rank is None:
+        raise InputError(
+            msg("there is no latent of queries"), where=f"{where}.raw_latent", allowed=msg("a q_rank, or false")
+        )
     if part.position is None:
         return part
     position = _rope(part.position, part.d_rope, f"{where}.position")

@@ -17,6 +17,7 @@ import msgspec
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention
 from archcalc.spec.branches import (
+    BranchNames,
     arm_norm,
     arm_norm_out,
     arm_sum,
@@ -190,8 +191,7 @@ def layer_sites(layer: Layer, width: Sizes) -> Iterator[Site]:
 def branch_sites(branch: Branch, width: Sizes) -> Iterator[Site]:
     """Yield the sites of a branch, but not those of the stream."""
     branch_names = names(branch)
-    if branch_names.norm_in:
-        yield states_site(branch_names.norm_in, msg("the states, normalized"), width)
+    yield from _branch_input(branch_names, width)
     for arm in branch.arms:
         if name := arm_norm(arm):
             yield states_site(name, msg("the states, normalized"), width)
@@ -210,6 +210,13 @@ def branch_sites(branch: Branch, width: Sizes) -> Iterator[Site]:
     if branch_names.sum and branch_names.norm_after:
         yield states_site(branch_names.sum, msg("the residual stream after the addition, before the norm"), width)
         yield states_site(branch_names.norm_after, msg("the states, normalized"), width)
+
+
+def _branch_input(branch_names: BranchNames, width: Sizes) -> Iterator[Site]:
+    if branch_names.norm_in:
+        yield states_site(branch_names.norm_in, msg("the states, normalized"), width)
+    if branch_names.in_gate:
+        yield states_site(branch_names.in_gate, msg("the states, gated: what the parts read"), width)
 
 
 def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
@@ -269,13 +276,14 @@ def latent_attention(part: LatentAttention, width: Sizes, reads: Reads) -> Itera
         )
     )
     yield Site(name="k_shared", axes="B1TR", description=shared, sizes={"1": 1, "R": part.d_rope})
-    yield Site(name="k", axes="BNSH", description=msg("keys, recomputed from the latents"), sizes=heads)
-    values = msg("values, recomputed from the latents")
-    yield Site(name="v", axes="BNSU", description=values, sizes={"N": part.n_heads, "U": part.d_v})
+    keys, values = msg("keys, recomputed from the latents"), msg("values, recomputed from the latents")
+    yield Site(name="k", axes="BNSH", description=keys, sizes=heads, window=part.window)
+    value_sizes = {"N": part.n_heads, "U": part.d_v}
+    yield Site(name="v", axes="BNSU", description=values, sizes=value_sizes, window=part.window)
     yield Site(name="q", axes="BNTH", description=queries, sizes=heads)
     if isinstance(part.indexer, Indexer):
         yield from _indexer(part.indexer)
-    yield from softmax(part.n_heads, part.d_v, "U", SCORES[False, False], None, reads == "source")
+    yield from softmax(part.n_heads, part.d_v, "U", SCORES[False, False], part.window, reads == "source")
     yield from _gate(part.gate, part.n_heads, "U", part.d_v)
     yield states_site("out", msg("the output of attention"), width)
 

@@ -11,6 +11,7 @@ from typing import Any, final
 from tokenizers import Tokenizer as Backend
 
 from archcalc.errors import InputError, shown
+from archcalc.text.panics import PanicError, caught
 from archcalc.words import msg
 
 REPLACEMENT = "�"  # what a decoder writes for bytes that are not, or not yet, a character
@@ -83,7 +84,11 @@ class SubwordTokenizer(Tokenizer):
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
         """Return the text; ids outside the vocabulary (of a padded table) are left out."""
-        return str(self.backend.decode(list(ids), skip_special_tokens=not special))
+        try:
+            with caught():
+                return str(self.backend.decode(list(ids), skip_special_tokens=not special))
+        except PanicError as error:
+            raise InputError(msg("its tokenizer fails to decode ids ({error})", error=error)) from None
 
     def piece(self, token_id: int) -> str:
         """Return the vocabulary entry: 'Ġthe', '▁the', '##ing', '<0x0A>'."""
@@ -103,9 +108,14 @@ class SubwordTokenizer(Tokenizer):
 
     def _encode(self, text: str, *, special: bool) -> Any:
         try:
-            return self.backend.encode(check_unicode(text), add_special_tokens=special)
+            with caught():
+                return self.backend.encode(check_unicode(text), add_special_tokens=special)
         except InputError:
             raise
+        except PanicError as error:
+            raise InputError(
+                msg("its tokenizer fails to encode {text} ({error})", text=shown(text), error=error)
+            ) from None
         except Exception as error:  # the library raises bare Exceptions
             problem = msg("{text} has no tokens in the vocabulary ({error})", text=shown(text), error=error)
             raise InputError(problem, where="text", allowed=msg("a text of its tokens")) from None

@@ -13,6 +13,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
 
 from archcalc.errors import InputError, shown
+from archcalc.text.panics import PanicError, caught
 from archcalc.text.tokenizer import SubwordTokenizer, make_subword_tokenizer
 from archcalc.words import msg
 
@@ -27,8 +28,12 @@ def read(path: str | PathLike[str]) -> SubwordTokenizer:
     folder = location if location.is_dir() else location.parent
     config = _config(folder)
     json_file = location if location.is_file() else folder / "tokenizer.json"
-    backend = _backend(json_file, folder, config)
-    _add_tokens(backend, config, folder)
+    try:
+        with caught():
+            backend = _backend(json_file, folder, config)
+            _add_tokens(backend, config, folder)
+    except PanicError as error:
+        raise InputError(msg("is no tokenizer ({error})", error=error), file=str(json_file)) from None
     ids = {name: backend.token_to_id(text) for name in TOKEN_FIELDS if (text := _content(config.get(name)))}
     if not json_file.is_file():
         _add_bos_eos(backend, config, ids)

@@ -17,7 +17,9 @@ from torch import nn
 
 import archcalc
 from archcalc import presets
-from archcalc.analysis.lora import LoraMemory, adapters, lora_memory
+from archcalc.analysis.adapters.canonical import adapters
+from archcalc.analysis.adapters.config import AdapterConfig
+from archcalc.analysis.lora import LoraMemory, lora_memory
 from archcalc.analysis.optimizers import find_optimizer
 from archcalc.analysis.training import find_recipe
 from archcalc.analysis.weights import buffers_bytes, role_of, weights_bytes
@@ -300,8 +302,7 @@ def test_published_counts(name: str, rank: int) -> None:
 def memory(name: str, rank: int, targets: str | list[str], *, dtype: str, recipe: str, optimizer: str) -> LoraMemory:
     return lora_memory(
         archcalc.load(name),
-        rank=rank,
-        targets=targets,
+        AdapterConfig(rank=rank, targets=targets if isinstance(targets, str) else tuple(targets)),
         dtype=dtype,
         recipe=find_recipe(recipe),
         optimizer=find_optimizer(optimizer),

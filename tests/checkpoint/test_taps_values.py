@@ -28,8 +28,9 @@ NO_PATTERNS = ("longcat_flash",)
 WITHOUT_PATTERNS = BEFORE_SINKS + WITH_STATES + NO_PATTERNS + IN_BLOCKS
 # Their hidden states are those after each layer.
 AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2", "rwkv")
-# Their hidden states are several streams, and the last ones are those after the last layer.
-STREAMS = ("gemma3n_text",)
+# Their hidden states are several streams: the order of axes that gives ours, [B, T, J, D], and whether the last states
+# are those after the last norm, not after the last layer.
+STREAMS = {"gemma3n_text": ((1, 2, 0, 3), 0), "hy_v4": ((0, 1, 2, 3), 1), "deepseek_v4": ((0, 1, 2, 3), 1)}
 # The class of transformers 5.23 fails when it is asked for its attentions, or halves its states.
 FAILS = ("flaubert with norms before", "rwkv rescaled")
 ALIKE = ("llama biased and tied", "qwen2", "qwen3", "phi with normed queries", "mt5", "gpt_neox in series")
@@ -81,8 +82,10 @@ def test_states_and_patterns_are_those_of_transformers(pair: Pair) -> None:
                 assert near(found[f"layers.{layer}.resid_post"], states)
             assert near(found["final_norm"], wanted.hidden_states[-1])
         elif name.split()[0] in STREAMS:
-            for layer, states_JBTD in enumerate(wanted.hidden_states[1:]):
-                assert near(found[f"layers.{layer}.streams"], states_JBTD.permute(1, 2, 0, 3))
+            order, last = STREAMS[name.split()[0]]
+            for layer, states in enumerate(wanted.hidden_states[1 : -last or None]):
+                assert near(found[f"layers.{layer}.streams"], states.permute(order))
+            assert not last or near(found["final_norm"], wanted.hidden_states[-1])
         else:
             check_states(found, "", wanted.hidden_states, last=name not in PROJECTED)
         if any(site.endswith("pattern") for site in found) and name.split()[0] not in WITHOUT_PATTERNS:

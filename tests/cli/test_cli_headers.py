@@ -19,6 +19,7 @@ from archcalc.ledger.build import build
 from archcalc.proof import verify
 from archcalc.sources import load
 from tests.cli.conftest import Cli
+from tests.gguf_bytes import gguf_bytes
 from tests.hf.storage.tiny_llama import LLAMA
 
 MOE = LLAMA | {
@@ -118,6 +119,16 @@ def test_files_without_a_config_are_a_table(tmp_path: Path, cli: Cli) -> None:
         found = json.loads(done.out)
         assert (done.code, found["bytes"], len(found["tensors"])) == (0, 640_256, 21)
         assert {row["component"] for row in found["components"]} == {"embedding", "attention", "ffn", "norm", "head"}
+
+
+def test_a_gguf_of_an_unread_architecture_is_a_table(tmp_path: Path, cli: Cli) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(gguf_bytes({"general.architecture": "wavtokenizer-dec"}, {"blk.0.attn_q.weight": ((8, 4), ())}))
+    done = cli("report", str(file), "--format", "json")
+    found = json.loads(done.out)
+    assert (done.code, found["bytes"], [row["name"] for row in found["tensors"]]) == (0, 128, ["blk.0.attn_q.weight"])
+    assert "no architecture 'wavtokenizer-dec' is read" in done.err
+    assert cli("report", str(file), "--set", "n_layers=2").code == 2
 
 
 def test_a_folder_with_weights_shows_both(tmp_path: Path, cli: Cli) -> None:

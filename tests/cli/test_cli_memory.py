@@ -86,7 +86,7 @@ def test_layers_of_an_encoder(form: str, nothing: str, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("gpt2", "--cache-dtype", "int5"), "'int5' is not one of 'fp32'"),
+        (("gpt2", "--cache-dtype", "int5"), "'int5' is not one of 'auto', 'fp32'"),
         (
             ("gpt2", "--set", "d_head=80", "--cache-dtype", "int4-g64"),
             "layers.*.attn.keys: int4-g64 cannot hold a width of 80; allowed: widths divisible by 64",
@@ -199,3 +199,27 @@ def test_adapters_say_what_is_trained(capsys: pytest.CaptureFixture[str]) -> Non
 def test_targets(targets: str, trainable: int, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(printed(capsys, "llama-3-8b", "--lora", "16", "--targets", targets, "--format", "json"))
     assert found["trainable"] == trainable
+
+
+@pytest.mark.parametrize(
+    ("args", "answer"),
+    [
+        (("gpt2",), "286.6 MB (273.4 MiB): 248.9 MB (237.4 MiB) of weights and 37.75 MB (36.00 MiB) of KV cache"),
+        (("gpt2", "--bytes", "GiB"), "273.4 MiB: 237.4 MiB of weights and 36.00 MiB of KV cache"),
+        (("gpt2", "--bytes", "GB", "--lang", "zh"), "286.6 MB：权重 248.9 MB，KV 缓存 37.75 MB"),
+        (("bert-base", "--bytes", "GB"), "219.0 MB of weights"),
+    ],
+)
+def test_the_answer_comes_first(args: tuple[str, ...], answer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["memory", *args]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == answer
+
+
+def test_the_environment_sets_the_units_of_bytes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHCALC_BYTES", "GiB")
+    assert run(["report", "gpt2"]) == 0
+    out = capsys.readouterr().out
+    assert "MiB" in out
+    assert "MB" not in out

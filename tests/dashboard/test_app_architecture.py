@@ -64,8 +64,8 @@ def test_the_headline_has_the_total_and_its_costs() -> None:
     assert "<h2>GPT-3 175B has <strong>174,604,259,328</strong> parameters.</h2>" in html(at)
     assert headline_rows(at) == {
         "Active per token": ("174,604,259,328", "parameters · all of them · exact"),
-        "Weights in bf16": ("349,208,518,656", "bytes · 349.2 GB · exact"),
-        "KV cache of 2,048 tokens": ("9,663,676,416", "bytes · 9.664 GB · exact"),
+        "Weights in bf16": ("349,208,518,656", "bytes · 349.2 GB (325.2 GiB) · exact"),
+        "KV cache of 2,048 tokens": ("9,663,676,416", "bytes · 9.664 GB (9.000 GiB) · exact"),
         "Forward pass over 2,048 tokens": ("734,804,261,732,352", "FLOPs · 734.8 T · exact"),
     }
 

@@ -137,6 +137,23 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
             {"block_types": ["mlp"]},
             "block_types: found 'mlp'; allowed: a list of recurrent and",
         ),
+        (
+            "dots3_note_text:overrides",
+            {"per_layer_config": {"1": {"kv_lora_rank": 5}}},
+            "per_layer_config: found a mapping; allowed: num_attention_heads, q_lora_rank, kv_lora_rank, qk_nope",
+        ),
+        (
+            "dots3_note_text:overrides",
+            {"rope_parameters": {"rope_theta": 5.0}},
+            "rope_parameters: found a mapping; allowed: a mapping with indexed_attention, full_attention, slid",
+        ),
+        (
+            "dots3_note_text:older words",
+            {"moe_layer_freq": [0, 1]},
+            "moe_layer_freq: found '2 numbers'; allowed: one for each layer",
+        ),
+        ("axk2:mixed", {"gated_norm_rank": 0}, "gated_norm_rank: found 0; allowed: an integer from 1"),
+        ("axk2:mixed", {"q_lora_rank": None}, "q_lora_rank: found None; allowed: an integer from 1"),
         ("rwkv:rescaled", {"rescale_every": 1.5}, "rescale_every: found 1.5; allowed: an integer"),
         ("bailing_hybrid:bounded", {"kda_lower_bound": 1.0}, "kda_lower_bound: found 1.0; allowed: a number < 0"),
         ("mamba2:plain", {"num_heads": 5}, "num_heads: found 5; allowed: a divisor of expand · hidden_size, 64"),

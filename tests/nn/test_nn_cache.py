@@ -189,7 +189,7 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
     for arm in (arm for layer in layers_of(spec.decoder) for arm in arms(layer)):
         part = arm.part
         if isinstance(part, LatentAttention):
-            total += capacity * (part.kv_rank + part.d_rope)
+            total += min(capacity, part.window or capacity) * (part.kv_rank + part.d_rope)
             total += capacity * getattr(part.indexer, "d_index", 0)
         if isinstance(part, Attention):
             own = {"stream": min(capacity, part.window or capacity), "source": source, "shared": 0, "nothing": 0}
@@ -440,9 +440,9 @@ def test_scores_have_a_column_for_each_key_that_a_layer_holds(spec: Spec, batch:
 
 def products(part: Any, batch: int, new: int, past: int, source: int) -> int:
     """FLOPs of scores and values: 2 · B · N · T · S · (width of keys + width of values)."""
-    if isinstance(part, LatentAttention):
-        return 2 * batch * part.n_heads * new * (past + new) * (part.d_nope + part.d_rope + part.d_v)
     held = past if part.window is None else min(past, part.window - 1)
+    if isinstance(part, LatentAttention):
+        return 2 * batch * part.n_heads * new * (held + new) * (part.d_nope + part.d_rope + part.d_v)
     keys, heads = source or new + held, 2 * batch * part.n_heads
     relative = part.position
     read = 0  # queries and keys that are multiplied with each row of distances

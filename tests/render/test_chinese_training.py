@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from archcalc.analysis.adapters.config import AdapterConfig
 from archcalc.analysis.inference_memory import inference_memory
 from archcalc.analysis.lora import lora_memory
 from archcalc.analysis.optimizers import OPTIMIZERS
@@ -95,9 +96,7 @@ def pages(spec: Spec) -> Iterator[Page]:
     for measured in (tracked, structs.replace(modeled, process_bytes=10**9)):
         yield from (training_page(measured, view) for view in memory.VIEWS)
     for optimizer, recipe in zip(OPTIMIZERS.values(), [*RECIPES.values()] * 3, strict=False):
-        yield lora.view(
-            lora_memory(spec, rank=8, targets="all-linear", dtype="bf16", recipe=recipe, optimizer=optimizer)
-        )
+        yield lora.view(lora_memory(spec, AdapterConfig(), dtype="bf16", recipe=recipe, optimizer=optimizer))
         yield training_page(setup(spec, optimizer=optimizer.name, recipe=recipe.name))
     yield shards.view(sharded(spec, "fsdp", 3))
     yield shards.view(sharded(spec, "tp", 1))

@@ -119,6 +119,13 @@ BAD: list[tuple[str, Any, str, str]] = [
         f"{PLACE}.attention.indexer.d_index: 1 is less than d_rope 2",
         "2 or more",
     ),
+    (ATTENTION, MLA | {"raw_latent": True}, f"{PLACE}.attention.raw_latent: there is no latent of queries", "a q_rank"),
+    (
+        ATTENTION,
+        MLA | {"q_rank": 5, "indexer": INDEXER, "window": 4},
+        f"{PLACE}.attention.window: an indexer selects among all tokens",
+        "null, or no indexer",
+    ),
     (f"{ATTENTION}.window_kind", "chunked", f"{PLACE}.attention.window_kind: there is no window", "sliding"),
     (
         FFN,
@@ -273,6 +280,15 @@ def test_an_idle_cross_attention_knows_its_bounds(layer: dict[str, Any], found: 
         load(changed("decoder.runs.0.pattern", [layer]))
     with pytest.raises(InputError, match=r"cross: reads nothing although there is an encoder"):
         load(cross() | {"decoder": {"runs": [{"count": 1, "pattern": [IDLE]}]}})
+
+
+def test_a_gate_is_read():
+    first, second = ({"arms": [{"name": name, "part": GQA}]} for name in ("attn", "more"))
+    gated = second | {"in_gate_rank": 2}
+    load(changed("decoder.runs.0.pattern", [{"branches": [first, gated]}]))
+    gated["arms"] = [{"name": "more", "part": GQA, "input_of": "attn"}]
+    with pytest.raises(InputError, match=r"branches\[1\]\.in_gate_rank: no arm reads what it would gate"):
+        load(changed("decoder.runs.0.pattern", [{"branches": [first, gated]}]))
 
 
 def cross(**changes: Any) -> dict[str, Any]:

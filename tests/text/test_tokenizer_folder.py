@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from base64 import b64encode
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer
 
+from archcalc.cli.main import run
 from archcalc.errors import InputError
 from archcalc.text.open import of_folder
 from archcalc.text.tokenizer import ByteTokenizer, Tokenizer
@@ -253,3 +256,40 @@ def test_bytes_say_what_they_are_and_what_they_need():
 
 def test_named_tokens_are_those_saved():
     assert set(NAMED) == set(MADE)
+
+
+def panicking(path: Path, charsmap: bytes, added: list[dict[str, Any]] | None = None) -> Path:
+    """Write a tokenizer.json whose normalizer makes the library panic when it normalizes."""
+    normalizer = {"type": "Precompiled", "precompiled_charsmap": b64encode(charsmap).decode()}
+    model = {"type": "WordLevel", "vocab": {"a": 0, "[UNK]": 1}, "unk_token": "[UNK]"}
+    content = {"version": "1.0", "added_tokens": added or [], "normalizer": normalizer, "model": model}
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize("charsmap", [b"", b"abc", b"\xff" * 64, b"\x04\x00\x00\x00abcd"])
+def test_a_panic_of_the_library_is_one_line(tmp_path: Path, charsmap: bytes, capfd: pytest.CaptureFixture[str]):
+    file = panicking(tmp_path / "tokenizer.json", charsmap)
+    assert run(["tokenize", str(file), "a b é ﬁ"]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("archcalc: ")
+
+
+def test_a_panic_over_an_added_token_names_the_file(tmp_path: Path):
+    token = {"id": 2, "content": "é ﬁ", "single_word": False, "lstrip": False, "rstrip": False}
+    file = panicking(
+        tmp_path / "tokenizer.json", b"\x04\x00\x00\x00abcd", [{**token, "normalized": True, "special": False}]
+    )
+    with pytest.raises(InputError, match="is no tokenizer") as found:
+        of_folder(file)
+    assert str(file) in str(found.value)
+
+
+def test_standard_error_comes_back_after_a_panic(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    tokenizer = of_folder(panicking(tmp_path / "tokenizer.json", b"\x04\x00\x00\x00abcd"))
+    with pytest.raises(InputError, match="fails to encode"):
+        tokenizer.encode("a é")
+    os.write(2, b"still here\n")
+    assert capfd.readouterr().err == "still here\n"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from archcalc.analysis.memory import Dtype, check_dtype
+from archcalc.analysis.memory import AUTO, DtypeOrAuto, check_dtype
 from archcalc.analysis.report import KINDS
 from archcalc.analysis.sweep.cell_values import INT64, CellValues, Path, select
 from archcalc.analysis.sweep.runner import Axis, Runner
@@ -78,7 +78,7 @@ def sweep(
     batch: int = 1,
     seq: int | None = None,
     past: int = 0,
-    dtype: Dtype = "bf16",
+    dtype: DtypeOrAuto = AUTO,
     source_seq: int | None = None,
     figures: Sequence[str] | None = None,
 ) -> pd.DataFrame:
@@ -112,7 +112,7 @@ def arrays(
     *,
     changes: Document | None = None,
     work: Mapping[str, int | None] | None = None,
-    dtype: Dtype = "bf16",
+    dtype: DtypeOrAuto = AUTO,
     figures: Sequence[str] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> SweepArrays:

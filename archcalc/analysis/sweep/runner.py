@@ -9,15 +9,19 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from archcalc.analysis.memory import Dtype
+from archcalc.analysis.memory import AUTO, DtypeOrAuto
 from archcalc.analysis.report import Figures, figures
+from archcalc.analysis.stored_weights import cache_dtype_of, stored_weights
 from archcalc.analysis.sweep.cell_values import INT64, CellValues, Path
+from archcalc.analysis.weights import stored_bytes
 from archcalc.errors import InputError
+from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.build import build
-from archcalc.ledger.rows import WeightRow
+from archcalc.ledger.rows import Ledger, WeightRow
+from archcalc.spec import Spec
 from archcalc.spec.document import Document, convert, override
 from archcalc.spec.resolve import resolve
-from archcalc.spec.workload import MINIMUM_SIZES, check_size, fill_workload
+from archcalc.spec.workload import MINIMUM_SIZES, Workload, check_size, fill_workload
 
 
 class Axis(msgspec.Struct, frozen=True, eq=False):
@@ -63,7 +67,12 @@ class Runner:
     """
 
     def __init__(
-        self, document: Document, changes: Document, axes: tuple[Axis, ...], work: Mapping[str, Any], dtype: Dtype
+        self,
+        document: Document,
+        changes: Document,
+        axes: tuple[Axis, ...],
+        work: Mapping[str, Any],
+        dtype: DtypeOrAuto,
     ) -> None:
         self._document, self._changes, self._axes, self._dtype = document, changes, axes, dtype
         self._work = {"batch": 1, "seq": None, "past": 0, "source_seq": None, **work}
@@ -80,6 +89,9 @@ class Runner:
         size_axes = {
             axis for axis in self._axes if axis in template.size_axes or (axis.field in MINIMUM_SIZES and axis.is_whole)
         }
+        representative = convert(_fill(template.document, {axis: axis.at(path) for axis in self._axes}))
+        if self._is_quantized(representative):  # tensors are stored one by one: each model has its own path
+            size_axes = {axis for axis in size_axes if axis.field in MINIMUM_SIZES}
         for axis in self._axes:
             if axis not in size_axes:
                 path.fix_axis(axis.number)
@@ -87,15 +99,27 @@ class Runner:
             axis: path.along_axis(axis.number, axis.array) if axis in size_axes else axis.at(path)
             for axis in self._axes
         }
-        representative = convert(_fill(template.document, {axis: axis.at(path) for axis in self._axes}))
         sizes = self._work | {axis.field: value for axis, value in values.items() if axis.field in MINIMUM_SIZES}
         try:
             spec = resolve(_with_cell_values(representative, template.document, values, path))
             work, ledger = fill_workload(spec, **sizes), build(spec)
             rows, tied = (tuple(map(_row_of_cells, rows)) for rows in (ledger.rows, ledger.tied))
-            return figures(structs.replace(ledger, rows=rows, tied=tied), work, self._dtype)
+            return self._figures(structs.replace(ledger, rows=rows, tied=tied), work, representative)
         except InputError as error:
             return error
+
+    def _is_quantized(self, spec: Spec) -> bool:
+        return self._dtype == AUTO and bool(spec.about.storage.formats)
+
+    def _figures(self, ledger: Ledger, work: Workload, representative: Spec) -> Figures:
+        if self._dtype != AUTO:
+            return figures(ledger, work, self._dtype)
+        if self._is_quantized(representative):
+            spec = resolve(representative)
+            weights_bytes = stored_bytes(stored_weights(spec, build(spec)))
+        else:
+            weights_bytes = ledger.total() * element_bytes(representative.about.storage.dtype)
+        return figures(ledger, work, cache_dtype_of(representative), weights_bytes)
 
     def _template(self, path: Path) -> Template:
         """Return the template of the path: there is one for each combination of values that are not integers."""

@@ -30,8 +30,8 @@ from archcalc.render import flops, memory, shards
 from archcalc.render import growth as growth_pages
 from archcalc.results import plain
 from archcalc.spec.execution import Execution
-from archcalc.units import exact, human, human_bytes
-from archcalc.words import msg
+from archcalc.units import exact, human
+from archcalc.words import Bytes, msg
 
 _ENGINES: Final = {
     "tp": msg("Tensor parallelism"),
@@ -73,7 +73,7 @@ def _headlines(controls: InferenceControls) -> list[Metric]:
             )
         ),
         *(
-            Metric(say_(_BYTES[name].fill(dtype=dtype)), exact(n_bytes), human_bytes(n_bytes))
+            Metric(say_(_BYTES[name].fill(dtype=dtype)), exact(n_bytes), say_(Bytes(n_bytes)))
             for name, n_bytes, dtype in sizes_in_bytes
             if n_bytes
         ),

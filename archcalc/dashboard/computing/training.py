@@ -24,8 +24,8 @@ from archcalc.render.page import Page
 from archcalc.results import plain
 from archcalc.spec.execution import Device, Execution, Experts, Kernel, Recompute
 from archcalc.spec.workload import workload
-from archcalc.units import exact, human, human_bytes
-from archcalc.words import msg
+from archcalc.units import exact, human
+from archcalc.words import Bytes, msg
 
 _HEADLINES: Final = {
     "train_step": msg("FLOPs of a training step"),
@@ -140,7 +140,7 @@ def _headlines(controls: TrainingControls) -> list[Metric]:
     ]
     return [
         *(Metric(say_(_HEADLINES[name]), exact(count), human(count)) for name, count in flops_.items() if count),
-        *(Metric(say_(_HEADLINES[name]), exact(size), human_bytes(size), kind) for name, size, kind in bytes_),
+        *(Metric(say_(_HEADLINES[name]), exact(size), say_(Bytes(size)), kind) for name, size, kind in bytes_),
     ]
 
 

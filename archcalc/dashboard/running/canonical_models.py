@@ -10,8 +10,7 @@ from archcalc.dashboard.running.model_choice import ModelChoice
 from archcalc.errors import InputError
 from archcalc.extras import require_running
 from archcalc.spec.set_options import changes
-from archcalc.units import human_bytes
-from archcalc.words import msg
+from archcalc.words import Bytes, msg
 
 if TYPE_CHECKING:
     from archcalc.run.loading.source import LoadedModel, ModelSource
@@ -52,7 +51,7 @@ def _check_size(source: ModelSource, work: Workload) -> None:
     weights_bytes = summary(build(source.spec), work, "fp32")["weights_bytes"]
     if weights_bytes > MAX_WEIGHTS_BYTES:
         raise InputError(
-            msg("needs {size} of weights in fp32", size=human_bytes(weights_bytes)),
+            msg("needs {size} of weights in fp32", size=Bytes(weights_bytes)),
             where=source.spec.name,
-            allowed=msg("up to {size} on this page", size=human_bytes(MAX_WEIGHTS_BYTES)),
+            allowed=msg("up to {size} on this page", size=Bytes(MAX_WEIGHTS_BYTES)),
         )

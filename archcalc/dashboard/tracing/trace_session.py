@@ -12,8 +12,7 @@ from archcalc.errors import InputError
 from archcalc.extras import require_running
 from archcalc.run.decoding.prompts import one_prompt
 from archcalc.spec import Spec
-from archcalc.units import human_bytes
-from archcalc.words import msg
+from archcalc.words import Bytes, msg
 
 if TYPE_CHECKING:
     from archcalc.interp.text_input import TextInput
@@ -96,7 +95,7 @@ def _check_size(spec: Spec, inputs: TextInput) -> None:
     trace_bytes = recorded_bytes(spec, inputs.work)
     if trace_bytes > MAX_TRACE_BYTES:
         raise InputError(
-            msg("{n:,} tokens make a trace of {size}", n=len(inputs.ids), size=human_bytes(trace_bytes)),
+            msg("{n:,} tokens make a trace of {size}", n=len(inputs.ids), size=Bytes(trace_bytes)),
             where="prompt",
-            allowed=msg("up to {size} on this page", size=human_bytes(MAX_TRACE_BYTES)),
+            allowed=msg("up to {size} on this page", size=Bytes(MAX_TRACE_BYTES)),
         )

@@ -8,14 +8,14 @@ from typing import Any, final
 from msgspec.structs import replace
 
 from archcalc.hf.config import LAYERS, LAYERS_OR_NONE, WORDS, Config, ValueType
-from archcalc.hf.families.mla_like import FOLLOWING, MIXED, grouped, latent
+from archcalc.hf.families.mla_like import EARLIER_DENSE, FOLLOWING, MIXED, grouped, latent
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
 from archcalc.hf.family import derive
 from archcalc.hf.lens import Constraint, ImpliedValue, Key
 from archcalc.hf.spellings import MTP_LAYERS, TIED_EXPERTS
 from archcalc.hf.stack import INDEX, CombinedSchedule, ListSchedule, Schedule
 from archcalc.hf.templates.decoder import cross_product, decoder
-from archcalc.hf.tensors import modules
+from archcalc.hf.tensors import fused_modules, module, modules
 from archcalc.hf.vocabulary import flag, keys, layers, positive, rmsnorm, size
 
 FIRST_DENSE = Key("first_k_dense_replace", LAYERS_OR_NONE, 3)
@@ -105,6 +105,24 @@ DEEPSEEK_V32 = decoder(
     spelling=replace(TIED_EXPERTS, mtp=MTP_LAYERS),
 )
 
+# What a gated norm and its gate are called. They come before the bare norm's name, which dense layers have.
+GATED_NORMS = (
+    *(
+        entry
+        for part, stored in {"attn": "input_layernorm", "ffn": "post_attention_layernorm"}.items()
+        for entry in (
+            *module(
+                f"layers.{{i}}.{part}_norm",
+                f"model.layers.{{i}}.{stored}.norm",
+                requires=f"layers.{{i}}.{part}_in_gate.up.weight",
+            ),
+            *modules(
+                {"down": "fc1", "up": "fc2"}, f"layers.{{i}}.{part}_in_gate.", f"model.layers.{{i}}.{stored}.mlp."
+            ),
+        )
+    ),
+)
+
 # Which layers run their indexer: a list, a pattern of F and S, or every n-th from a certain layer on.
 FREQUENCY = Key("index_topk_freq", LAYERS_OR_NONE, 1)
 OFFSET = Key("index_skip_topk_offset", LAYERS_OR_NONE, 2)
@@ -184,4 +202,74 @@ GLM_MOE_DSA = derive(
     ),
 )
 
-FAMILIES = (DEEPSEEK_V32, GLM_MOE_DSA)
+GATE_RANK = size("gated_norm_rank", 16)
+
+
+def gated_inputs(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Gate what attention and experts read, but not what a dense feed-forward reads (A.X K2)."""
+    parts = {"attn": layer["attention"], "ffn": layer["ffn"]}
+    ranks = {"attn": GATE_RANK, "ffn": GATE_RANK if kind == "moe" else None}
+    return {
+        "branches": tuple(
+            {"norm_in": layer["norm"], "in_gate_rank": ranks[name], "arms": ({"name": name, "part": part},)}
+            for name, part in parts.items()
+        )
+    }
+
+
+AXK2 = derive(
+    DEEPSEEK_V32,
+    "axk2",
+    "AXK2ForCausalLM",
+    vocab=163840,
+    n_ctx=131072,
+    width=2048,
+    depth=48,
+    d_ff=5120,
+    base_attention={
+        **latent(32, q_rank=384, kv_rank=128, d_nope=64, d_rope=32, d_v=64),
+        "q_rank": size("q_lora_rank", 384),
+        "raw_latent": True,
+        "gate": {"activation": "sigmoid", "over": "channel"},
+    },
+    attention={"indexer": indexer(16)},
+    ffn_kinds={
+        "dense": None,
+        "moe": experts(
+            size("n_routed_experts", 128, aliases=("num_local_experts",)),
+            size("num_experts_per_tok", 8),
+            size("moe_intermediate_size", 512),
+            **CORRECTED,
+            # Both keys or neither.
+            n_groups=size("n_group", 1, null=1),
+            n_active_groups=size("topk_group", 1, null=1),
+            normalize=flag("norm_topk_prob", True),
+            scale=positive("routed_scaling_factor", 2.5),
+            n_shared=size("n_shared_experts", 1),
+        ),
+    },
+    schedule=EARLIER_DENSE,
+    to_branches=gated_inputs,
+    tensors=(
+        *fused_modules(
+            ("layers.{i}.attn.q_up", "layers.{i}.attn.gate"),
+            "model.layers.{i}.self_attn.q_gate_proj",
+            order="by_query_head",
+        ),
+        *GATED_NORMS,
+        *MIXED,
+        INDEXER,
+    ),
+    constraints=(*NO_CHOICE[:2], indexed_layers(48)),
+    spelling=replace(
+        TIED_EXPERTS,
+        mtp=MTP_LAYERS,
+        renames={
+            r"\.W_down\.": ".mlp.fc1.",
+            r"\.W_up\.": ".mlp.fc2.",
+            r"\.self_attn\.q_b_proj\.": ".self_attn.q_gate_proj.",
+        },
+    ),
+)
+
+FAMILIES = (DEEPSEEK_V32, GLM_MOE_DSA, AXK2)

@@ -1,14 +1,34 @@
 """LLaMA, and the dense decoders that are LLaMA with differences: a row each."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
+from archcalc.formats.gguf_file import read_numbers
 from archcalc.hf.config import LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.family import derive
-from archcalc.hf.gguf_map import BLOCK, HEAD_DIM, PERMUTED, QK, SIZES, UNPERMUTED, GgufMap
+from archcalc.hf.gguf_map import (
+    ATTENTION,
+    BLOCK,
+    HEAD_DIM,
+    LAYERNORM_SIZES,
+    OUTSIDE,
+    PARTIAL_ROTARY,
+    PERMUTED,
+    QK,
+    SIZES,
+    UNPERMUTED,
+    GgufMap,
+    partial_rotary,
+    value_of,
+)
+from archcalc.hf.gguf_map import DENSE as GGUF_DENSE
 from archcalc.hf.gguf_map import EXPERT_KEYS as GGUF_EXPERTS
+from archcalc.hf.gguf_map import FFN as GGUF_FFN
+from archcalc.hf.gguf_map import OUT_NORMS as GGUF_OUT_NORMS
+from archcalc.hf.gguf_map import QK_NORMS as GGUF_QK_NORMS
 from archcalc.hf.heads import LABELS
 from archcalc.hf.lens import (
     REQUIRED,
@@ -25,7 +45,7 @@ from archcalc.hf.lens import (
 from archcalc.hf.rope import LogTemperatureLens, NtkAlphaRope, RopeLens, RotationFlag
 from archcalc.hf.stack import ListSchedule, NoRopeSchedule
 from archcalc.hf.templates.decoder import BIASED, GATE_UP, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, decoder, windows
-from archcalc.hf.tensors import fused_modules, module, modules, table
+from archcalc.hf.tensors import TensorMap, fused_modules, module, modules, table
 from archcalc.hf.vocabulary import (
     ACTIVATIONS,
     LLAMA_ATTENTION,
@@ -115,7 +135,6 @@ ARCEE = derive(
     norm=rmsnorm(1e-5),
     act="relu2",
     ffn={"kind": "plain", "bias": MLP_BIAS},
-    gguf=None,
 )
 INTERNLM3 = derive(
     LLAMA,
@@ -129,7 +148,6 @@ INTERNLM3 = derive(
     d_head=128,
     attention=biases(flag("attention_bias", False, aliases=("qkv_bias",))),
     ffn={"bias": flag("mlp_bias", False, aliases=("bias",))},
-    gguf=None,
 )
 IQUESTCODER = derive(
     LLAMA,
@@ -143,7 +161,6 @@ IQUESTCODER = derive(
     n_ctx=131072,
     norm=rmsnorm(1e-5),
     d_head=128,
-    gguf=None,
     constraints=(Constraint("clip_qkv", (None,)), Constraint("use_sliding_window", (False,))),
 )
 SEED_OSS = derive(
@@ -159,7 +176,15 @@ SEED_OSS = derive(
     d_head=128,
     attention=biases(flag("attention_bias", True)) | {"out_bias": flag("attention_out_bias", False)},
     dropouts={"attention": dropout("attention_dropout", 0.1), "residual": dropout("residual_dropout", 0.1)},
-    gguf=None,
+    gguf=GgufMap(
+        "seed_oss",
+        SIZES | HEAD_DIM,
+        table(OUTSIDE, modules(QK | ATTENTION | GGUF_FFN | {"ffn_norm": "post_attention_norm"}, *BLOCK)),
+        config_keys=lambda header, config: {
+            "attention_bias": "blk.0.attn_q.bias" in header.tensors,
+            "attention_out_bias": "blk.0.attn_output.bias" in header.tensors,
+        },
+    ),
 )
 ERNIE = derive(
     LLAMA,
@@ -180,7 +205,6 @@ ERNIE = derive(
     attention=biases(flag("use_bias", False)),
     ffn={"bias": flag("use_bias", False)},
     dropouts={},
-    gguf=None,
 )
 HELIUM = derive(
     LLAMA,
@@ -202,7 +226,6 @@ HELIUM = derive(
         lambda config: size("hidden_size", 2560).read(config) // size("num_attention_heads", 20).read(config),
     ),
     attention=BIASED | {"out_bias": False},
-    gguf=None,
 )
 EUROBERT_LABELS = Cases(
     Choice(Key("classifier_pooling", TEXT, "late"), {"late": "late", "mean": "mean", "bos": "bos"}),
@@ -230,7 +253,6 @@ EUROBERT = derive(
             "head": {"bias": True, "transform": {"activation": "gelu"}, "labels": EUROBERT_LABELS}
         }
     },
-    gguf=None,
     fixed_keys=NO_PADDING,
 )
 SMOLLM3 = derive(
@@ -252,7 +274,6 @@ SMOLLM3 = derive(
         "bare_sliding": {"window": window(None), "position": None},
     },
     schedule=NoRopeSchedule(),
-    gguf=None,
     irrelevant=keys("max_window_layers"),
     fixed_keys=NO_PADDING,
 )
@@ -448,6 +469,24 @@ def root_of_width(default: int) -> dict[str, Any]:
     return {"scale": ImpliedValue(lambda config: math.sqrt(size("hidden_size", default).read(config)))}
 
 
+def gemma_gguf_tensors(norms: Mapping[str, str]) -> TensorMap:
+    """Return the tensors of Gemma's GGUF files, whose norms are stored as the factor: 1 + weight."""
+    return table(
+        modules({"embed.tokens": "token_embd"}),
+        module("head", "output"),
+        module("final_norm", "output_norm", plus=1.0),
+        modules(QK | {"attn.v": "attn_v", "attn.out": "attn_output"} | GGUF_DENSE, *BLOCK),
+        modules(norms, *BLOCK, plus=1.0),
+    )
+
+
+def gemma3_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """The 27B alone scales its scores by the model's width (llama.cpp src/models/gemma3.cpp: 62 layers)."""
+    wide = config.get("num_hidden_layers") == 62
+    scalar = config["hidden_size"] // config["num_attention_heads"] if wide else config.get("head_dim", 256)
+    return {"query_pre_attn_scalar": scalar}
+
+
 def gemma2_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
     """The 27B alone scales its scores by the model's width (llama.cpp src/models/gemma2.cpp: 46 layers)."""
     wide = config.get("num_hidden_layers") == 46
@@ -492,6 +531,7 @@ GEMMA = decoder(
     model_fields={"embedding": root_of_width(3072)},
     constraints=CAUSAL,
     irrelevant=keys("hidden_activation"),
+    gguf=GgufMap("gemma", SIZES | HEAD_DIM, gemma_gguf_tensors({"attn_norm": "attn_norm", "ffn_norm": "ffn_norm"})),
 )
 GEMMA2 = decoder(
     "gemma2",
@@ -530,18 +570,11 @@ GEMMA2 = decoder(
             "attn_logit_softcapping": "attn_logit_softcapping",
             "final_logit_softcapping": "final_logit_softcapping",
         },
-        table(
-            modules({"embed.tokens": "token_embd"}),
-            module("head", "output"),
-            module("final_norm", "output_norm", plus=1.0),
-            modules(QK | {"attn.v": "attn_v", "attn.out": "attn_output"}, *BLOCK),
-            modules({"ffn.gate": "ffn_gate", "ffn.up": "ffn_up", "ffn.down": "ffn_down"}, *BLOCK),
-            modules(GEMMA_GGUF_NORMS, *BLOCK, plus=1.0),
-        ),
+        gemma_gguf_tensors(GEMMA_GGUF_NORMS),
         config_keys=gemma2_gguf,
     ),
 )
-VAULTGEMMA = derive(GEMMA2, "vaultgemma", "VaultGemmaForCausalLM", layer={}, gguf=None, constraints=())
+VAULTGEMMA = derive(GEMMA2, "vaultgemma", "VaultGemmaForCausalLM", layer={}, constraints=())
 # The window of a class that looks both ways is half on each side.
 HALF_WINDOW = Conversion(size("sliding_window", 4096), lambda size: size // 2 + 1, lambda window: 2 * (window - 1))
 
@@ -574,7 +607,18 @@ GEMMA3 = derive(
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, GEMMA_NORMS, LLAMA_FFN),
     # Its attention has no cap, even if the config sets one.
     irrelevant=keys("attn_logit_softcapping cache_implementation hidden_act"),
-    gguf=None,
+    gguf=GgufMap(
+        "gemma3",
+        SIZES
+        | HEAD_DIM
+        | {
+            "attention.sliding_window": "sliding_window",
+            "final_logit_softcapping": "final_logit_softcapping",
+            "rope.freq_base_swa": "rope_local_base_freq",
+        },
+        gemma_gguf_tensors(GEMMA_GGUF_NORMS | GGUF_QK_NORMS),
+        config_keys=gemma3_gguf,
+    ),
 )
 GEMMA3_ENCODER = derive(
     GEMMA3,
@@ -618,6 +662,22 @@ GLM4 = derive(
         GATE_UP,
     ),
 )
+
+
+def phi3_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the rotated share, and the factors of long contexts, which are tensors."""
+    stored = [header.tensors.get(f"rope_factors_{length}.weight") for length in ("short", "long")]
+    if None in stored:
+        return partial_rotary(header, config)
+    short, long = (list(read_numbers(tensor)) for tensor in stored)
+    n_original = config.get("rope_scaling", {}).get("original_max_position_embeddings")
+    scaling = {"rope_type": "longrope", "short_factor": short, "long_factor": long}
+    return partial_rotary(header, config) | {
+        "rope_scaling": scaling,
+        "original_max_position_embeddings": n_original or value_of(header, "rope.scaling.original_context_length"),
+    }
+
+
 PHI3 = decoder(
     "phi3",
     "Phi3ForCausalLM",
@@ -641,6 +701,21 @@ PHI3 = decoder(
         GATE_UP,
     ),
     fixed_keys=NO_PADDING,
+    gguf=GgufMap(
+        "phi3",
+        SIZES | {"attention.sliding_window": "sliding_window"},
+        table(
+            OUTSIDE,
+            fused_modules(QKV, "blk.{i}.attn_qkv"),
+            fused_modules(("layers.{i}.ffn.gate", "layers.{i}.ffn.up"), "blk.{i}.ffn_up"),
+            modules(
+                {"attn.out": "attn_output", "attn_norm": "attn_norm", "ffn_norm": "ffn_norm", "ffn.down": "ffn_down"},
+                *BLOCK,
+            ),
+        ),
+        config_keys=phi3_gguf,
+        own_keys=(PARTIAL_ROTARY, "rope.scaling.attn_factor"),
+    ),
 )
 
 # -------------------------------------------------------------------------------------------------------------- OLMo
@@ -661,6 +736,15 @@ OLMO2 = decoder(
     layer={"placement": "output"},
     attention=BIASED | {"qk_norm": "full"},
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, OUT_NORMS, LLAMA_FFN),
+    gguf=GgufMap(
+        "olmo2",
+        SIZES,
+        table(
+            OUTSIDE,
+            modules(QK | GGUF_QK_NORMS | {"attn.v": "attn_v", "attn.out": "attn_output"} | GGUF_DENSE, *BLOCK),
+            modules(GGUF_OUT_NORMS, *BLOCK),
+        ),
+    ),
 )
 OLMO3 = derive(
     OLMO2,
@@ -781,6 +865,12 @@ STARCODER2 = decoder(
         LLAMA_NORMS,
         modules({"ffn.up": "mlp.c_fc", "ffn.down": "mlp.c_proj"}, *LAYER),
     ),
+    gguf=GgufMap(
+        "starcoder2",
+        LAYERNORM_SIZES | {"attention.layer_norm_epsilon": "norm_epsilon"},
+        table(OUTSIDE, modules(QK | ATTENTION | GGUF_FFN, *BLOCK)),
+        config_keys=lambda header, config: {"use_bias": "blk.0.attn_q.bias" in header.tensors},
+    ),
 )
 JAIS2 = decoder(
     "jais2",
@@ -815,6 +905,21 @@ STABLELM = decoder(
         modules(
             {"attn.q_norm": "self_attn.q_layernorm.norms.{e}", "attn.k_norm": "self_attn.k_layernorm.norms.{e}"}, *LAYER
         ),
+    ),
+    gguf=GgufMap(
+        "stablelm",
+        LAYERNORM_SIZES
+        | {
+            "attention.layer_norm_epsilon": "layer_norm_eps",
+            "use_parallel_residual": "use_parallel_residual",
+        },
+        UNPERMUTED,
+        config_keys=lambda header, config: {
+            "use_qkv_bias": "blk.0.attn_q.bias" in header.tensors,
+            "qk_layernorm": "blk.0.attn_q_norm.weight" in header.tensors,
+            **partial_rotary(header, config),
+        },
+        own_keys=(PARTIAL_ROTARY,),
     ),
 )
 PHI_NORMS = {"attn.q_norm": "self_attn.q_layernorm", "attn.k_norm": "self_attn.k_layernorm"}

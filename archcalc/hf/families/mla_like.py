@@ -254,6 +254,11 @@ def normed_experts(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
 # The older words for which layers are dense.
 FIRST_DENSE = Key("first_k_dense_replace", LAYERS_OR_NONE, 1)
 SPARSE_STEP = size("moe_layer_freq", 1)
+EARLIER_DENSE = layers_that(
+    lambda config, index: index < FIRST_DENSE.read(config) or bool(index % SPARSE_STEP.read(config)),
+    FIRST_DENSE,
+    SPARSE_STEP,
+)
 AXK1 = derive(
     DEEPSEEK_V3,
     "axk1",
@@ -277,11 +282,7 @@ AXK1 = derive(
             n_shared=size("n_shared_experts", 1),
         ),
     },
-    schedule=layers_that(
-        lambda config, index: index < FIRST_DENSE.read(config) or bool(index % SPARSE_STEP.read(config)),
-        FIRST_DENSE,
-        SPARSE_STEP,
-    ),
+    schedule=EARLIER_DENSE,
     to_branches=normed_experts,
     tensors=(*MIXED, module("layers.{i}.ffn_out_norm", "model.layers.{i}.mlp.post_mlp_layernorm")),
     # Said by some configs; the class has no choice.

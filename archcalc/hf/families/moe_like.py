@@ -9,13 +9,15 @@ from archcalc.hf.config import COUNT, INDICES, LAYER_OR_LAST, LAYERS_OR_NONE, TE
 from archcalc.hf.families.granite_like import SINKS
 from archcalc.hf.families.llama_like import PATTERN, QWEN_WINDOW, sliding, window
 from archcalc.hf.family import derive
-from archcalc.hf.gguf_map import EXPERT_KEYS, HEAD_DIM, SIZES, UNPERMUTED, GgufMap
+from archcalc.hf.gguf_map import ATTENTION, BLOCK, EXPERT_KEYS, HEAD_DIM, OUTSIDE, QK, SIZES, UNPERMUTED, GgufMap
+from archcalc.hf.gguf_map import EXPERTS as GGUF_MOE
+from archcalc.hf.gguf_map import SHARED_EXPERT as GGUF_SHARED
 from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, Conversion, ImpliedValue, Key, NullCases
 from archcalc.hf.rope import PHI_SCALINGS
 from archcalc.hf.spellings import MTP_LAYERS, TIED, TIED_EXPERTS
 from archcalc.hf.stack import CombinedSchedule, DenseFirstSchedule, IntervalSchedule, ListSchedule, SparseSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, OUT_NORMS, WINDOWS, cross_product, decoder, windows
-from archcalc.hf.tensors import TensorEntry, module, modules
+from archcalc.hf.tensors import TensorEntry, module, modules, table
 from archcalc.hf.vocabulary import (
     CORRECTION,
     LLAMA_ATTENTION,
@@ -245,6 +247,24 @@ GPT_OSS = decoder(
     ),
     # The experts' activation is fixed, whatever hidden_act says.
     irrelevant=keys("hidden_act initial_context_length"),
+    gguf=GgufMap(
+        "gpt-oss",
+        SIZES
+        | HEAD_DIM
+        | {
+            "expert_count": "num_local_experts",
+            "expert_used_count": "num_experts_per_tok",
+            "expert_feed_forward_length": "intermediate_size",
+            "attention.sliding_window": "sliding_window",
+        },
+        table(
+            OUTSIDE,
+            modules(QK | ATTENTION | GGUF_MOE | {"ffn_norm": "post_attention_norm"}, *BLOCK),
+            (TensorEntry("blk.{i}.attn_sinks.weight", ("layers.{i}.attn.sinks",)),),
+        ),
+        # Its factors are not rounded; files do not say so.
+        config_keys=lambda header, config: {"rope_scaling": config.get("rope_scaling", {}) | {"truncate": False}},
+    ),
 )
 
 # ------------------------------------------------------------------------------------- chosen by a softmax (Qwen, OLMo)
@@ -283,6 +303,23 @@ QWEN2_MOE = decoder(
                 shared_gate=True,
             ),
         },
+    ),
+    gguf=GgufMap(
+        "qwen2moe",
+        SIZES
+        | {
+            "expert_count": "num_experts",
+            "expert_used_count": "num_experts_per_tok",
+            "expert_feed_forward_length": "moe_intermediate_size",
+            "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
+        },
+        table(
+            OUTSIDE,
+            modules(QK | ATTENTION | GGUF_MOE | GGUF_SHARED | {"ffn_norm": "ffn_norm"}, *BLOCK),
+            TensorEntry("blk.{i}.ffn_gate_inp_shexp.weight", ("layers.{i}.ffn.shared_gate.weight",), is_flat=True),
+        ),
+        # llama.cpp src/models/qwen2moe.cpp: the weights of the chosen experts stay as they are.
+        fixed={"norm_topk_prob": False},
     ),
 )
 MELLUM = decoder(

@@ -10,7 +10,7 @@ Axes: N heads, T tokens, S key tokens, D model, U value width, Z all heads' valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -108,7 +108,7 @@ def attribute(
     spec = canonical_spec(model)
     stack = read_stack(spec)
     check_one_stream(spec)
-    _check_arms(layers_of(stack.stack))
+    _check_layers(layers_of(stack.stack))
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])
     arms = {arm.path: arm for arm in attention_arms(spec) if arm.path.startswith(f"{stack.prefix}layers.")}
@@ -119,10 +119,13 @@ def attribute(
     return found.attribute(token, against, n_promoted, progress)
 
 
-def _check_arms(layers: Iterable[Layer]) -> None:
-    """Raise InputError for an arm that adds the input of an earlier branch."""
+def _check_layers(layers: Sequence[Layer]) -> None:
+    """Raise InputError for an arm that adds the input of an earlier branch, or a branch that adds a gated input."""
     if any(arm.skip and arm.input_of for layer in layers for arm in arms(layer)):
         raise InputError(msg("an arm adds the input of an earlier branch"), where="skip", allowed="false")
+    gated = [branch for layer in layers for branch in active_branches(layer) if branch.in_gate_rank]
+    if any(branch.skip_reads == "normed" or any(arm.skip for arm in branch.arms) for branch in gated):
+        raise InputError(msg("a gated input is added"), where="in_gate_rank", allowed="null")
 
 
 def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:

@@ -8,8 +8,7 @@ from archcalc.interp.memory import FLOAT_BYTES, recorded_bytes
 from archcalc.run.devices import free_memory
 from archcalc.run.loading.memory_check import check_fits
 from archcalc.spec.workload import Workload
-from archcalc.units import human_bytes
-from archcalc.words import msg
+from archcalc.words import Bytes, msg
 
 
 def check_maps_memory(model: Any, n_maps: int, *, copies: int, batch: int, n_tokens: int) -> None:
@@ -19,7 +18,7 @@ def check_maps_memory(model: Any, n_maps: int, *, copies: int, batch: int, n_tok
     needed = maps + 2 * recorded_bytes(spec, Workload(batch=batch, seq=n_tokens, source_seq=n_tokens))
     problem = msg(
         "the lens needs {needed}, of which {maps} for {n_maps} maps; {free_bytes} are free on {type}",
-        maps=human_bytes(maps),
+        maps=Bytes(maps),
         n_maps=n_maps,
         type=device.type,
     )

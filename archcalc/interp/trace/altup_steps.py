@@ -8,7 +8,7 @@ from operator import add
 from typing import TYPE_CHECKING
 
 from archcalc.interp.trace.expression import Expression, Module, Parameter, Value, call
-from archcalc.spec.branches import later_branches, names
+from archcalc.spec.branches import later_branches
 from archcalc.spec.streams import AltUp
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def layer_steps(part: AltUp, layer: LayerSteps, last: Value) -> Steps:
     if later := later_branches(layer.layer):
         read = yield from layer.step("active", "residual", streams.read(corrected))
     for branch in later:
-        own = names(branch)
-        layer.inputs[branch.arms[0].name] = yield from layer.normed(branch.norm_in, own.norm_in, read)
+        layer.inputs[branch.arms[0].name] = yield from layer.branch_input(branch, read)
         for output in (yield from layer.outputs(branch)):
             total = call("to_later", total, output)
     return (yield from layer.step("streams", "streams", total))

@@ -27,6 +27,7 @@ STEP_KINDS: dict[str, Message] = {
     "stream_weights": msg("what the weights of all streams follow from: to read, to write and to mix them"),
     "normalized": msg("normalized, before the weights"),
     "norm": msg("scaled and shifted by the learned weights"),
+    "gated": msg("multiplied by a gate that it computes itself"),
     "queries": msg("queries: what each position looks for"),
     "keys": msg("keys: what each position offers"),
     "values": msg("values: what each position passes on"),

@@ -7,7 +7,7 @@ from operator import add
 from typing import TYPE_CHECKING
 
 from archcalc.interp.trace.expression import Expression, Module, Value, call
-from archcalc.spec.branches import names, stream_branches, streams_names
+from archcalc.spec.branches import stream_branches, streams_names
 from archcalc.spec.streams import HyperConnections
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def layer_steps(part: HyperConnections, layer: LayerSteps, last: Value) -> Steps
         logits = call("stream_logits", last, module, part.norm_eps)
         logits_step = yield from layer.step(f"{first}_streams", "stream_weights", logits)
         read = yield from layer.step(f"{first}_read", "residual", _read(part, last, logits_step))
-        layer.inputs[first] = yield from layer.normed(branch.norm_in, names(branch).norm_in, read)
+        layer.inputs[first] = yield from layer.branch_input(branch, read)
         outputs = yield from layer.outputs(branch)
         total = reduce(add, [output if branch.scale == 1 else output * branch.scale for output in outputs])
         weights = call("sigmoid", call("last", call("first", logits_step, 2 * n), n)) * part.magnitude

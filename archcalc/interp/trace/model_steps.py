@@ -245,7 +245,7 @@ class LayerSteps:
 
     def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
         own = names(branch)
-        branch_input = yield from self.normed(branch.norm_in, own.norm_in, residual)
+        branch_input = yield from self.branch_input(branch, residual)
         self.inputs[branch.arms[0].name] = branch_input
         outputs = yield from self.outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual
@@ -255,6 +255,16 @@ class LayerSteps:
         summed = yield from self.step(own.sum, "residual", total)
         normed = yield from self.normed(branch.norm_after, own.norm_after, summed)
         return (yield from self._stream(stream_name, normed))
+
+    def branch_input(self, branch: Branch, x: Expression) -> Generator[Step, None, Expression]:
+        """Yield the steps of what the arms read; return its value."""
+        own = names(branch)
+        y = yield from self.normed(branch.norm_in, own.norm_in, x)
+        if own.in_gate is None:
+            return y
+        down, up = (Module(f"{self.weight_prefix}{own.in_gate}.{name}") for name in ("down", "up"))
+        gate = call("sigmoid", call("linear", call("silu", call("linear", y, down)), up))
+        return (yield from self.step(own.in_gate, "gated", y * gate))
 
     def outputs(self, branch: Branch) -> Generator[Step, None, list[Expression]]:
         """Yield the steps of the arms; return the values that are added to the residual stream."""

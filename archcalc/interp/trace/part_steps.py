@@ -81,15 +81,15 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if isinstance(part.position, Disentangled):
         scores = _with_distances(part, part.position, ctx, scores)
     yield from softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=part.sinks)
-    yield from _gate(part.gate, part.n_heads, ctx)
+    yield from _gate(part.gate, part.n_heads, ctx.input, ctx)
     joined = _joined(part.gate, ctx)
     yield "out", "attention_out", ctx.linear(joined if part.out_norm is None else ctx.normed(joined, "out_norm"), "out")
 
 
-def _gate(part: Gate | None, n_heads: int, ctx: PartContext) -> PartSteps:
-    """Yield the step of an output gate."""
+def _gate(part: Gate | None, n_heads: int, read: Expression, ctx: PartContext) -> PartSteps:
+    """Yield the step of an output gate, a projection of `read`."""
     if part is not None:
-        gate: Expression = call("heads", ctx.linear(ctx.input, "gate"), n_heads)
+        gate: Expression = call("heads", ctx.linear(read, "gate"), n_heads)
         if part.bias:
             gate += call("by_head", Parameter(f"{ctx.weight_prefix}gate_bias"))
         yield "gate", "gate", call(part.activation, gate)
@@ -162,23 +162,27 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
 
     normed = ctx.normed(call("first", down, part.kv_rank), "kv_down_norm")
     yield "latent", "latent", _scaled(part, part.kv_rank, normed, ctx)
-    yield "k_shared", "keys", rotated(call("heads", call("last", down, part.d_rope), 1))
+    key = call("last", down, part.d_rope)
+    key = key if part.key_norm is None else ctx.normed(key, "key_norm")
+    yield "k_shared", "keys", rotated(call("heads", key, 1))
     up = call("heads", ctx.linear(ctx.step("latent"), "kv_up"), part.n_heads)
     yield "k", "keys", call("concat", call("first", up, part.d_nope), ctx.step("k_shared"))
     yield "v", "values", call("last", up, part.d_v)
-    q_input: Expression = ctx.input
+    q_latent: Expression = ctx.input
     if part.q_rank is not None:
-        q_input = _scaled(part, part.q_rank, ctx.normed(ctx.linear(ctx.input, "q_down"), "q_down_norm"), ctx)
+        q_latent = _scaled(part, part.q_rank, ctx.normed(ctx.linear(ctx.input, "q_down"), "q_down_norm"), ctx)
+    q_input = call("concat", q_latent, ctx.linear(ctx.input, "q_down")) if part.raw_latent else q_latent
     q = call("heads", ctx.linear(q_input, "q" if part.q_rank is None else "q_up"), part.n_heads)
     yield "q", "queries", call("concat", call("first", q, part.d_nope), rotated(call("last", q, part.d_rope)))
     scores = call("dot", ctx.step("q"), ctx.step("k")) * latent_scale(part)
     if isinstance(part.indexer, Indexer):
-        yield from _indexed(part, part.indexer, q_input, ctx)
+        yield from _indexed(part, part.indexer, q_latent, ctx)
     if part.indexer is not None:
         owner = ctx.step_prefix if isinstance(part.indexer, Indexer) else ctx.lender_prefix
         scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
-    yield from softmaxed(scores, ctx, is_masked=ctx.is_causal, has_sinks=part.sinks)
-    yield from _gate(part.gate, part.n_heads, ctx)
+    is_masked = ctx.is_causal or part.window is not None
+    yield from softmaxed(scores, ctx, is_masked=is_masked, has_sinks=part.sinks)
+    yield from _gate(part.gate, part.n_heads, q_input if part.raw_latent else ctx.input, ctx)
     yield "out", "attention_out", ctx.linear(_joined(part.gate, ctx), "out")
 
 
@@ -186,7 +190,7 @@ def _scaled(part: LatentAttention, rank: int, latent: Expression, ctx: PartConte
     return latent * math.sqrt(ctx.d_model / rank) if part.scale_latents else latent
 
 
-def _indexed(part: LatentAttention, own: Indexer, q_input: Expression, ctx: PartContext) -> PartSteps:
+def _indexed(part: LatentAttention, own: Indexer, latent: Expression, ctx: PartContext) -> PartSteps:
     """Yield the steps of an indexer."""
 
     def rotated(x: Call) -> Call:
@@ -195,7 +199,7 @@ def _indexed(part: LatentAttention, own: Indexer, q_input: Expression, ctx: Part
         last = call("rotated", call("last", x, part.d_rope), part.d_rope)
         return call("concat", call("first", x, own.d_index - part.d_rope), last)
 
-    yield "index_q", "queries", rotated(call("heads", ctx.linear(q_input, "indexer.q"), own.n_index_heads))
+    yield "index_q", "queries", rotated(call("heads", ctx.linear(latent, "indexer.q"), own.n_index_heads))
     k = ctx.normed(ctx.linear(ctx.input, "indexer.k"), "indexer.k_norm")
     yield "index_k", "keys", rotated(call("heads", k, 1))
     dots = call("relu", call("dot", ctx.step("index_q"), ctx.step("index_k")) * own.d_index**-0.5)

@@ -17,8 +17,8 @@ from archcalc.render.charts.frame import COMPONENT_COLORS
 from archcalc.render.charts.stacked import COLORS, Bar, stacked
 from archcalc.render.training import dtypes_text
 from archcalc.spec.execution import Recompute
-from archcalc.units import exact, human_bytes
-from archcalc.words import ENGLISH, Message, Translator, joined, msg
+from archcalc.units import exact
+from archcalc.words import ENGLISH, Bytes, Message, Translator, joined, msg
 
 CACHE_COLOR: Final = "#0072B2"
 _RANKS: Final = {
@@ -96,7 +96,7 @@ def peaks(setup: TrainingSetup, by_policy: Mapping[Recompute, StepMemory], say: 
         msg(
             "{policy}: {size}, {moment}",
             policy=RECOMPUTE_NAMES[policy],
-            size=human_bytes(top.bytes),
+            size=Bytes(top.bytes),
             moment=MOMENT_NAMES[top.moment],
         )
         for policy, top in tops.items()

@@ -50,6 +50,11 @@ def norm(part: Norm) -> BoxText:
     return BoxText(_NORMS[type(part)], (), "norm")
 
 
+def input_gate(rank: int, say: Translator) -> BoxText:
+    """Return the text of the gate on what the parts of a branch read."""
+    return BoxText(say(msg("× its own gate, rank {n}", n=exact(rank))), (), "norm")
+
+
 def embed_norm(part: Norm, reads: str, say: Translator) -> BoxText:
     """Return the text of the norm on the embedding, before or after positions are added."""
     text = norm(part)
@@ -196,6 +201,8 @@ def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, l
         ),
         *_positions(part.position, part.d_rope, say),
         *([say(msg("latents × √(width / rank)"))] if part.scale_latents else []),
+        *([say(msg("norm on the rotary key"))] if part.key_norm else []),
+        *([say(msg("queries of the latent, normed and raw"))] if part.raw_latent else []),
     ]
     if part.sinks:
         lines.append(say(msg("sinks")))

@@ -13,8 +13,7 @@ from archcalc.nn.dtypes import MODEL_DTYPES
 from archcalc.run.devices import Ranks, free_memory
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
-from archcalc.units import human_bytes
-from archcalc.words import Message, msg
+from archcalc.words import Bytes, Message, joined, msg
 
 # The ledger's names of dtypes.
 DTYPE_NAMES: dict[torch.dtype, Dtype] = {dtype: name for name, dtype in MODEL_DTYPES.items()}
@@ -28,14 +27,15 @@ def check(spec: Spec, work: Workload | None, dtype: torch.dtype, device: torch.d
     """Raise TooLargeError if the weights of a spec and the caches of a workload exceed the device's free memory."""
     ledger, name, free_bytes = build(spec), DTYPE_NAMES[dtype], free_memory(device)
     needed = ledger.total() * element_bytes(name)
-    needs = f"{human_bytes(needed)} of weights in {name}"
+    needs = [msg("{size} of weights in {dtype}", size=Bytes(needed), dtype=name)]
     if work is not None:
         memory = summary(ledger, work, name)
         cache_bytes = memory["kv_cache_bytes"] + memory["state_bytes"]
         needed += cache_bytes
-        needs += f" and {human_bytes(cache_bytes)} of cache for {work.batch} × {work.past + work.seq:,} tokens"
-    problem = msg("{name} needs {needs}; {free_bytes} are free on {type}", name=spec.name, needs=needs)
-    check_fits(needed, free_bytes, problem.fill(type=device.type))
+        tokens = {"batch": work.batch, "tokens": work.past + work.seq}
+        needs.append(msg("{size} of cache for {batch} × {tokens:,} tokens", size=Bytes(cache_bytes), **tokens))
+    problem = msg("{name} needs {needs}; {free_bytes} are free on {type}", name=spec.name, type=device.type)
+    check_fits(needed, free_bytes, problem.fill(needs=joined(msg(" and "), needs)))
 
 
 def check_rank(spec: Spec, work: Workload | None, dtype: torch.dtype, ranks: Ranks, *, copies: int = 1) -> None:
@@ -62,4 +62,4 @@ def check_rank(spec: Spec, work: Workload | None, dtype: torch.dtype, ranks: Ran
 def check_fits(needed: int, free_bytes: int, problem: Message) -> None:
     """Raise TooLargeError if more bytes are needed than are free, which the problem calls {needed} and {free_bytes}."""
     if needed > free_bytes:
-        raise TooLargeError(problem.fill(needed=human_bytes(needed), free_bytes=human_bytes(free_bytes)))
+        raise TooLargeError(problem.fill(needed=Bytes(needed), free_bytes=Bytes(free_bytes)))

@@ -73,7 +73,7 @@ def _last_states(block: Block, x_BTD: Tensor, context: LayerContext, n_last: int
     """Return a layer's states of the last positions [B, n, D], which attend to all tokens."""
     branch, arm = block.branches[0], block.arms[0]
     attention, own = cast(Attention, block.get_submodule(arm.name)), context.for_arm(arm)
-    normed_BTD = block.apply_norm(arm_norm(arm), block.apply_norm(names(branch).norm_in, x_BTD))
+    normed_BTD = block.apply_norm(arm_norm(arm), block.branch_input(names(branch), x_BTD))
     read_BTD = multiply(normed_BTD, arm.in_scale)
     pair = own.keys_values(lambda: attention.keys_values(read_BTD, own))
     query_context = replace(

@@ -25,8 +25,7 @@ from archcalc.run.train.settings import Settings, seed_of
 from archcalc.spec import Spec
 from archcalc.spec.execution import Execution
 from archcalc.spec.workload import workload
-from archcalc.units import human_bytes
-from archcalc.words import Message, msg
+from archcalc.words import Bytes, Message, msg
 
 if TYPE_CHECKING:
     from archcalc.run.devices import Ranks
@@ -127,10 +126,10 @@ def check_memory(spec: Spec, settings: Settings, device: torch.device, ranks: Ra
                 "{name} needs about {needed} for a step of {batch} × {seq:,} tokens (modeled); {free} are free on "
                 "{type}",
                 name=spec.name,
-                needed=human_bytes(needed),
+                needed=Bytes(needed),
                 batch=settings.batch,
                 seq=settings.seq,
-                free=human_bytes(free),
+                free=Bytes(free),
                 type=device.type,
             )
         )

@@ -55,12 +55,29 @@ SHORTCUT = (
     | {"num_layers": 2, "ffn_hidden_size": 44, "expert_ffn_hidden_size": 10, "moe_topk": 3, "n_routed_experts": 5}
     | {"zero_expert_num": 4, "head_dim": 6}
 )
+SWA = {f"swa_{name}": 2 * size for name, size in LATENT.items()} | {
+    "swa_num_attention_heads": 3,
+    "swa_num_key_value_heads": 3,
+    "swa_head_dim": 32,
+}
+NOTE = RMS | LATENT | EXPERTS | INDEXER | {"shared_experts_intermediate_size": 11, "head_dim": 6}
+NOTE_TYPES = {
+    "layer_types": ["indexed_attention", "sliding_attention", "full_attention", "sliding_attention"],
+    "sliding_window": 3,
+}
 NEEDS = {"deepseek_v2": {"num_experts_per_tok": 6}}
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "axk1:default switches": RMS | LATENT | EXPERTS | {"n_group": 4, "topk_group": 2},
     "axk1:mixed": RMS | LATENT | EXPERTS | FEEDS | GROUPS | {"rope_interleave": False, "attention_bias": True} | YARN,
     "axk1:older words": RMS | LATENT | EXPERTS | GROUPS | {"first_k_dense_replace": 1, "moe_layer_freq": 2},
+    "axk2:default switches": RMS | LATENT | EXPERTS | INDEXER | {"gated_norm_rank": 3},
+    "axk2:mixed": DSA
+    | FEEDS
+    | YARN
+    | {"gated_norm_rank": 5, "attention_bias": True, "n_shared_experts": 2, "norm_topk_prob": False}
+    | {"routed_scaling_factor": 1.7, "tie_word_embeddings": True},
+    "axk2:older words": RMS | LATENT | EXPERTS | INDEXER | {"first_k_dense_replace": 2, "moe_layer_freq": 3} | THETA,
     "deepseek_v2:default switches": V2,
     "deepseek_v2:grouped": V2
     | {"topk_method": "group_limited_greedy", "n_group": 4, "topk_group": 2, "routed_scaling_factor": 1.7}
@@ -75,6 +92,37 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | {"rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}},
     "deepseek_v32:default switches": RMS | LATENT | EXPERTS | INDEXER | {"n_group": 4, "topk_group": 2},
     "deepseek_v32:mixed": DSA | FEEDS | YARN | {"attention_bias": True, "n_shared_experts": 2, "index_topk": 1},
+    "dots3_note_text:default switches": NOTE | SWA | {"n_group": 4, "topk_group": 2},
+    "dots3_note_text:mixed": NOTE
+    | SWA
+    | NOTE_TYPES
+    | FEEDS
+    | GROUPS
+    | {"use_dsa": None, "attention_bias": True, "n_shared_experts": 2, "norm_topk_prob": False}
+    | {
+        "rope_parameters": {
+            "indexed_attention": {"rope_type": "default", "rope_theta": 300.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+            "full_attention": {"rope_type": "default", "rope_theta": 70.0},
+        }
+    },
+    "dots3_note_text:older words": NOTE
+    | SWA
+    | {
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "sliding_window_size": 2,
+        "moe_layer_freq": [0, 1, 0, 1],
+    }
+    | {"rope_theta": 300.0, "swa_rope_theta": 20.0, "tie_word_embeddings": True},
+    "dots3_note_text:overrides": NOTE
+    | NOTE_TYPES
+    | {
+        "per_layer_config": {
+            index: {"num_attention_heads": 3, "num_key_value_heads": 3, "kv_lora_rank": 9} for index in ("01", "3")
+        }
+    }
+    | {"head_dim": 16},
+    "dots3_note_text:without an indexer": NOTE | SWA | {"use_dsa": False, "use_sliding_window": False},
     "glm_moe_dsa:default switches": RMS | LATENT | EXPERTS | INDEXER | {"n_group": 1, "topk_group": 1},
     "glm_moe_dsa:shared": DSA | FEEDS | {"indexer_types": ["full", "shared", "shared", "full"], "attention_bias": True},
     "glm_moe_dsa:every third": DSA | {"index_topk_freq": 3, "first_k_dense_replace": 1} | THETA,

@@ -1,0 +1,234 @@
+"""Adapters are those that peft attaches to transformers' classes on the meta device, over all model types."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import random
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+import archcalc
+from archcalc.analysis.adapters.attach import Attached, attach
+from archcalc.analysis.adapters.class_modules import ClassModules, class_modules
+from archcalc.analysis.adapters.config import AdapterConfig, read_adapter_config
+from archcalc.analysis.adapters.naming import named
+from archcalc.errors import InputError
+from archcalc.hf import adapter_modules, extract, from_config, model_types, registry, to_config
+from archcalc.hf.classes import resolve
+from archcalc.hf.reference import build_reference
+from archcalc.hf.small_config import small_config
+from archcalc.ledger.build import build
+from archcalc.ledger.rows import Ledger
+from archcalc.spec import Spec
+from archcalc.spec.document import decode
+from tests.hf.hf_configs import CONFIGS
+
+SMALL = {name: config for name, config in CONFIGS.items() if not name.endswith(":default")}
+SMALL |= {f"{name}:of the class": small_config(family) for name in model_types() if (family := registry.find(name))}
+# A config of each type that has experts, joined matrices, convolutions, or tables of several stacks, and of others.
+TYPES = sorted(model_types())
+CONFIG_OF = {name: next(key for key in SMALL if key.split(":")[0] == name) for name in TYPES}
+
+Settings = Mapping[str, Any]
+Shapes = Counter[tuple[int, ...]]
+
+
+class Case:
+    """A small model: its ledger, its class's modules, and transformers' model."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = resolve(config)[0]
+        self.spec: Spec = decode(from_config(self.config))
+        self.ledger: Ledger = build(self.spec)
+        self.modules: ClassModules = class_modules(self.ledger, self.config, predicts_tokens=self.spec.predicts_tokens)
+        self.model: Any = build_reference(self.config)
+
+    def ours(self, settings: Settings) -> Attached | None:
+        """What we attach; None if the settings are refused."""
+        try:
+            return attach(read_adapter_config(settings), self.modules, self.ledger.sizes)
+        except InputError:
+            return None
+
+    def theirs(self, settings: Settings) -> Shapes | None:
+        """The shapes of what peft trains; None if it refuses the settings."""
+        model = peft_model(self.model, settings)
+        return None if model is None else Counter(tuple(p.shape) for p in model.parameters() if p.requires_grad)
+
+
+@cache
+def case(name: str) -> Case:
+    return Case(SMALL[name])
+
+
+def peft_model(model: Any, settings: Settings) -> Any:
+    peft = importlib.import_module("peft")
+    classes = {"LORA": "LoraConfig", "VERA": "VeraConfig", "IA3": "IA3Config"}
+    rest = {key: value for key, value in settings.items() if key != "peft_type"}
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")
+        try:
+            config = getattr(peft, classes[settings["peft_type"]])(**rest)
+            return peft.get_peft_model(copy.deepcopy(model), config, low_cpu_mem_usage=True)
+        except ValueError:
+            return None
+
+
+def shapes(found: Attached | None) -> Shapes | None:
+    if found is None:
+        return None
+    counted: Shapes = Counter()
+    for row in (*found.rows, *found.biases):
+        counted[row.shape] += row.layers
+    return counted
+
+
+def kind(module: nn.Module) -> str:
+    kinds = {"transposed": Conv1D, "linear": nn.Linear, "embedding": nn.Embedding, "convolution": nn.Conv1d}
+    return next((name for name, cls in kinds.items() if isinstance(module, cls)), "other")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_modules_are_those_of_the_class(name: str) -> None:
+    """By name, kind and shape, the module that is stated as the output too."""
+    found = Case(SMALL[name])
+    real = {
+        key: (kind(module), tuple(module._parameters["weight"].shape))
+        for key, module in found.model.named_modules()
+        if module._parameters.get("weight") is not None
+    }
+    assert {key: (one.kind, one.shape) for key, one in found.modules.weights.items()} == real
+    head = found.model.get_output_embeddings()
+    outputs = {key for key, module in found.model.named_modules() if head is not None and module is head}
+    assert {key for key, one in found.modules.weights.items() if one.is_output} == outputs
+
+
+def lora(**settings: Any) -> dict[str, Any]:
+    return {"peft_type": "LORA", "r": 8, "target_modules": "all-linear", **settings}
+
+
+SETTINGS: tuple[Settings, ...] = (
+    lora(),
+    lora(use_dora=True),
+    lora(target_modules=None),
+    lora(bias="all"),
+    {"peft_type": "VERA", "r": 16, "target_modules": "all-linear"},
+    {"peft_type": "IA3"},
+    {"peft_type": "IA3", "target_modules": "all-linear", "feedforward_modules": ".*(down_proj|fc2|wo|dense)"},
+)
+
+
+@pytest.mark.parametrize("model_type", TYPES)
+def test_every_model_type(model_type: str) -> None:
+    """Shapes are equal, or both refuse: peft names no modules of many types, and adapts no kernels' weights."""
+    one = case(CONFIG_OF[model_type])
+    for settings in (*SETTINGS, *drawn(model_type, one)):
+        assert shapes(one.ours(settings)) == one.theirs(settings), settings
+
+
+def drawn(model_type: str, one: Case) -> Iterable[Settings]:
+    """Settings with random names: of Linears, tables and stacked experts, with other ranks, layers and exclusions."""
+    dice = random.Random(model_type)  # noqa: S311
+    linears = sorted({name.rpartition(".")[2] for name in one.modules.linears})
+    tables = [name for name, weight in one.modules.weights.items() if weight.kind == "embedding"]
+    stacks = sorted(
+        {tensor.leaf for tensor in one.modules.tensors if len(tensor.axes) == 3 and tensor.leaf != "weight"}
+    )
+    chosen = dice.sample(linears, min(2, len(linears)))
+    if len(linears) > 1:
+        yield lora(target_modules=chosen, exclude_modules=[linears[0]], modules_to_save=[tables[0]] if tables else None)
+    yield lora(target_modules=chosen, rank_pattern={chosen[0]: 3, rf".*\.{chosen[-1]}": 16}, lora_bias=True)
+    yield lora(target_modules=chosen, layers_to_transform=[1], bias="lora_only", use_rslora=True)
+    yield lora(target_modules=rf".*\.1\..*\.({'|'.join(chosen)})", alpha_pattern={chosen[0]: 4})
+    if tables:
+        yield lora(target_modules=[dice.choice(tables), chosen[0]], use_dora=True)
+    if stacks:
+        yield lora(target_modules=[], target_parameters=stacks, rank_pattern={stacks[0]: 5})
+
+
+@pytest.mark.parametrize(
+    ("name", "rank", "targets", "trainable"),
+    [
+        ("gpt2", 8, "all-linear", 1_179_648),
+        ("gpt2", 8, ("c_attn",), 294_912),
+        ("mixtral-8x7b", 16, "all-linear", 359_665_664),
+        ("mixtral-8x7b", 16, ("w1", "w2", "w3"), 343_932_928),
+    ],
+)
+def test_published_models(name: str, rank: int, targets: str | tuple[str, ...], trainable: int) -> None:
+    """peft 0.21.2 on transformers 5.23."""
+    spec = archcalc.load(name)
+    found = named(spec, build(spec), AdapterConfig(rank=rank, targets=targets), naming=None)
+    assert sum(row.total for row in found.attached.rows) == trainable
+    assert all(row.formula.at(row.sizes) == row.total for row in found.attached.rows)
+    model = peft_model(
+        build_reference(to_config(spec)),
+        lora(r=rank, target_modules=targets if targets == "all-linear" else [*targets]),
+    )
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == trainable
+
+
+@pytest.mark.parametrize("name", ["gpt2", "t5-small", "bert-base", "gemma-2-9b", "smollm2-135m"])
+def test_names_are_the_library_s(name: str) -> None:
+    spec = archcalc.load(name)
+    found = named(spec, build(spec), AdapterConfig(), naming="library").attached
+    ours = {path: row.shape for row in found.rows for path in row.names()}
+    model = peft_model(build_reference(to_config(spec)), lora())
+    assert ours == {
+        re.sub(r"^base_model\.model\.|\.default", "", key): tuple(p.shape)
+        for key, p in model.named_parameters()
+        if p.requires_grad
+    }
+
+
+def test_our_names_are_understood() -> None:
+    """Where the class has no such module; a list with one of the class's is the library's."""
+    spec = archcalc.load("gpt2")
+    ledger = build(spec)
+    ours = named(spec, ledger, AdapterConfig(targets=("q", "k", "v")), naming=None)
+    assert ours.naming == "archcalc"
+    assert sum(row.total for row in ours.attached.rows) == 442_368
+    with pytest.raises(InputError, match=r"no module of GPT2LMHeadModel matches 'q'"):
+        named(spec, ledger, AdapterConfig(targets=("q", "c_proj")), naming=None)
+    with pytest.raises(InputError, match="no module of GPT2LMHeadModel"):
+        named(spec, ledger, AdapterConfig(targets=("q",)), naming="library")
+    unfused = named(spec, ledger, AdapterConfig(), naming="archcalc")
+    assert sum(row.total for row in unfused.attached.rows) == 1_327_104
+
+
+def test_parameters_are_named_as_modules_are() -> None:
+    spec = archcalc.load("gpt-oss-20b", {"n_layers": 2})
+    targets = ("q_proj", "experts.down_proj")
+    found = named(spec, build(spec), AdapterConfig(targets=targets), naming=None).attached
+    model = peft_model(
+        build_reference(to_config(spec)), lora(target_modules=["q_proj"], target_parameters=["experts.down_proj"])
+    )
+    assert shapes(found) == Counter(tuple(p.shape) for p in model.parameters() if p.requires_grad)
+
+
+def test_what_has_no_adapter_is_named() -> None:
+    spec = archcalc.load("deepseek-v3", {"n_layers": 4})
+    found = named(spec, build(spec), AdapterConfig(), naming=None).attached
+    assert "model.layers.*.mlp.shared_experts.up_proj" in found.left_out
+    assert "model.layers.*.mlp.experts.gate_up_proj" not in found.left_out
+    ours = named(spec, build(spec), AdapterConfig(), naming="archcalc").attached
+    assert ours.left_out == tuple(f"layers.*.ffn.experts.{name}" for name in ("gate", "up", "down"))
+
+
+def test_targets_of_types_are_those_of_the_library() -> None:
+    """The generated tables are current, if this is the version of peft that they name."""
+    peft = importlib.import_module("peft")
+    if not peft.__version__.startswith(adapter_modules.LIBRARY.removeprefix("peft ")):
+        pytest.skip("another version of peft")
+    with open(adapter_modules.FILE, encoding="utf-8") as file:
+        assert file.read() == extract.adapter_targets()
