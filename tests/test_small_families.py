@@ -114,7 +114,20 @@ LABELS = """
 
 
 # Elementwise operations that no module has as its name.
-OPERATIONS = {"activation", "core", "decay", "delta", "gate", "k", "q_norm", "read", "scan", "softmax", "v_norm", "write"}
+OPERATIONS = {
+    "activation",
+    "core",
+    "decay",
+    "delta",
+    "gate",
+    "k",
+    "q_norm",
+    "read",
+    "scan",
+    "softmax",
+    "v_norm",
+    "write",
+}
 
 
 def modules(ledger: Ledger) -> set[str]:

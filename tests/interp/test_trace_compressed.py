@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from archcalc import inside
+from archcalc.errors import InputError
 from archcalc.interp.trace.run import trace
+from archcalc.interp.trace.softmax import softmax_of
 from archcalc.spec.document import decode
 from archcalc.spec.sites import sites
 from tests.interp.recompute import Interpreter
@@ -40,3 +43,13 @@ def test_every_value_follows_from_those_before_it(compression: Any, streams: Any
         known[one.step.name] = one.value
     assert torch.equal(found["logits"], model(torch.tensor([IDS]))[0])
     assert {site.name for site in sites(spec)} <= set(known)
+
+
+def test_what_reads_heads_reads_compressed_ones_or_refuses_them() -> None:
+    model = drawn(decode(document({"n_pool": 2, "overlap": True, "indexer": INDEXER}) | {"head": {"tied": True}}))
+    (pattern,) = inside.attention(model, IDS).patterns.values()
+    assert pattern.shape == (2, 8, 12)
+    traced = trace(model, IDS)
+    assert len(softmax_of(model, traced, "layers.0.attn").stages[0].values) == 12
+    with pytest.raises(InputError, match="kind: the outputs of heads are rotated; allowed: another attention"):
+        inside.attribute(model, IDS)
