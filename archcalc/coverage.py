@@ -99,8 +99,9 @@ def model_type_coverage(model_type: str) -> ModelTypeCoverage:
         except Exception as error:  # transformers may raise anything on a small config
             states |= dict.fromkeys(checks, "not checked")
             missing.append(f"transformers: {' '.join(str(error).split())[:120]}")
-    if family.other_products is not None and states.get("flops") == "differs":
-        states["flops"] = "not checked"
+    unlike = {check for check in ("flops", "logits") if states.get(check) == "differs"}
+    if family.other_products is not None and "flops" in unlike:
+        states |= dict.fromkeys(unlike if family.needs_kernel else {"flops"}, "not checked")
         missing.append(family.other_products)
     reasons = joined("; ", {str(reason): reason for reason in missing}.values()) if missing else ""
     return ModelTypeCoverage(model_type, family.classes[0], family.stacks, **states, missing=reasons)

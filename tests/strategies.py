@@ -33,12 +33,15 @@ from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import norms, parts
 from archcalc.spec.claim import Claim
 from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
+from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
 from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import (
     Arm,
     Branch,
+    Cycles,
+    GlobalTokens,
     Joins,
     Layer,
     PerLayerEmbedding,
@@ -81,9 +84,10 @@ from archcalc.spec.position import (
     YarnScaling,
 )
 from archcalc.spec.resolve import resolve
-from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
+from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.storage import Storage, StoredFormat
 from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
+from archcalc.spec.xl import XlAttention
 
 # Mostly primes, so that confusing two sizes changes every count.
 SIZES = st.sampled_from((3, 5, 7, 2, 11, 13, 4, 6, 1, 12))
@@ -284,6 +288,11 @@ ATTENTION_EXTRAS = st.just(_NO_EXTRAS) | st.fixed_dictionaries(
 )
 
 
+def _blocks(d_in: int, d_out: int) -> list[int]:
+    """The channels that an output may read, where groups divide a projection."""
+    return [d_in // n for n in range(1, d_in + 1) if d_in % n == 0 and d_out % n == 0]
+
+
 @st.composite
 def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> Attention:
     n_kv_heads, n_each = draw(HEADS_EACH)
@@ -297,8 +306,18 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         position = None
     flags, extras = draw(ATTENTION_FLAGS), draw(ATTENTION_EXTRAS)
     may_share = extras["v_norm"] is not None and not flags["v_bias"] and d_value is None
+    value_is_key = may_share and draw(st.booleans())
+    d_source = draw(optional(SIZES)) if place.is_idle and cross else None
+    widths = {"q": (place.d_model, n_heads * width), "out": (n_heads * (d_value or width), place.d_model)}
+    if not cross:  # a source may be of another width
+        widths |= {"k": (place.d_model, n_kv_heads * width), "v": (place.d_model, n_kv_heads * (d_value or width))}
+    is_grouped = draw(st.sampled_from((False, False, False, True)))
+    blocks = {
+        f"{name}_block": draw(st.sampled_from((None, *_blocks(*each)))) for name, each in widths.items() if is_grouped
+    }
     return Attention(
-        value_is_key=may_share and draw(st.booleans()),
+        value_is_key=value_is_key,
+        **(blocks | {"v_block": None} if value_is_key else blocks),
         n_heads=n_heads,
         n_kv_heads=None if n_each == 1 and draw(st.booleans()) else n_kv_heads,
         d_head=d_head,
@@ -312,7 +331,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         **flags,
         **extras,
         temperature=None if cross else draw(TEMPERATURES),
-        d_source=draw(optional(SIZES)) if cross and place.is_idle else None,
+        d_source=d_source,
     )
 
 
@@ -456,8 +475,21 @@ ADAPTERS = st.sampled_from((1, 2, 3)).flatmap(
 FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures()
 
 
+@st.composite
+def grouped_ffns(draw: st.DrawFn, d_model: int) -> Plain:
+    """Draw a feed-forward whose outputs read channels of their own."""
+    part = draw(PLAIN)
+    blocks = {"up_block": (d_model, part.d_ff), "down_block": (part.d_ff, d_model)}
+    return structs.replace(
+        part, **{name: draw(st.sampled_from((None, *_blocks(*each)))) for name, each in blocks.items()}
+    )
+
+
 GLOBAL_WINDOWS = st.builds(GlobalWindow, window=st.integers(1, 5), n_global=st.sampled_from((0, 1, 2, 30)))
 RANDOM_BLOCKS = st.builds(RandomBlocks, n_block=st.sampled_from((1, 2)), n_random=st.sampled_from((0, 1, 3)))
+
+
+LOCAL_BLOCKS = st.builds(LocalBlocks, n_block=st.sampled_from((1, 2, 3, 5, 30)), staggered=st.booleans())
 
 
 @cache
@@ -476,16 +508,40 @@ def sparse_attentions(draw: st.DrawFn, place: Place = Place()) -> SparseAttentio
     return SparseAttention(
         n_heads=n_heads,
         d_head=draw(SIZES),
-        pattern=draw(GLOBAL_WINDOWS | RANDOM_BLOCKS | block_summaries(place, n_heads)),
+        pattern=draw(GLOBAL_WINDOWS | RANDOM_BLOCKS | LOCAL_BLOCKS | block_summaries(place, n_heads)),
         scale=draw(OPTIONAL_SCALES),
         **draw(flags("q_bias", "k_bias", "v_bias", "out_bias")),
     )
 
 
+@st.composite
+def convolved_attentions(draw: st.DrawFn) -> ConvolvedAttention:
+    n_hashes = draw(st.sampled_from((None, None, 1, 4)))
+    return ConvolvedAttention(
+        n_heads=draw(st.sampled_from((1, 2, 3))),
+        d_head=draw(st.sampled_from((3, 2, 5))),
+        d_value_conv=draw(st.sampled_from((None, 3, 1, 5))),
+        d_span_conv=draw(st.sampled_from((None, 3, 1, 5))),
+        n_hashes=n_hashes,
+        scale=draw(OPTIONAL_SCALES) if n_hashes is None else None,
+        **draw(flags("q_bias", "k_bias", "v_bias", "out_bias")),
+    )
+
+
+@cache
+def xl_attentions(place: Place) -> st.SearchStrategy[XlAttention]:
+    """Draw attentions by projected positions, which need an even width."""
+    heads = {"n_heads": st.sampled_from((1, 2, 3)), "d_head": st.sampled_from((3, 2, 5))}
+    found = st.builds(XlAttention, **heads, max_distance=st.sampled_from((None, 1, 3)))
+    return found if place.d_model % 2 == 0 else st.nothing()
+
+
 @cache
 def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
     found = attentions(place) | latent_attentions()
-    return found if place.is_decoder else found | sparse_attentions(place)
+    return (
+        found if place.is_decoder else found | sparse_attentions(place) | convolved_attentions() | xl_attentions(place)
+    )
 
 
 SHORT_CONVS = st.builds(ShortConv, d_conv=st.sampled_from((3, 2, 4, 1)), bias=st.booleans())
@@ -673,7 +729,7 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
         cross=draw(attentions(place, cross=True)) if has_source else None,
         cross_reads="nothing" if has_source and place.is_idle else "source",
         out_scalar=draw(st.sampled_from((False, False, True))),
-        ffn=draw(FFNS) if "ffn" in parts else None,
+        ffn=draw(FFNS | grouped_ffns(place.d_model)) if "ffn" in parts else None,
     )
 
 
@@ -1175,11 +1231,82 @@ def selecting_specs(draw: st.DrawFn) -> Spec:
 @st.composite
 def sparse_specs(draw: st.DrawFn, patterns: st.SearchStrategy | None = None) -> Spec:
     """A resolved encoder whose attention has one of these patterns."""
-    found = GLOBAL_WINDOWS | RANDOM_BLOCKS | block_summaries(Place(), 3) if patterns is None else patterns
+    found = (
+        GLOBAL_WINDOWS | RANDOM_BLOCKS | LOCAL_BLOCKS | block_summaries(Place(), 3) if patterns is None else patterns
+    )
     attention = SparseAttention(n_heads=3, d_head=draw(SIZES), pattern=draw(found))
     layer = Layer(norm=RMSNorm(), attention=attention, ffn=Plain(d_ff=draw(SIZES), activation="gelu"))
     encoder = Stack(runs=(Run(count=2, pattern=(layer,)),))
     return resolve(Spec(name="sparse", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
+
+
+GLOBAL_TOKENS = st.builds(GlobalTokens, n_tokens=SIZES, own_norm=st.booleans())
+
+
+@st.composite
+def global_token_specs(draw: st.DrawFn, is_alone: bool | None = None) -> Spec:
+    """A resolved spec whose encoder has global tokens; no other draws them."""
+    heads = draw(st.sampled_from((1, 2, 3)))
+    attention = SparseAttention(
+        n_heads=heads, d_head=draw(SIZES), pattern=draw(LOCAL_BLOCKS), out_bias=draw(st.booleans())
+    )
+    placement = draw(st.sampled_from(("pre", "post", "sandwich", "parallel", "parallel_two")))
+    layer = Layer(norm=draw(NORMS), placement=placement, attention=attention, ffn=draw(FFNS))
+    other = structs.replace(layer, attention=structs.replace(attention, pattern=draw(LOCAL_BLOCKS)))
+    runs = (Run(count=draw(st.integers(1, 3)), pattern=(layer, other)),)
+    encoder = Stack(runs=runs, global_tokens=draw(GLOBAL_TOKENS), final_norm=draw(optional(NORMS)))
+    own = Attention(n_heads=2, d_head=3)
+    reader = Layer(norm=RMSNorm(), attention=own, cross=own, ffn=Plain(d_ff=5, activation="gelu"))
+    is_single = draw(st.booleans()) if is_alone is None else is_alone
+    decoder = None if is_single else Stack(runs=(Run(count=2, pattern=(reader,)),))
+    spec = Spec(name="global", vocab_size=17, n_ctx=19, d_model=draw(SIZES), encoder=encoder, decoder=decoder)
+    return resolve(structs.replace(spec, dropout=draw(DROPOUTS)))
+
+
+CYCLES = st.builds(Cycles, n_low=st.integers(1, 3), n_high=st.integers(1, 2))
+
+
+@st.composite
+def cycle_specs(draw: st.DrawFn) -> Spec:
+    """A resolved decoder whose layers run in cycles; no other draws them."""
+    cycles, n_layers, d_model = draw(CYCLES), draw(st.integers(1, 2)), draw(SIZES)
+    attention = draw(attentions(Place(d_model, is_decoder=True)))
+    kinds = {"attention": None, "mixer": draw(MIXERS)} if draw(st.booleans()) else {"attention": attention}
+    placement = draw(st.sampled_from(get_args(Placement)))
+    graded = Layer(norm=draw(NORMS), placement=placement, ffn=draw(FFNS), name="graded", **kinds)
+    detached = structs.replace(graded, detached=True, name="detached")
+    runs: list[Run] = []
+    for _ in range(cycles.n_high):
+        n_detached = draw(st.integers(0, cycles.n_low))
+        for low in range(cycles.n_low):
+            layer = detached if low < n_detached else graded
+            runs.append(Run(count=n_layers, pattern=(layer,), weights_of=0 if runs else None))
+        is_first = len(runs) == cycles.n_low
+        runs.append(Run(count=n_layers, pattern=(graded,), weights_of=None if is_first else cycles.n_low))
+    has_prefix = graded.attention is not None and draw(st.booleans())
+    stack = Stack(runs=tuple(runs), cycles=cycles, final_norm=draw(optional(NORMS)), prefix=has_prefix)
+    head = Head(tied=draw(st.booleans()))
+    sizes = {"vocab_size": 17, "n_ctx": 19, "d_model": d_model}
+    return resolve(Spec(name="cycles", decoder=stack, head=head, dropout=draw(DROPOUTS), **sizes))
+
+
+@st.composite
+def shared_run_specs(draw: st.DrawFn) -> Spec:
+    """A resolved decoder of equal runs, of which the last uses the weights of another; few other draws have one."""
+    attention = Attention(n_heads=2, d_head=draw(SIZES))
+    layer = Layer(norm=RMSNorm(), attention=attention, ffn=Gated(d_ff=draw(SIZES), activation="silu"))
+    run = Run(count=draw(st.integers(1, 2)), pattern=(layer,))
+    runs = (*[run] * 4, structs.replace(run, weights_of=draw(st.integers(0, 3))))
+    return resolve(Spec(name="runs", vocab_size=17, n_ctx=19, d_model=12, decoder=Stack(runs=runs)))
+
+
+@st.composite
+def convolved_specs(draw: st.DrawFn) -> Spec:
+    """A resolved encoder whose attention has convolutions, which few other draws have."""
+    own = convolved_attentions() | xl_attentions(Place(d_model=12))
+    layer = Layer(norm=RMSNorm(), attention=draw(own), ffn=draw(grouped_ffns(12)))
+    encoder = Stack(runs=(Run(count=2, pattern=(layer,)),))
+    return resolve(Spec(name="convolved", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
 
 
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))
@@ -1211,9 +1338,12 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Attention: attentions(),
     LatentAttention: latent_attentions(),
     SparseAttention: sparse_attentions(),
+    ConvolvedAttention: convolved_attentions(),
+    XlAttention: xl_attentions(Place()),
     GlobalWindow: GLOBAL_WINDOWS,
     BlockSummaries: block_summaries(Place(), 3),
     RandomBlocks: RANDOM_BLOCKS,
+    LocalBlocks: LOCAL_BLOCKS,
     ShortConv: SHORT_CONVS,
     SpanConv: SPAN_CONVS,
     Fourier: FOURIER,
@@ -1233,6 +1363,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Adapters: ADAPTERS,
     PerLayerEmbedding: PER_LAYER,
     AltUp: ALTUPS,
+    GlobalTokens: GLOBAL_TOKENS,
+    Cycles: CYCLES,
     HyperConnections: HYPERS,
     CompressedAttention: compressed_attentions(),
     Compression: COMPRESSIONS,

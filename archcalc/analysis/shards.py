@@ -21,9 +21,10 @@ from archcalc.ledger.rows import CacheRow, Ledger, StateRow, WeightRow
 from archcalc.ledger.tokens import BATCH
 from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.spec import Spec
-from archcalc.spec.attention import disentangled
+from archcalc.spec.attention import Attention, disentangled
 from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
+from archcalc.spec.ffn import Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.variants import variant
 from archcalc.spec.workload import Workload
@@ -125,7 +126,8 @@ def check_parts(spec: Spec, engine: Engine, n: int) -> None:
 def check_part(part: Part) -> None:
     """Raise InputError for a part that several ranks cannot share under tp."""
     record = variant(part)
-    if disentangled(part) or (record.mixes_tokens and record.rank is None):
+    is_grouped = isinstance(part, Attention | Plain) and part.is_grouped
+    if is_grouped or disentangled(part) or (record.mixes_tokens and record.rank is None):
         raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
 
 

@@ -19,6 +19,9 @@ WITHIN_HEADS = ("turned", "swapped")
 
 def view_pairs(mapping: TensorEntry, stored: Tensor, ours: Sequence[Tensor], n_groups: int = 1) -> list[Pair]:
     """Return (canonical, stored) views; `n_groups` is the number of heads by which rows are ordered."""
+    if mapping.n_blocks:
+        (part,) = ours
+        return [(part, stored.transpose(1, 2).flatten(0, 1).unsqueeze(-1))]
     whole = stored.squeeze(mapping.unit_axes) if mapping.unit_axes else stored
     whole = torch.unflatten(whole, 0, (ours[0].shape[0], -1)) if mapping.joins_rows else whole
     whole = whole.transpose(-1, -2) if mapping.transposed else whole

@@ -10,8 +10,9 @@ import click
 from click.core import ParameterSource
 from msgspec import structs
 
-from archcalc.analysis.adapters.config import ALL_LINEAR, Naming
+from archcalc.analysis.adapters.files import adapter_source, in_file
 from archcalc.analysis.memory import AUTO
+from archcalc.cli.adapters import CHOICES, Adapters, adapters, adapting, chosen, exclusive
 from archcalc.cli.language import byte_units, current, emit
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.cli.parallel import engines
@@ -22,11 +23,10 @@ from archcalc.ledger.build import build
 from archcalc.render.memory import VIEWS
 from archcalc.render.output import Format
 from archcalc.results import plain
-from archcalc.sources import stated_config
 from archcalc.spec import Spec
 from archcalc.spec.execution import Device, Experts, Kernel
 from archcalc.spec.workload import workload
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
     from archcalc.analysis.shards import Engine
@@ -40,7 +40,7 @@ _OPTIMIZER = {"recipe", "optimizer"}
 _EXECUTION = {"attention", "device", "experts", "recompute", "dropout"}
 _TRAINING = {"batch", "seq", "source_seq", "view", "conventions", "measure", *_OPTIMIZER, *_EXECUTION}
 _SHARDING = {"batch", "seq", "past", "source_seq", "cache_dtype", "tp", "fsdp"}
-_LORA = {"targets", "names", *_OPTIMIZER}
+_ADAPTERS = {"targets", "names", *_OPTIMIZER}
 
 
 def training(command: F) -> F:
@@ -89,26 +89,6 @@ def training(command: F) -> F:
     return command
 
 
-def adapting(command: F) -> F:
-    """Add `--lora`, `--targets` and `--names`."""
-    for option in (
-        click.option(
-            "--names",
-            type=click.Choice(get_args(Naming)),
-            help="Whose names --targets has: those of the class in transformers, whose joined matrices (c_attn) count "
-            "once, or our own (q,k,v), each matrix alone (default: the library's, else our own).",
-        ),
-        click.option(
-            "--targets",
-            metavar="NAMES",
-            help="Modules with adapters: all-linear (default), names (q_proj,v_proj), or a regular expression.",
-        ),
-        click.option("--lora", "rank", type=int, metavar="RANK", help="Memory of training LoRA adapters of this rank."),
-    ):
-        command = option(command)
-    return command
-
-
 @click.command("memory")
 @source()
 @sizes
@@ -139,40 +119,49 @@ def command(
     """Show the exact bytes of the weights and of the KV cache after past + seq tokens.
 
     With --train, those of a training step: weights, gradients, master weights, optimizer states, and the activations
-    that autograd saves. With --tp or --fsdp, the weights and the cache of each rank. With --lora, those of training
-    adapters. The JSON object does not depend on --view.
+    that autograd saves. With --tp or --fsdp, the weights and the cache of each rank. With --lora and its like, or
+    an adapter as SOURCE, those of training adapters. The JSON object does not depend on --view.
     """
+    show = partial(emit, form=form, output=output, color=not no_color)
+    if chosen(options) or (not options["train"] and adapter_source(source)):
+        _check_used(options, _adapter_mode(options), _ADAPTERS)
+        _adapters(adapters(source, settings, options), options, show)
+        return
     job = _job(options)
-    spec = load_source(source, settings)
-    options["stated"] = None if settings else stated_config(source)
-    job(spec, options, partial(emit, form=form, output=output, color=not no_color))
+    job(load_source(source, settings), options, show)
+
+
+def _adapter_mode(options: dict[str, Any]) -> Message:
+    """Return what chose adapters. Raises InputError for a training step beside them."""
+    name = chosen(options)
+    if name is None:
+        return msg("of an adapter")
+    if options["train"]:
+        raise exclusive("train", name)
+    return msg("with {option}", option=parameter(name))
 
 
 def _job(options: dict[str, Any]) -> Any:
     """Return the function for the mode. Raises InputError for an option without effect in this mode."""
-    train, adapt = options["train"], options["rank"] is not None
-    if train and adapt:
-        raise InputError(msg("--train and --lora exclude each other"), allowed=msg("one of them"))
-    is_sharded = not (train or adapt) and (options["tp"] is not None or options["fsdp"] is not None)
-    job, used = (_training, _TRAINING) if train else (_lora, _LORA) if adapt else (_inference, _INFERENCE)
-    job, used = (_sharding, _SHARDING) if is_sharded else (job, used)
+    if options["train"]:
+        _check_used(options, msg("with --train"), _TRAINING)
+        return _training
+    if options["tp"] is not None or options["fsdp"] is not None:
+        _check_used(options, msg("with --tp or --fsdp"), _SHARDING)
+        return _sharding
+    _check_used(options, msg("without --train or --lora"), _INFERENCE)
+    return _inference
+
+
+def _check_used(options: dict[str, Any], mode: Message, used: set[str]) -> None:
+    """Raise InputError for an option that was given and has no effect."""
     context = click.get_current_context()
-    for name in options.keys() - used - {"dtype", "train", "rank"}:
+    for name in options.keys() - used - {"dtype", "train", *CHOICES}:
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            mode = (
-                msg("with --train")
-                if train
-                else msg("with --lora")
-                if adapt
-                else msg("with --tp or --fsdp")
-                if is_sharded
-                else msg("without --train or --lora")
-            )
             raise InputError(
                 msg("{name} has no effect {mode}", name=parameter(name), mode=mode),
                 allowed=msg("to leave out {name}", name=parameter(name)),
             )
-    return job
 
 
 def _inference(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
@@ -246,27 +235,25 @@ def _with_measured_peak(setup: TrainingSetup, measure: Measure) -> TrainingSetup
     return structs.replace(setup, execution=execution, process_bytes=process_bytes)
 
 
-def _lora(spec: Spec, options: dict[str, Any], show: partial[None]) -> None:
-    """Show the memory of LoRA training; as in peft, the default is fp32 adapters with autocast."""
-    from archcalc.analysis.adapters.config import AdapterConfig, checked_rank
+def _adapters(given: Adapters, options: dict[str, Any], show: partial[None]) -> None:
+    """Show the memory of training adapters; as in peft, the default is fp32 adapters with autocast."""
     from archcalc.analysis.lora import lora_memory
     from archcalc.analysis.optimizers import find_optimizer
     from archcalc.analysis.training import find_recipe
     from archcalc.render import lora
 
-    result = lora_memory(
-        spec,
-        AdapterConfig(rank=checked_rank(options["rank"]), targets=parse_targets(options["targets"] or ALL_LINEAR)),
-        naming=options["names"],
-        stated=options["stated"],
-        dtype=options["dtype"] or "bf16",
-        recipe=find_recipe(options["recipe"] or "autocast"),
-        optimizer=find_optimizer(options["optimizer"] or "adamw"),
-    )
+    recipe, optimizer = find_recipe(options["recipe"] or "autocast"), find_optimizer(options["optimizer"] or "adamw")
+    try:
+        result = lora_memory(
+            given.spec,
+            given.config,
+            naming="library" if given.file else options["names"],
+            stated=given.stated,
+            is_strict=given.file is None,
+            dtype=options["dtype"] or "bf16",
+            recipe=recipe,
+            optimizer=optimizer,
+        )
+    except InputError as error:
+        raise in_file(error, given.file.path) if given.file else error from None
     show(lambda: lora.view(result), lambda: plain(result))
-
-
-def parse_targets(targets: str) -> str | tuple[str, ...]:
-    """Return 'q,v' as a list of names; 'all-linear' and patterns, which have characters no name has, unchanged."""
-    is_pattern = targets == ALL_LINEAR or not all(c.isalnum() or c in "_-.," for c in targets)
-    return targets if is_pattern else tuple(targets.split(","))

@@ -42,6 +42,12 @@ _COPIES = {
 }
 # Types whose class has the configuration of another type.
 _SAME_AS = {"gpt-sw3": "gpt2"}
+# Types whose config calls the decoder's layers its own.
+LAYERS_OF_DECODER = frozenset({"seamless_m4t", "seamless_m4t_v2"})
+# Types whose config counts the two attentions of a layer as layers.
+PAIRED_LAYERS = frozenset({"longcat_flash"})
+# Types with latent attention whose config states another width of keys for some of the layers.
+MIXED_LATENTS = frozenset({"dots3_note_text"})
 _TEXT_STACKS = frozenset({"seamless_m4t", "seamless_m4t_v2"})
 
 _TABLE = re.compile(r"(?:.*_)?(?:embeddings?|shared|bias|embed_tokens.*|wte|wpe)")
@@ -96,6 +102,17 @@ def renamed(model_type: str) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return the parameters that hold the matrices with former names, and the names that a parameter joins."""
     family = _data()["renamed.types"].get(model_type)
     return (_data()["renamed.names"].get(family, {}), _data()["renamed.fused"].get(family, {}))
+
+
+def missing_size(model_type: str) -> str | None:
+    """Return the size that the config of a type does not state by any name that peft knows; None if it states all."""
+    key: str | None = _data()["prompts.missing"].get(model_type)
+    return key
+
+
+def divides_width(model_type: str) -> bool:
+    """Return whether peft takes a key's width as that of the model divided by the heads, for a type of grouped keys."""
+    return model_type in _data()["prompts.split"]
 
 
 def _found(table: str, model_type: str) -> str | tuple[str, ...] | None:

@@ -241,7 +241,7 @@ def adapter_targets() -> str:
     """Return what peft adapts in the model types that it knows, as JSON with a line for each table.
 
     `targets`, `feedforward`: the modules of a type where none are named. `renamed`: former names of experts' matrices,
-    which peft translates, with the types that have them.
+    which peft translates, with the types that have them. `prompts`: sizes that it does not find.
     """
     from peft.utils import constants
     from peft.utils import transformers_weight_conversion as conversion
@@ -260,4 +260,32 @@ def adapter_targets() -> str:
     tables["renamed.types"] = types
     tables["renamed.names"] = conversion._MOE_TARGET_MODULE_MAPPING
     tables["renamed.fused"] = conversion._MOE_FUSED_TARGETS
+    tables["prompts.missing"], tables["prompts.split"] = _prompt_sizes()
     return to_json_lines(tables)
+
+
+# The keys that peft knows for what virtual tokens need of a config; it reads the number of layers as an attribute.
+_PROMPT_SIZES = {
+    "token_dim": ("hidden_size", "n_embd", "d_model"),
+    "num_attention_heads": ("num_attention_heads", "n_head", "num_heads", "encoder_attention_heads"),
+}
+
+
+def _prompt_sizes() -> tuple[dict[str, str], dict[str, bool]]:
+    """Return the first size that peft does not find in a type's config, and the types whose width it divides by heads.
+
+    These are types with grouped keys whose config does not state a head's width.
+    """
+    from transformers import CONFIG_MAPPING
+
+    missing: dict[str, str] = {}
+    split: dict[str, bool] = {}
+    for name in registry.model_types():
+        with suppress(Exception):  # some classes have no defaults
+            config = CONFIG_MAPPING[name]()
+            keys = config.to_dict()
+            unknown = [size for size, known in _PROMPT_SIZES.items() if not set(known) & set(keys)]
+            unknown = unknown if hasattr(config, "num_hidden_layers") else ["num_layers", *unknown]
+            missing |= {name: unknown[0]} if unknown else {}
+            split |= {name: True} if "num_key_value_heads" in keys and "head_dim" not in keys else {}
+    return missing, split

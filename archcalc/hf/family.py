@@ -39,10 +39,12 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     - `gguf`: the family's GGUF files.
     - `forms`: other rows of this type, for its other classes, or for configs that `when` selects.
     - `tensors_of`: the map of a config's tensors, if their names depend on the config.
+    - `spelling_of`: how files spell a config's tensors, if that depends on the config.
     - `class_heads`: fields that replace the template's in the type's other classes, by kind (`upstream.classes`).
     - `runs_all_experts`: the class runs every expert for every token, with a weight of 0 for those not chosen.
     - `runs_pooler`: the class runs a pooler that its logits do not depend on.
     - `other_products`: why the class computes other matrix products than ours, though the same logits.
+    - `needs_kernel`: without a CUDA kernel the class gives other logits, so there is nothing to compare.
     - `class_tensors`: the tensors that only classes of a kind have, or that have another name in them.
     - `class_notes`: what is assumed for classes of a kind.
     """
@@ -62,6 +64,8 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     forms: tuple[Family, ...] = ()
     when: Callable[[Mapping[str, Any]], bool] | None = None
     tensors_of: Callable[[Config], TensorMap] | None = None
+    spelling_of: Callable[[Config], Spelling] | None = None
+    needs_kernel: bool = False
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
     class_notes: Mapping[str, str] = {}
@@ -78,6 +82,8 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         fields = row._heads.get(row._kind(data)) or {}
         if "head" in fields:
             tensors = class_tensors(tensors, is_encoder="decoder" in fields)
+        if row.spelling_of:
+            return msgspec.structs.replace(row, tensors=tensors, spelling=row.spelling_of(Config(data)))
         return row if tensors is row.tensors else msgspec.structs.replace(row, tensors=tensors)
 
     def _kind(self, data: Mapping[str, Any]) -> str:

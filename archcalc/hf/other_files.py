@@ -17,7 +17,9 @@ def _adapter(data: Data) -> Message:
     base = data.get("base_model_name_or_path")
     model = shown(base) if isinstance(base, str) and base else msg("its base model")
     return msg(
-        "is an adapter_config.json, which describes an adapter and not a model. Give {model} instead", model=model
+        "is an adapter_config.json, which describes an adapter and not a model. Give {model} instead; `memory` counts "
+        "adapters",
+        model=model,
     )
 
 

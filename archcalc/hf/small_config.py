@@ -70,6 +70,11 @@ _OTHER_VALUES = {
     "index_topk": 4,
     "attention_chunk_size": 4,
     "floor_scale": 3,
+    # MRA: all blocks of 32 tokens in a row.
+    "block_per_row": CONTEXT // 32,
+    # Nyströmformer: as many landmarks as tokens.
+    "num_landmarks": CONTEXT,
+    "segment_means_seq_len": CONTEXT,
     # Special tokens: inside the vocabulary, and not among those that tests draw.
     "pad_token_id": 1,
     "bos_token_id": 2,

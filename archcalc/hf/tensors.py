@@ -45,6 +45,7 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     without ours (TAPAS's scores). `joins_rows`: its rows are those of ours one after the other: the first two axes are
     one (DBRX's experts). `{e}` in the name: each row of ours is a tensor of its own (StableLM's norms of
     heads), numbered or named by `row_names` (X-MOD's languages).
+    `n_blocks`: a grouped projection, stored as so many matrices, each [in, out] (ConvBERT).
     """
 
     name: str
@@ -58,6 +59,7 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     is_flat: bool = False
     row_names: tuple[str, ...] = ()
     joins_rows: bool = False
+    n_blocks: int = 0
 
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
@@ -96,6 +98,8 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
             joined[self.axis] += other[self.axis]
         if self.transposed:
             joined[-1], joined[-2] = joined[-2], joined[-1]
+        if self.n_blocks:
+            return self.n_blocks, joined[1], joined[0] // self.n_blocks
         if self.is_flat:
             return tuple(joined[1:])
         if self.joins_rows:

@@ -26,14 +26,34 @@ def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
 
 
 def check_one_stream(spec: Spec) -> None:
-    """Raise InputError for a model with several residual streams, which this reads or edits one of."""
+    """Raise InputError for a model with several residual streams, which this reads or edits one of.
+
+    Or if the stream that the head reads has global tokens, which are no tokens of a text, or two states in turn.
+    """
+    check_no_global(spec.stacks[-1])
     for stack in spec.stacks:
+        if stack.stack.cycles is not None:
+            raise InputError(
+                msg("the layers run in cycles, on two states"),
+                where=f"{stack.prefix}cycles",
+                allowed=msg("null; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read them"),
+            )
         if stack.stack.streams is not None:
             raise InputError(
                 msg("the layers have {n} residual streams", n=stack.stack.streams.n_streams),
                 where=f"{stack.prefix}streams",
                 allowed=msg("one; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read several"),
             )
+
+
+def check_no_global(stack: ModelStack) -> None:
+    """Raise InputError for a stack with global tokens, which are no tokens of a text."""
+    if stack.stack.global_tokens is not None:
+        raise InputError(
+            msg("the layers have {n} global tokens", n=stack.stack.global_tokens.n_tokens),
+            where=f"{stack.prefix}global_tokens",
+            allowed=msg("null; `trace`, `attention`, `embed` and `taps` read them"),
+        )
 
 
 def check_tokens(tokens: Iterable[int | None], vocab_size: int, where: str) -> None:

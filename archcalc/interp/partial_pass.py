@@ -55,9 +55,10 @@ class PartialPass:
     def first_layer(self, stack: int, layer: int) -> int:
         """Return the layer at which a pass must begin for this one.
 
-        0 if layers read keys of earlier ones, or per-layer embeddings, which follow from the first layer's input.
+        0 if layers read keys of earlier ones, or per-layer embeddings, which follow from the first layer's input, or
+        run in cycles.
         """
-        reads_more = self.stacks[stack].per_layer is not None
+        reads_more = self.stacks[stack].per_layer is not None or self.stacks[stack].cycles is not None
         return 0 if reads_more or any(lender is not None for lender in self.stacks[stack].lenders) else layer
 
     def __call__(

@@ -36,7 +36,9 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
     if (cache_tokens := span.cached(window)) and not is_sharer:
         yield CachedTensor("keys", (d.n_kv_heads, cache_tokens, d.d_head))
         yield CachedTensor("values", (d.n_kv_heads, cache_tokens, d_value))
-    relative = (yield from _relative_heads(part.position, d, ctx)) if isinstance(part.position, Disentangled) else None
+    relative = (
+        (yield from _relative_heads(part, part.position, d, ctx)) if isinstance(part.position, Disentangled) else None
+    )
     options = CoreOptions(
         n_heads=d.n_heads,
         has_one_head=part.has_one_head,
@@ -59,12 +61,17 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
         y = yield from output_gate(part.gate, d, d_value, x, y)
     if part.out_norm:
         y = yield from norm.leaves(part.out_norm, "out_norm", y, ctx)
-    return (yield from linear("out", y, d.d_model, "attention", bias=part.out_bias))
+    return (
+        yield from linear(
+            "out", y, d.d_model, "attention", bias=part.out_bias, block=None if part.out_block is None else d.out_block
+        )
+    )
 
 
 def _keys_values(part: Attention, d: Symbols, d_value: Poly, kv_input: Tensor, ctx: ForwardContext) -> Forward[Lent]:
     """Yield the leaves of keys and values, which the cache holds and later layers may share."""
-    keys = yield from linear("k", kv_input, d.n_kv_heads * d.d_head, "attention", bias=part.k_bias)
+    block = None if part.k_block is None else d.k_block
+    keys = yield from linear("k", kv_input, d.n_kv_heads * d.d_head, "attention", bias=part.k_bias, block=block)
     k = yield from _heads(part, "k", d.n_kv_heads, d, keys, ctx)
     v = yield from _values(part, d, d_value, keys, kv_input, ctx)
     return k, v
@@ -83,25 +90,28 @@ def _layer_bias(part: Attention) -> RelativeBias | None:
     return position if isinstance(position, RelativeBias) and position.shared == "layer" else None
 
 
-def _relative_heads(part: Disentangled, d: Symbols, ctx: ForwardContext) -> Forward[RelativeTensors]:
+def _relative_heads(
+    attention: Attention, part: Disentangled, d: Symbols, ctx: ForwardContext
+) -> Forward[RelativeTensors]:
     """Yield the leaves of relative positions as keys and queries, by the layer's own matrices or those of contents."""
     assert ctx.distances is not None, "the stack has a table"
     n = ctx.span.nearest_rows(d.n_distances) if part.rows == "near" else d.n_distances
     rows = n + n
     heads: dict[str, Tensor | None] = {"k": None, "q": None}
-    for name, is_read, bias in (
-        ("k", part.content_to_position, part.key_bias),
-        ("q", part.position_to_content, part.query_bias),
+    for name, is_read, bias, block in (
+        ("k", part.content_to_position, part.key_bias, None if attention.k_block is None else d.k_block),
+        ("q", part.position_to_content, part.query_bias, None if attention.q_block is None else d.q_block),
     ):
         if is_read:
-            heads[name] = yield from _project_rows(part, name, bias, rows, d, ctx)
+            width = d.d_model if block is None or not part.shares_projections else block
+            heads[name] = yield from _project_rows(part, name, bias, rows, width, d, ctx)
     return RelativeTensors(part, rows, heads["k"], heads["q"])
 
 
 def _project_rows(
-    part: Disentangled, name: str, bias: bool, rows: Poly, d: Symbols, ctx: ForwardContext
+    part: Disentangled, name: str, bias: bool, rows: Poly, into: Poly, d: Symbols, ctx: ForwardContext
 ) -> Forward[Tensor]:
-    """Yield the leaves of one projection of the rows that are read."""
+    """Yield the leaves of one projection of the rows that are read, whose outputs read `into` channels each."""
     table, width = ctx.distances, d.n_heads * d.d_head
     assert table is not None, "the stack has a table"
     if not part.shares_projections:
@@ -110,13 +120,14 @@ def _project_rows(
             yield Weight(f"relative.{name}.bias", (width,), "attention")
     yield Save(f"relative.{name}", table, "position")
     passes = () if ctx.span.passes is None else (ctx.span.passes,)
-    yield Matmul(f"relative.{name}", (*passes, rows, d.d_model, width), "attention")
+    yield Matmul(f"relative.{name}", (*passes, rows, into, width), "attention")
     return table.new(f"relative {_ROLES[name]}", *passes, d.n_heads, rows, d.d_head)
 
 
 def _queries(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the queries, with the temperature of their position, which all layers share."""
-    flat = yield from linear("q", x, d.n_heads * d.d_head, "attention", bias=part.q_bias)
+    block = None if part.q_block is None else d.q_block
+    flat = yield from linear("q", x, d.n_heads * d.d_head, "attention", bias=part.q_bias, block=block)
     q = yield from _heads(part, "q", d.n_heads, d, flat, ctx)
     if part.temperature is None:
         return q
@@ -155,7 +166,8 @@ def _values(
 ) -> Forward[Tensor]:
     """Yield the leaves of the values: a projection of `x`, or the projected keys `flat`."""
     if not part.value_is_key:
-        flat = yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias)
+        block = None if part.v_block is None else d.v_block
+        flat = yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias, block=block)
     v = flat.view(BATCH, d.n_kv_heads, x.axes[1], d_value)
     if part.v_norm is not None:
         v = yield from norm.leaves(part.v_norm, "v_norm", v, ctx)

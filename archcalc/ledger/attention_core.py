@@ -48,8 +48,9 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     `n_window` (tokens in a window), `is_chunked` (it is a chunk) and `n_bias_heads` (heads with a bias) identify a
     mask. `bias_table` is a learned bias of this layer alone. `has_own_value_width`: values are not as wide as keys.
     `is_copy_free`: several layers share the keys and values, and each query head has its own key head, so that no copy
-    is made. `n_selected` keys are selected for each query; `selection` is the mask of the others. `relative`
-    are relative positions as keys and queries, `pattern` are the keys that each query reads, if those are not a window.
+    is made. `is_eager`: no fused kernel computes it. `n_selected` keys are selected for each query; `selection` is the
+    mask of the others. `relative` are relative positions as keys and queries, `pattern` are the keys that each query
+    reads, if those are not a window.
     """
 
     n_heads: Poly
@@ -68,6 +69,7 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     is_copy_free: bool = False
     n_selected: Poly | None = None
     selection: Tensor | None = None
+    is_eager: bool = False
     relative: RelativeTensors | None = None
     pattern: SparsePattern | None = None
 
@@ -100,7 +102,7 @@ def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
     layer. Flash kernels take no mask of selected keys; the CPU's has no dropout and needs values as wide as keys.
     """
     requested = ctx.execution.attention
-    is_biased = options.bias is RelativeBias or options.relative
+    is_biased = options.bias is RelativeBias or options.relative or options.is_eager
     if requested == "eager" or options.softcap or options.sinks or is_biased or options.pattern:
         return "eager"
     if options.selection is not None and requested == "flash":

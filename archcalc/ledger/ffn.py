@@ -26,11 +26,21 @@ class FfnOptions(msgspec.Struct, frozen=True):
     down_norm: Norm | None = None
     scales_gate: bool = False
     is_sparse: bool = False
+    up_block: Poly | None = None
+    down_block: Poly | None = None
 
 
 def plain(part: Plain, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the up and down projections."""
-    return dense(part.activation, d.d_ff, x, ctx, FfnOptions(False, part.bias, has_down_bias(part), part.down_norm))
+    options = FfnOptions(
+        False,
+        part.bias,
+        has_down_bias(part),
+        part.down_norm,
+        up_block=None if part.up_block is None else d.up_block,
+        down_block=None if part.down_block is None else d.down_block,
+    )
+    return dense(part.activation, d.d_ff, x, ctx, options)
 
 
 def gated(part: Gated, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
@@ -50,12 +60,12 @@ def dense(function: AnyActivation, width: Poly, x: Tensor, ctx: ForwardContext, 
         up = yield from linear("up", x, width, "ffn", bias=options.bias)
         hidden = yield from gated_activation(function, "activation", "ffn", gate, up)
     else:
-        up = yield from linear("up", x, width, "ffn", bias=options.bias)
+        up = yield from linear("up", x, width, "ffn", bias=options.bias, block=options.up_block)
         hidden = yield from activation(function, "activation", "ffn", up)
     hidden = yield from dropout(hidden, ctx.dropout.ffn, ctx, "ffn", "activation")
     if options.down_norm is not None:
         hidden = yield from norm.leaves(options.down_norm, "down_norm", hidden, ctx)
-    return (yield from linear("down", hidden, x.axes[-1], "ffn", bias=options.down_bias))
+    return (yield from linear("down", hidden, x.axes[-1], "ffn", bias=options.down_bias, block=options.down_block))
 
 
 def _sparse(gate: Tensor) -> Forward[Tensor]:

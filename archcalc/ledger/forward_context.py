@@ -14,6 +14,7 @@ from archcalc.ledger.leaves import Component, Elementwise, Entry, Forward, Leaf,
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import Span
 from archcalc.spec.execution import Execution
+from archcalc.spec.layer import GlobalTokens
 from archcalc.spec.model import Dropout
 from archcalc.spec.streams import AnyStreams
 
@@ -28,7 +29,8 @@ class ForwardContext(msgspec.Struct, frozen=True):
     values or the selection of an earlier layer that this one reads, by arm; a layer writes those that later layers read
     into `lent_out`, for the arms that are its keys. `arm` is the name of the current arm. `n_prompt` is the number of
     learned keys that every query attends to besides. `distances` are the rows of the stack's table of relative
-    positions, `per_layer` the stack's per-layer embeddings, `streams` its residual streams if it has several.
+    positions, `per_layer` the stack's per-layer embeddings, `streams` its residual streams if it has several,
+    `global_tokens` those that follow the text's.
     """
 
     execution: Execution
@@ -44,6 +46,7 @@ class ForwardContext(msgspec.Struct, frozen=True):
     distances: Tensor | None = None
     per_layer: Tensor | None = None
     streams: AnyStreams | None = None
+    global_tokens: GlobalTokens | None = None
 
     def position_tensor(self, key: Hashable, factory: Callable[[], Tensor]) -> Tensor:
         """Return the tensor of this key, which all layers share; `factory` makes it at the first call."""

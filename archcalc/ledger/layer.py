@@ -22,6 +22,7 @@ from archcalc.spec.branches import (
     names,
     tied_norms,
 )
+from archcalc.spec.global_tokens import global_norm
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.norm import Norm
 from archcalc.spec.stream_variants import stream_implementation
@@ -61,6 +62,17 @@ class LayerBuilder(msgspec.Struct, frozen=True):
         leaves = norm.leaves(part, f"{self.ctx.prefix}{name}", x, self.ctx)
         return (yield from without_weights(leaves) if name in self.tied_norms else leaves)
 
+    def norm_in(self, branch: Branch, name: str | None, x: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of the norm before a branch, which may have other weights for global tokens."""
+        of_global, n_global = global_norm(branch, self.ctx.global_tokens), self.ctx.span.n_global
+        if of_global is None or n_global is None:
+            return (yield from self.norm(branch.norm_in, name, x))
+        batch, tokens, width = x.axes
+        last = n_global if self.ctx.span.passes is None else n_global * self.ctx.span.passes
+        yield from self.norm(branch.norm_in, name, x.view(batch, tokens - last, width))
+        yield from self.norm(branch.norm_in, of_global, x.view(batch, last, width))
+        return x.new("normed")
+
     def gate(self, name: str | None, first: Arm, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of the gate of a branch's input; return `x` if there is none."""
         if name is None:
@@ -95,7 +107,7 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 
     def output(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of a branch that reads `x`, up to what it adds; return that."""
-        branch_input = yield from self.norm(branch.norm_in, names(branch).norm_in, x)
+        branch_input = yield from self.norm_in(branch, names(branch).norm_in, x)
         branch_input = yield from self.gate(names(branch).in_gate, branch.arms[0], branch_input)
         self.inputs[branch.arms[0].name] = branch_input
         outputs = []

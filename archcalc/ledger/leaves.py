@@ -140,7 +140,7 @@ def without_gradients(leaves: Forward[T]) -> Forward[T]:
 def _without_gradients(leaf: Leaf) -> Leaf | None:
     if isinstance(leaf, Save):
         return None
-    return structs.replace(leaf, backward=0) if isinstance(leaf, Matmul) else leaf
+    return structs.replace(leaf, backward=0, recomputation="never") if isinstance(leaf, Matmul) else leaf
 
 
 def without_weights(leaves: Forward[T]) -> Forward[T]:

@@ -12,7 +12,14 @@ from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH
 from archcalc.spec.position import RelativeBias
-from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention, summary_bias
+from archcalc.spec.sparse import (
+    BlockSummaries,
+    GlobalWindow,
+    LocalBlocks,
+    RandomBlocks,
+    SparseAttention,
+    summary_bias,
+)
 
 
 def leaves(part: SparseAttention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
@@ -52,6 +59,8 @@ def _pairs(part: SparseAttention, d: Symbols, ctx: ForwardContext) -> Poly:
     span, pattern = ctx.span, part.pattern
     if isinstance(pattern, RandomBlocks):
         return span.block_pairs(d.n_block, d.n_random)
+    if isinstance(pattern, LocalBlocks):
+        return span.local_pairs(d.n_block, is_staggered=pattern.staggered)
     if isinstance(pattern, BlockSummaries):
         return span.pairs(d.window) + span.queries * span.blocks(d.n_block)
     return span.later_pairs(d.window, d.n_global) if pattern.n_global else span.pairs(d.window)

@@ -11,7 +11,17 @@ from msgspec import structs
 from archcalc.ledger import embedding, layer, norm, per_layer, prompts
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward_context import ForwardContext, Lent, StorageTracker, checkpoint, dropout, save
-from archcalc.ledger.leaves import Entry, Forward, Leaf, Weight, collect, map_leaves, with_prefix
+from archcalc.ledger.leaves import (
+    Entry,
+    Forward,
+    Leaf,
+    Weight,
+    collect,
+    map_leaves,
+    with_prefix,
+    without_gradients,
+    without_weights,
+)
 from archcalc.ledger.streams import streams
 from archcalc.ledger.symbols import SizeTable, Symbols
 from archcalc.ledger.tensor import Tensor
@@ -19,9 +29,10 @@ from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
 from archcalc.spec.attention import disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part, sizes
 from archcalc.spec.branches import branches, parts
+from archcalc.spec.cycles import detached_runs
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import Group, borrowing_arms, groups, lender_index, lending_arms
-from archcalc.spec.layer import Layer, Stack
+from archcalc.spec.layer import Cycles, Layer, Stack
 from archcalc.spec.model import OWN_SIZES, ModelStack, Spec
 from archcalc.spec.prompts import prompted
 from archcalc.spec.sparse import summary_bias
@@ -87,6 +98,8 @@ class StackBuilder(msgspec.Struct, frozen=True):
         table.add_part(self.owner(), self.stack.position)
         table.add_part(self.owner(), self.stack.prompts)
         table.add_part(self.owner(), self.stack.per_layer)
+        table.add_part(self.owner(), self.stack.global_tokens)
+        table.add_part(self.owner(), self.stack.cycles)
         if self.stack.streams:
             table.add(self.owner(), {"n_streams": self.stack.streams.n_streams})
             table.add_part(self.owner(), getattr(self.stack.streams, "mix", None))
@@ -121,6 +134,10 @@ class StackBuilder(msgspec.Struct, frozen=True):
         yield from self._rotary_table(table)
         ctx = structs.replace(ctx, distances=(yield from self._distance_table(table, ctx)))
         x, own = self._states(d), list[Leaf]()
+        if self.stack.global_tokens:
+            yield StackLeaf(Weight("global_tokens.weight", (d.n_tokens, d.d_model), "embedding"))
+            ctx = structs.replace(ctx, global_tokens=self.stack.global_tokens, span=self.span.with_global(d.n_tokens))
+            x = x.new(x.label, BATCH, ctx.span.queries, d.d_model)
         if self.stack.per_layer:
             own, numbers = collect(per_layer.leaves(self.stack.per_layer, d, x, ctx))
             ctx = structs.replace(ctx, per_layer=numbers)
@@ -131,6 +148,8 @@ class StackBuilder(msgspec.Struct, frozen=True):
         yield from (StackLeaf(entry) for leaf in own if (entry := self.tracker(leaf)) is not None)
         yield from layers
         x = self._states(d)
+        if self.stack.cycles:
+            yield from self._cycles(self.stack.cycles, d, ctx)
         if self.stack.streams:
             x = yield from self._stream_ends("merge", streams(x, d), d)
         output = yield from self.outside_layers(norm.leaves(self.stack.final_norm, "final_norm", x, ctx))
@@ -206,8 +225,20 @@ class StackBuilder(msgspec.Struct, frozen=True):
         repeats = layer_repeats if len(weight_indices) == len(layer_indices) else Poly.constant(len(weight_indices))
         return StackLeaf(leaf, label, weight_indices, layer_indices, repeats, layer_repeats)
 
+    def _cycles(self, cycles: Cycles, d: Symbols, ctx: ForwardContext) -> Iterator[StackLeaf]:
+        """Yield the first low state, and the norm at the end of each run but the last; detached ones save nothing."""
+        yield StackLeaf(Weight("cycles.start", (d.d_model,), "other", kind="frozen"))
+        *detached, _ = detached_runs(self.stack, cycles)
+        for is_detached in sorted(set(detached)):
+            runs = tuple(run for run, each in enumerate(detached) if each is is_detached)
+            leaves = without_weights(norm.leaves(self.stack.final_norm, "cycles.{i}", self._states(d), ctx))
+            for entry in self.entries(without_gradients(leaves) if is_detached else leaves):
+                yield StackLeaf(entry, "cycles", (), runs, layer_repeats=Poly.constant(len(runs)))
+
     def _layer(self, table: SizeTable, group: Group, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
         output = layer.leaves(group.layer, self._symbols(table, group), x, ctx)
+        if group.layer.detached:
+            return without_gradients(output)
         if ctx.execution.recompute != "full":
             return output
         lent = [x for tensors in ctx.lent_in.values() for x in tensors]

@@ -12,11 +12,12 @@ tokens that a linear attention computes, the last one padded: none in a step of 
 pass that begins a text has. `nearest(n)` and `source_nearest(n)` are the rows of a table of n distances that a
 bidirectional layer needs. `first(n)` are the tokens of a text up to n, `blocks(n)` its whole blocks of n tokens.
 `near_first(w, n)` are the pairs of the later tokens, with those in their window w and with the first n;
-`block_pairs(n, r)` those of blocks of n tokens that read r random ones. `entries(n)` are the entries of n tokens each
-that a text has, `new_entries(n)` those that the new tokens complete, `entry_pairs(n)` the pairs of a query and an entry
-whose tokens it sees, and `best_entries(n, k)` the same with k entries or fewer for each query. With `source_` before
-it: of the source. `source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while
-they are read, then 0.
+`block_pairs(n, r)` those of blocks of n tokens that read r random ones, `staggered(n)` those within blocks of n tokens
+that begin half a block earlier. `entries(n)` are the entries of n tokens each that a text has, `new_entries(n)` those
+that the new tokens complete, `entry_pairs(n)` the pairs of a query and an entry whose tokens it sees, and
+`best_entries(n, k)` the same with k entries or fewer for each query. With `source_` before it: of the source.
+`source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while they are read, then
+0.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Span(msgspec.Struct, frozen=True):
 
     In a causal layer a query attends to earlier tokens, which the layer caches. Otherwise it attends to `n_keys` keys,
     or those in its window, and the layer caches `cache_tokens` of them, if any. `prefix` is that of the symbols of
-    what follows from the number of tokens. `passes` is how often the stack is run, if not once.
+    what follows from the number of tokens. `passes` is how often the stack is run, if not once. `n_global` of the
+    queries and keys are global tokens of the stack, which those symbols leave out.
     """
 
     queries: Poly
@@ -49,6 +51,26 @@ class Span(msgspec.Struct, frozen=True):
     prefix: str = ""
     cache_tokens: Poly | None = None
     passes: Poly | None = None
+    n_global: Poly | None = None
+
+    def with_global(self, n_global: Poly) -> Span:
+        """Return the span of layers whose input has global tokens after those of the text."""
+        more = n_global if self.passes is None else n_global * self.passes
+        return msgspec.structs.replace(
+            self,
+            queries=self.queries + more,
+            input_tokens=self.input_tokens + more,
+            n_keys=self.n_keys + n_global,
+            n_global=n_global,
+        )
+
+    def local_pairs(self, n_block: Poly, *, is_staggered: bool) -> Poly:
+        """Return the attended pairs of the text's tokens within blocks, and of global tokens with all."""
+        pairs = self._own("staggered" if is_staggered else "chunk_near", n_block)
+        if self.n_global is None:
+            return pairs
+        as_queries = self.n_global if self.passes is None else self.n_global * self.passes
+        return pairs + (self.queries - as_queries) * self.n_global + as_queries * self.n_keys
 
     def keys(self, window: Poly | None) -> Poly:
         """Return the keys that scores are computed for: all that the layer has (masked ones too)."""
@@ -222,6 +244,12 @@ def _chunk_near(n: Any, chunk: Any) -> Any:
     return n // chunk * (chunk * chunk) + rest * rest
 
 
+def _staggered(n: Any, size: Any) -> Any:
+    """Each of n tokens attends to all of its block; the first block has half as many."""
+    first = minimum(n, size - size // 2)
+    return first * first + _chunk_near(n - first, size)
+
+
 def _near_first(n: Any, window: Any, n_first: Any) -> Any:
     """Each token after the first ones attends to those, and to later ones in its window."""
     first = minimum(n, n_first)
@@ -310,6 +338,7 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[..., Any]] = {
     **_of_texts(_near),
     **_of_texts(_nearest),
     **_of_texts(_chunk_near),
+    **_of_texts(_staggered),
     **_of_texts(_best),
     **_of_texts(_first),
     **_of_texts(_blocks),

@@ -16,7 +16,7 @@ from archcalc.nn.arm_cache import CacheConfig, SourceCache, TokenCache
 from archcalc.nn.attention_context import AlibiBias, AttentionContext
 from archcalc.nn.bias import RelativeBias as BiasTable
 from archcalc.nn.cache_store import Store
-from archcalc.nn.linear import Linear
+from archcalc.nn.linear import GroupedLinear, Linear, linear
 from archcalc.nn.norm import HeadNorm, norm
 from archcalc.nn.output_gate import gate_weights, gates
 from archcalc.nn.relative import Relative
@@ -41,7 +41,7 @@ _BIASES: dict[type, Callable[[Any, float], Bias | None]] = {
 class Attention(nn.Module):
     """Multi-head, grouped-query or multi-query attention (Vaswani et al. 2017; Ainslie et al. 2023)."""
 
-    v: Linear | None
+    v: Linear | GroupedLinear | None
     sinks: nn.Parameter | None
     relative_bias: BiasTable | None
     attend: Attend
@@ -70,13 +70,13 @@ class Attention(nn.Module):
         if isinstance(part.position, RelativeBias) and part.position.shared == "layer":
             self.relative_bias = BiasTable(part.position, part.n_heads)
             self.softmax = replace(self.softmax, bias=self._layer_bias)
-        self.q = Linear(model.d_model, self.n_heads * self.d_head, bias=part.q_bias)
+        self.q = linear(model.d_model, self.n_heads * self.d_head, bias=part.q_bias, block=part.q_block)
         if self.has_keys:
             d_source = part.d_source or model.d_model
-            self.k = Linear(d_source, self.n_kv_heads * self.d_head, bias=part.k_bias)
-            has_v = not part.value_is_key
-            self.v = Linear(d_source, self.n_kv_heads * self.d_value, bias=part.v_bias) if has_v else None
-        self.out = Linear(self.n_heads * self.d_value, model.d_model, bias=part.out_bias)
+            self.k = linear(d_source, self.n_kv_heads * self.d_head, bias=part.k_bias, block=part.k_block)
+            values = self.n_kv_heads * self.d_value
+            self.v = None if part.value_is_key else linear(d_source, values, bias=part.v_bias, block=part.v_block)
+        self.out = linear(self.n_heads * self.d_value, model.d_model, bias=part.out_bias, block=part.out_block)
         self.relative = Relative(part, model) if isinstance(part.position, Disentangled) else None
         self.q_norm = self._qk_norm(self.n_heads)
         self.k_norm = self._qk_norm(self.n_kv_heads) if self.has_keys else None

@@ -45,8 +45,9 @@ class AttentionContext:
     that it reads; `share_pair` receives this layer's for later ones. `unselected` [B, 1, T, S] is True where a query
     does not attend to a key by a sparse pattern, or by the selection of an indexer or of an earlier layer, which
     `share_selection` receives.
-    `n_summaries` are keys after those of the tokens, which stand for blocks of them. `prompt` holds learned keys and
-    values [K, P, H] that every query sees besides, before the others.
+    `n_summaries` are keys after those of the tokens, which stand for blocks of them or are the `n_global` global tokens
+    of the stack, which have no positions. `prompt` holds learned keys and values [K, P, H] that every query sees
+    besides, before the others. `prefix` [B, T] is True at the tokens of a prefix, which see each other.
 
     Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
     """
@@ -71,6 +72,8 @@ class AttentionContext:
     unselected: Tensor | None = None
     share_selection: Callable[[Lent], None] | None = None
     n_summaries: int = 0
+    n_global: int = 0
+    prefix: Tensor | None = None
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def keys_values(self, compute: Callable[[], Pair]) -> Pair:
@@ -142,7 +145,7 @@ class AttentionContext:
     def hidden_mask(self, window: int | None, is_chunked: bool = False) -> Tensor | None:
         """Return True where a query must not see a key: [T, S], with padding [B, 1, T, S]; None if it sees all.
 
-        S counts the keys of a prompt too.
+        S counts the keys of a prompt too. With a `prefix` it is [B, 1, T, S] too.
 
         A causal query sees itself and the window − 1 tokens before it; a bidirectional one also the window − 1 tokens
         after it. If the window `is_chunked`, it sees the tokens of its own chunk only. Padding is hidden, except from
@@ -162,6 +165,7 @@ class AttentionContext:
             and self.is_in_order
             and self.padding is None
             and self.prompt is None
+            and self.prefix is None
             and self.unselected is None
             and len(self.positions) == len(self.key_positions)
         )
@@ -274,6 +278,8 @@ class AttentionContext:
     def _hidden_mask(self, window: int | None, is_chunked: bool) -> Tensor:
         distance_TS = self._distance()
         hidden_TS = distance_TS < 0 if self.is_causal else torch.zeros_like(distance_TS, dtype=torch.bool)
+        if self.prefix is not None:
+            hidden_TS = hidden_TS & ~(self.prefix.unsqueeze(-1) & self.prefix.unsqueeze(-2)).unsqueeze(1)
         if window is not None:
             outside = self._other_chunks(window) if is_chunked else distance_TS.abs() >= window
             hidden_TS = hidden_TS | outside

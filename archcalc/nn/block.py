@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archcalc.nn.attention_context import LayerContext
+from archcalc.nn.global_tokens import normed_apart
 from archcalc.nn.input_gate import InputGate
 from archcalc.nn.norm import norm
 from archcalc.nn.scaling import multiply
@@ -33,7 +34,8 @@ from archcalc.spec.branches import (
 )
 from archcalc.spec.execution import Execution
 from archcalc.spec.ffn import PerLayerGate, reads_ids
-from archcalc.spec.layer import Arm, Branch, Layer, Reads
+from archcalc.spec.global_tokens import global_norms
+from archcalc.spec.layer import Arm, Branch, GlobalTokens, Layer, Reads
 from archcalc.spec.stream_variants import stream_implementation
 from archcalc.spec.streams import AnyStreams
 from archcalc.spec.variants import implementation, variant
@@ -56,7 +58,13 @@ class Block(nn.Module):
 
     streams: nn.Module | None
 
-    def __init__(self, layer: Layer, model: Spec, streams: AnyStreams | None = None) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        model: Spec,
+        streams: AnyStreams | None = None,
+        global_tokens: GlobalTokens | None = None,
+    ) -> None:
         super().__init__()
         self.branches, self.stream_names = stream_branches(layer), stream_names(layer)
         self.branch_names = [names(branch) for branch in self.branches]
@@ -77,6 +85,10 @@ class Block(nn.Module):
                     self.add_module(name, norm(part, model.d_model))
             if branch.in_gate_rank is not None:
                 self.add_module(str(names(branch).in_gate), InputGate(branch.in_gate_rank, model.d_model))
+        self.n_global = global_tokens.n_tokens if global_tokens else 0
+        self.global_norms = {own: name for own, name, _ in global_norms(layer, global_tokens)}
+        for _, name, part in global_norms(layer, global_tokens):
+            self.add_module(name, norm(part, model.d_model))
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -175,7 +187,12 @@ class Block(nn.Module):
         """Return the states after the norm of this name; None leaves them as they are."""
         if name is None:
             return x_BTD
-        y_BTD: Tensor = self.norm_module(name)(x_BTD)
+        y_BTD: Tensor
+        if name in self.global_norms:
+            of_global = self.get_submodule(self.global_norms[name])
+            y_BTD = normed_apart(x_BTD, self.n_global, self.norm_module(name), of_global)
+        else:
+            y_BTD = self.norm_module(name)(x_BTD)
         return tap(name, y_BTD)
 
     def apply_gate(self, name: str | None, x_BTD: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archcalc.nn.activation import activation, gated
-from archcalc.nn.linear import AdapterLinear, Linear
+from archcalc.nn.linear import AdapterLinear, Linear, linear
 from archcalc.nn.norm import norm
 from archcalc.nn.scaling import multiply
 from archcalc.nn.taps.points import tap
@@ -28,10 +28,10 @@ class Plain(nn.Module):
     def __init__(self, part: spec.Plain, model: Spec) -> None:
         super().__init__()
         self.dropout, self.execution = model.dropout.ffn, Execution()
-        self.up = Linear(model.d_model, part.d_ff, bias=part.bias)
+        self.up = linear(model.d_model, part.d_ff, bias=part.bias, block=part.up_block)
         self.activation = activation(part.activation)
         self.down_norm = norm(part.down_norm, part.d_ff) if part.down_norm else None
-        self.down = Linear(part.d_ff, model.d_model, bias=spec.has_down_bias(part))
+        self.down = linear(part.d_ff, model.d_model, bias=spec.has_down_bias(part), block=part.down_block)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""

@@ -14,6 +14,42 @@ class Linear(nn.Linear):
         """Leave the weights as they are."""
 
 
+class GroupedLinear(nn.Module):
+    """A Linear whose outputs are in groups, each of which reads its own channels: weight [out, block, 1], bias [out].
+
+    Axes: G groups, Z all tokens, i and o channels of one group.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(self, d_out: int, block: int, bias: bool) -> None:
+        super().__init__()
+        self.block = block
+        self.weight = nn.Parameter(torch.empty(d_out, block, 1))
+        self.bias = nn.Parameter(torch.empty(d_out)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., in] to [..., out]."""
+        x_GZi = x.reshape(-1, x.shape[-1] // self.block, self.block).transpose(0, 1)
+        weight_Gio = self.weight.view(len(x_GZi), -1, self.block).transpose(1, 2)
+        y = torch.bmm(x_GZi, weight_Gio).transpose(0, 1).reshape(*x.shape[:-1], -1)
+        return y if self.bias is None else y + self.bias
+
+
+def linear(d_in: int, d_out: int, *, bias: bool, block: int | None = None) -> Linear | GroupedLinear:
+    """Return a projection: grouped if each output reads only a `block` of channels."""
+    return Linear(d_in, d_out, bias=bias) if block is None else GroupedLinear(d_out, block, bias)
+
+
+def dense_weight(projection: Linear | GroupedLinear, d_in: int) -> Tensor:
+    """Return the matrix [out, in] of a projection; a grouped one has zeros outside its blocks."""
+    if isinstance(projection, Linear):
+        return projection.weight
+    blocks_Goi = projection.weight.view(d_in // projection.block, -1, projection.block)
+    is_own_GG = torch.eye(len(blocks_Goi), dtype=blocks_Goi.dtype, device=blocks_Goi.device)
+    return (is_own_GG[:, None, :, None] * blocks_Goi[:, :, None]).reshape(-1, d_in)
+
+
 class EmbeddingTable(nn.Embedding):
     """A table [rows, width] read by index; uninitialized."""
 

@@ -49,6 +49,7 @@ class SingleStack(Layers):
         positions: Tensor | None = None,
         cache: Cache | None = None,
         padding_BT: Tensor | None = None,
+        prefix_BT: Tensor | None = None,
         n_logits: int | None = None,
     ) -> Tensor:
         """Return logits [B, T, V] of token ids [B, T]; without a head, the last states [B, T, D].
@@ -57,18 +58,32 @@ class SingleStack(Layers):
         `rows` are row indices [B, T] of the embedding's further tables, by name. `positions` [T] default to 0 … T − 1.
         With a `cache` they follow its tokens, it is extended, and no graph is kept for gradients. `padding_BT` is True
         at padding, before or after a row's tokens (with a cache, which remembers it, only before): positions count from
-        a row's first token, no token attends to padding, and the outputs at padding are meaningless. `n_logits` limits
-        the output to the last positions. Raises InputError for tokens beyond the cache's capacity, and for padding
-        between tokens.
+        a row's first token, no token attends to padding, and the outputs at padding are meaningless. `prefix_BT` is
+        True at tokens that see each other in both directions, if the spec has a `prefix`; they are marked in the pass
+        that begins the text. `n_logits` limits the output to the last positions. Raises InputError for tokens beyond
+        the cache's capacity, and for padding between tokens.
         """
+        self._check_prefix(prefix_BT, ids_BT, cache)
         if positions is not None and (cache is not None or padding_BT is not None):
             found = msg("a cache, or padding, already says where the tokens start")
             raise InputError(found, where="positions", allowed=msg("left out"))
         check_n_logits(self.spec, n_logits)
         padding_BT = check_padding(padding_BT, ids_BT)
         with _grad_mode(cache), observed_pass(self):
-            states_BTD = self._states(ids_BT, token_types_BT, positions, cache, padding_BT, rows)
+            states_BTD = self._states(ids_BT, token_types_BT, positions, cache, padding_BT, rows, prefix_BT)
             return _outputs(self, self.apply_final_norm(_last_states(states_BTD, n_logits)), padding_BT)
+
+    def _check_prefix(self, prefix_BT: Tensor | None, ids_BT: Tensor, cache: Cache | None) -> None:
+        """Raise InputError for a prefix that the model has not, of another shape, or after other tokens."""
+        if prefix_BT is None:
+            return
+        stack = self.spec.stacks[0].stack
+        if not stack.prefix or prefix_BT.shape != ids_BT.shape or (cache is not None and cache.past):
+            raise InputError(
+                msg("found a mask of shape {shape}", shape=list(prefix_BT.shape)),
+                where="prefix",
+                allowed=msg("one as the first ids, for a model with a prefix"),
+            )
 
     def new_cache(
         self,
@@ -101,12 +116,15 @@ class SingleStack(Layers):
         cache: Cache | None,
         padding_BT: Tensor | None,
         rows: Mapping[str, Tensor] | None = None,
+        prefix_BT: Tensor | None = None,
     ) -> Tensor:
         positions_T = _next_positions(ids_BT, cache, padding_BT) if positions is None else positions
         if cache is None:
-            context = self.layer_context(positions_T, is_in_order=positions is None, padding_BT=padding_BT)
+            context = self.layer_context(
+                positions_T, is_in_order=positions is None, padding_BT=padding_BT, prefix_BT=prefix_BT
+            )
         else:
-            context = self.cached_context(cache, positions_T)
+            context = self.cached_context(cache, positions_T, prefix_BT)
         set_token_context(context.own)
         x_BTD = self.input_states(self.embed, ids_BT, types_BT, context.own.token_positions, rows, padding_BT)
         return self.run(x_BTD, self.with_tokens(context, ids_BT, x_BTD), cache)

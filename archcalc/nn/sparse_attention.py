@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from archcalc.nn.attention_context import AttentionContext
 from archcalc.nn.global_rows import GlobalRows
+from archcalc.nn.global_tokens import read_by_all
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
 from archcalc.nn.softmax import Bias, SoftmaxConfig, attend
@@ -51,7 +52,7 @@ class SparseAttention(nn.Module):
         """Map states [B, T, D] to states [B, T, D]."""
         pattern = self.part.pattern
         states_BGD = self.summaries(x_BTD, self.part.summaries, context) if self.part.summaries else None
-        context = context.with_pattern(lambda places: _UNREAD[type(pattern)](pattern, places), pattern.mask_key)
+        context = context.with_pattern(lambda places: self.unread(places, context.n_global), pattern.mask_key)
         q_BNTH = tap("q", self.heads("q", x_BTD))
         k_BNSH, v_BNSH = (tap(name, self.followed(name, x_BTD, states_BGD), context) for name in "kv")
         rows = self.global_rows(x_BTD, context) if self.part.n_global else None
@@ -60,6 +61,11 @@ class SparseAttention(nn.Module):
         )
         y_BTD: Tensor = self.out(tap("values", y_BNTH).transpose(1, 2).flatten(2))
         return y_BTD
+
+    def unread(self, places: TextPlaces, n_global: int) -> Tensor:
+        """Return where a query does not read a key; `n_global` global tokens of the stack follow those of the text."""
+        pattern = self.part.pattern
+        return read_by_all(_UNREAD[type(pattern)](pattern, places), n_global, places)
 
     def dots(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
         """Return the products of queries and keys [B, N, T, S] before scale, bias and mask."""
@@ -160,14 +166,23 @@ def _outside_blocks(pattern: spec.RandomBlocks, places: TextPlaces) -> Tensor:
     return places.unread(far & ~is_outer.unsqueeze(-1) & ~is_outer.unsqueeze(-2) & is_long)
 
 
+def _other_blocks(pattern: spec.LocalBlocks, places: TextPlaces) -> Tensor:
+    """Hide the tokens of other blocks."""
+    shift = pattern.n_block // 2 if pattern.staggered else 0
+    blocks = (places.places + shift) // pattern.n_block
+    return places.unread(blocks.unsqueeze(-1) != blocks.unsqueeze(-2))
+
+
 # By the kind of a pattern: where a query does not read a key, [T, S] or [B, 1, T, S], and the bias of the scores.
 _UNREAD: dict[type, Callable[[Any, TextPlaces], Tensor]] = {
     spec.GlobalWindow: _outside_window,
     spec.BlockSummaries: _outside_summaries,
     spec.RandomBlocks: _outside_blocks,
+    spec.LocalBlocks: _other_blocks,
 }
 _BIASES: dict[type, Callable[[Any], Bias | None]] = {
     spec.GlobalWindow: lambda pattern: None,
     spec.BlockSummaries: _summary_biases,
     spec.RandomBlocks: _block_repeats,
+    spec.LocalBlocks: lambda pattern: None,
 }

@@ -6,6 +6,7 @@ Axes: B batch, T tokens, S the source's tokens, D model, W the width at which to
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import Any, cast
@@ -19,8 +20,10 @@ from archcalc.nn.attention_context import AttentionContext, LayerContext
 from archcalc.nn.bias import RelativeBias, SummaryBias
 from archcalc.nn.block import Block
 from archcalc.nn.cache import Cache
+from archcalc.nn.cycles import Cycles
 from archcalc.nn.embedding import Embedding, summed_width
 from archcalc.nn.execution import run_layer
+from archcalc.nn.global_tokens import GlobalTokens
 from archcalc.nn.mtp import Mtp
 from archcalc.nn.norm import norm
 from archcalc.nn.per_layer import PerLayerEmbedding
@@ -32,6 +35,7 @@ from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.branches import arms
+from archcalc.spec.cycles import layers_of_run
 from archcalc.spec.execution import Execution
 from archcalc.spec.ffn import reads_ids
 from archcalc.spec.groups import borrowing_arms, layers_of, lender_indices, lending_arms, shared_arms, weight_indices
@@ -54,6 +58,8 @@ class Layers(nn.Module):
     distances: DistanceTable | None
     per_layer: PerLayerEmbedding | None
     streams: Any
+    global_tokens: GlobalTokens | None
+    cycles: Cycles | None
 
     def __init__(self, model_stack: ModelStack) -> None:
         super().__init__()
@@ -74,11 +80,19 @@ class Layers(nn.Module):
         self.rotary = _rotary(layers, model)
         self.distances = _distances(layers, model)
         self.layers = nn.ModuleDict(
-            {owner: Block(layers[int(owner)], model, stack.streams) for owner in dict.fromkeys(self.owners)}
+            {
+                owner: Block(layers[int(owner)], model, stack.streams, stack.global_tokens)
+                for owner in dict.fromkeys(self.owners)
+            }
         )
         self.final_norm = norm(stack.final_norm, model.d_model) if stack.final_norm else None
         self.prompts = prompts(stack, model)
         self.streams = stream_implementation(stack.streams, "ends")(stack.streams, model) if stack.streams else None
+        self.cycles = None
+        if stack.cycles:
+            self.cycles = Cycles(stack.cycles, layers_of_run(stack, stack.cycles), model)
+        self.detached = [layer.detached for layer in layers]
+        self.global_tokens = GlobalTokens(stack.global_tokens, model) if stack.global_tokens else None
         self.per_layer = PerLayerEmbedding(stack.per_layer, len(layers), model) if stack.per_layer else None
         self.reads_ids = any(reads_ids(arm.part) for layer in layers for arm in arms(layer))
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
@@ -87,16 +101,27 @@ class Layers(nn.Module):
         """Return states [B, T, D] after every layer, before the final norm; the cache, if any, is extended.
 
         `x_BTD` are the states before `first_layer`; the layers before it are skipped. With several streams, which begin
-        in the first layer, none can be skipped.
+        in the first layer, or cycles, none can be skipped. States in the middle of the stack have those of global
+        tokens.
         """
         x = x_BTD if self.streams is None else tap(f"{self.prefix}split", self.streams.streams(x_BTD))
+        if self.global_tokens is not None and x.shape[1] == len(context.own.positions):
+            x = self.global_tokens.after(x)
         turns = enumerate(zip(self.owners, self.layer_contexts(context, cache), strict=True))
+        states = None if self.cycles is None else self.cycles.states(x, self.prefix, self.normed)
         for turn, (owner, layer_context) in islice(turns, first_layer, None):
-            x = tap_scope(
-                f"{self.prefix}layers.{turn}", run_layer, self.layers[owner], x, layer_context, self.execution
-            )
+            # Without a graph: no gradient passes through a detached layer.
+            with torch.no_grad() if self.detached[turn] else nullcontext():
+                x = x if states is None else states.layer_input(turn, x)
+                x = tap_scope(
+                    f"{self.prefix}layers.{turn}", run_layer, self.layers[owner], x, layer_context, self.execution
+                )
+                if states is not None:
+                    states.update(turn, x)
         if cache is not None:
             cache.past += x_BTD.shape[1]
+        if self.global_tokens is not None:
+            return tap(f"{self.prefix}text", self.global_tokens.text(x))
         return x if self.streams is None else tap(f"{self.prefix}merged", self.streams.states(x))
 
     def layer_contexts(self, context: LayerContext, cache: Cache | None = None) -> Iterator[LayerContext]:
@@ -169,6 +194,13 @@ class Layers(nn.Module):
         x_BTD = embed.to_model_width(F.dropout(x_BTW, self.dropout, self.training and self.execution.dropout))
         return tap(f"{self.prefix}embed", x_BTD)
 
+    def normed(self, x_BTD: Tensor) -> Tensor:
+        """Return states after the stack's final norm, if there is one, at the end of a run."""
+        if self.final_norm is None:
+            return x_BTD
+        y_BTD: Tensor = self.final_norm(x_BTD)
+        return y_BTD
+
     def apply_final_norm(self, x_BTD: Tensor) -> Tensor:
         """Return the last layer's states [B, T, D] after the final norm, if there is one."""
         return x_BTD if self.final_norm is None else tap(f"{self.prefix}final_norm", self.final_norm(x_BTD))
@@ -181,6 +213,7 @@ class Layers(nn.Module):
         is_in_order: bool = True,
         padding_BT: Tensor | None = None,
         source_padding_BS: Tensor | None = None,
+        prefix_BT: Tensor | None = None,
     ) -> LayerContext:
         """Return the context of a pass without cache; positions are 0 … T − 1 if `is_in_order`."""
         own = AttentionContext(
@@ -193,6 +226,8 @@ class Layers(nn.Module):
             summary_bias=self.summary_bias,
             is_in_order=is_in_order,
             padding=padding_BT,
+            n_global=0 if self.global_tokens is None else self.global_tokens.num_embeddings,
+            prefix=prefix_BT,
         )
         if self.relative_bias is not None and self.execution.recompute != "full":
             own.stack_bias()  # computed outside checkpoints, which would compute it once more
@@ -208,7 +243,7 @@ class Layers(nn.Module):
             ),
         )
 
-    def cached_context(self, cache: Cache, positions_T: Tensor) -> LayerContext:
+    def cached_context(self, cache: Cache, positions_T: Tensor, prefix_BT: Tensor | None = None) -> LayerContext:
         """Return the context of a pass over the positions that follow the cached ones."""
         key_positions_S = torch.arange(cache.past + len(positions_T), device=positions_T.device)
         own = AttentionContext(
@@ -220,6 +255,7 @@ class Layers(nn.Module):
             distance_table=None if self.distances is None else self.distances.states(),
             past=cache.past,
             padding=cache.padding,
+            prefix=prefix_BT,
         )
         if not cache.n_source:
             return LayerContext(own)

@@ -70,6 +70,7 @@ def _attentions(result: Attentions, reading: AttentionReading) -> list[dict[str,
                 "queries": arm.text,
                 "keys": arm.key_text,
                 "summaries": names[len(result.texts[arm.key_text]) :],
+                "queryNames": arm.query_names(result.texts[arm.text]),
                 "cells": b64encode(pattern_bytes(reading.shares(path), reading.scores[path])).decode(),
                 "heads": [
                     [row.kv_head, round(row.entropy_nats, 4), _rounded(row.distance), row.head_kind] for row in rows

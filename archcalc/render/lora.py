@@ -51,6 +51,8 @@ def _notes(result: LoraMemory) -> Iterator[Message]:
     yield _names(result)
     if result.trained_biases:
         yield msg("{n:,} of them are biases of the model, whose bytes are among the frozen", n=result.trained_biases)
+    if any("modules_to_save" in row.path for row in result.adapters):
+        yield msg("copies of modules are counted as adapters are stored; the library keeps the model's dtype")
     if result.shared:
         yield msg("{n:,} fixed numbers, which all adapters share, are among the frozen", n=result.shared)
     if result.left_out:

@@ -6,9 +6,11 @@ from typing import Literal
 
 from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.compressed import CompressedAttention
+from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import AttentionPosition, Disentangled, RelativeBias, Rope
 from archcalc.spec.sparse import SparseAttention, summary_bias
+from archcalc.spec.xl import XlAttention
 
 
 class QkNorm(Part, frozen=True, kw_only=True):
@@ -70,6 +72,9 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     keys and values are clamped to ±`clip`, after a norm but before the rotation. `out_norm` is after the gate and
     before the out projection. `d_source` is the width of the source, if it is not d_model. Whether a file stores q, k
     and v fused or split is not part of the spec.
+
+    A projection with a block (`q_block` …) is grouped: its outputs are in groups, each of which reads so many channels
+    of its own (SqueezeBERT, Iandola et al. 2020, section 3.1).
     """
 
     n_heads: Size
@@ -95,6 +100,10 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     gate: Gate | None = None
     out_norm: Norm | None = None
     d_source: Size | None = None
+    q_block: Size | None = None
+    k_block: Size | None = None
+    v_block: Size | None = None
+    out_block: Size | None = None
 
     @property
     def score_scale(self) -> float:
@@ -104,6 +113,11 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
         assert self.d_head is not None, "the spec is resolved"
         n_products = self.position.n_products if isinstance(self.position, Disentangled) else 1
         return float((self.d_head * n_products) ** -0.5)
+
+    @property
+    def is_grouped(self) -> bool:
+        """Return whether any of its projections is grouped."""
+        return any(block is not None for block in (self.q_block, self.k_block, self.v_block, self.out_block))
 
     @property
     def has_key_per_head(self) -> bool:
@@ -180,7 +194,7 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     indexer: AnyIndexer | None = None
 
 
-AnyAttention = Attention | LatentAttention | CompressedAttention | SparseAttention
+AnyAttention = Attention | LatentAttention | CompressedAttention | SparseAttention | ConvolvedAttention | XlAttention
 
 
 def stored_rope(part: object) -> Rope | None:

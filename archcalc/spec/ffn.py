@@ -12,7 +12,9 @@ from archcalc.spec.norm import Norm
 class Plain(Part, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
     """down(activation(up(x))): two matrices (Vaswani et al. 2017, section 3.3).
 
-    `down_bias` defaults to `bias`. `down_norm` is a norm of the input of the last matrix (Magneto, BitNet).
+    `down_bias` defaults to `bias`. `down_norm` is a norm of the input of the last matrix (Magneto, BitNet). With an
+    `up_block` or a `down_block`, the outputs of that matrix are in groups, each of which reads so many channels of its
+    own (SqueezeBERT, ConvBERT).
     """
 
     d_ff: Size
@@ -20,6 +22,13 @@ class Plain(Part, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
     bias: bool = False
     down_bias: bool | None = None
     down_norm: Norm | None = None
+    up_block: Size | None = None
+    down_block: Size | None = None
+
+    @property
+    def is_grouped(self) -> bool:
+        """Return whether any of its matrices is grouped."""
+        return self.up_block is not None or self.down_block is not None
 
 
 class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):

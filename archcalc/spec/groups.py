@@ -99,12 +99,15 @@ def _share_index(layer: Layer, field: str) -> int | None:
 def _layer_places(stack: Stack) -> list[tuple[int, int, int]]:
     """Return (run, position in its pattern, index of the layer with the weights) for each layer."""
     turns: list[tuple[int, int, int]] = []
+    starts: list[int] = []
     for r, (run, count) in enumerate(zip(stack.runs, run_counts(stack), strict=True)):
-        start, shared = len(turns), [_share_index(layer, "weights") for layer in run.pattern]
+        starts.append(len(turns))
+        shared = [_share_index(layer, "weights") for layer in run.pattern]
+        first = len(turns) if run.weights_of is None else starts[min(operator.index(run.weights_of), r)]
         for k in range(count):
             p = k % len(run.pattern)
             owner = shared[p]
-            turns.append((r, p, start + (p if run.share_weights else k) if owner is None else owner))
+            turns.append((r, p, first + (p if run.share_weights else k) if owner is None else owner))
     return turns
 
 

@@ -91,7 +91,8 @@ class Layer(Part, frozen=True, kw_only=True):
     `scale`, `skip` and `skip_reads` apply to every branch; `cross_reads` is the `reads` of the cross-attention. The
     explicit form states `branches` instead. `archcalc.spec.branches` gives the branches of both forms. If a layer
     `shares` keys and values, its `attention` reads them, or the arms with `reads: shared`. `out_scalar`: the layer's
-    output is multiplied by a stored number, a buffer (Gemma 4).
+    output is multiplied by a stored number, a buffer (Gemma 4). `detached`: training computes no gradients of the
+    layer, nor through it (the first runs of a cycle in HRM).
     """
 
     name: Name | None = None
@@ -108,17 +109,20 @@ class Layer(Part, frozen=True, kw_only=True):
     branches: Annotated[tuple[Branch, ...], msgspec.Meta(max_length=10)] = ()
     shares: Shares | None = None
     out_scalar: bool = False
+    detached: bool = False
 
 
 class Run(Part, frozen=True, kw_only=True):
     """`count` layers that repeat `pattern`. One run of a stack may omit `count` and takes the remaining layers.
 
     `share_weights`: all repetitions of the pattern use the same weights (ALBERT); see `Shares` for other sharing.
+    `weights_of`: each layer uses the weights of the layer at its place in that run, which has as many (HRM).
     """
 
     count: LayerCount | None = None
     pattern: Annotated[tuple[Layer, ...], msgspec.Meta(min_length=1, max_length=1000)]
     share_weights: bool = False
+    weights_of: Count | None = None
 
 
 class Prompts(Part, frozen=True, kw_only=True):
@@ -146,6 +150,36 @@ class PerLayerEmbedding(Part, frozen=True, kw_only=True):
     norm: Norm | None = None
 
 
+class GlobalTokens(Part, frozen=True, kw_only=True):
+    """Learned states that go through the layers of an encoder after the tokens of the text (PEGASUS-X).
+
+    All layers compute them as they do tokens. Only attention with the pattern `local_blocks` tells them apart: global
+    tokens read all keys and are read by all queries. `own_norm`: the norm before such an attention has weights of its
+    own for them. After the last layer they are left out.
+    """
+
+    n_tokens: Size
+    own_norm: bool = False
+
+
+class Cycles(Part, frozen=True, kw_only=True):
+    """Two modules of layers that run in turn, each on a state of its own (HRM, Wang et al. 2025).
+
+    Each of `n_high` cycles runs the low module `n_low` times, then the high one once. A run reads the sum of both
+    states, and its output, after the stack's final norm, is the new state of its module; the last one is that of the
+    stack. The high state begins as the input of the first layer, the low one as a stored vector that is not trained.
+    The layers of the stack are those of all runs, one after another, as many in each.
+    """
+
+    n_low: Size
+    n_high: Size
+
+    @property
+    def n_runs(self) -> int:
+        """Return the number of runs of both modules."""
+        return self.n_high * (self.n_low + 1)
+
+
 class Stack(Part, frozen=True, kw_only=True):
     """The layers of a stack, and the parts before the first and after the last.
 
@@ -153,6 +187,7 @@ class Stack(Part, frozen=True, kw_only=True):
     to which positions are added afterwards (BlenderbotSmall's decoder). `n_mtp`: multi-token-prediction modules
     (DeepSeek-V3, section 2.2), each a projection of two states into one, a layer like the last, and norms. An encoder
     beside a decoder may have its own `embedding` (default: the model's), and its own vocabulary, context and width.
+    `prefix`: the tokens that a caller marks, those of an instruction, read each other in both directions (HRM-Text).
     """
 
     n_layers: LayerCount | None = None
@@ -165,6 +200,9 @@ class Stack(Part, frozen=True, kw_only=True):
     prompts: Prompts | None = None
     per_layer: PerLayerEmbedding | None = None
     streams: AnyStreams | None = None
+    global_tokens: GlobalTokens | None = None
+    cycles: Cycles | None = None
+    prefix: bool = False
     embedding: Embedding | None = None
     vocab_size: Size | None = None
     n_ctx: Size | None = None

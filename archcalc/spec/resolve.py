@@ -13,7 +13,9 @@ from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part
 from archcalc.spec.branches import PLACEMENTS, active_branches, arms, norms, parts
+from archcalc.spec.cycles import check_cycles
 from archcalc.spec.embedding import Embedding, ExtraTable
+from archcalc.spec.global_tokens import check_global_tokens
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.per_layer import check_per_layer, with_per_layer
@@ -195,7 +197,22 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_prompts(resolved, role)
     check_per_layer(resolved, role)
     check_streams(resolved, role)
+    check_global_tokens(resolved, role)
+    check_cycles(resolved, role)
+    _check_prefix(resolved, spec, role)
     return resolved
+
+
+def _check_prefix(stack: Stack, spec: Spec, role: str) -> None:
+    """Raise InputError for a prefix where no tokens are marked, or that a part would not read in both directions."""
+    parts = [arm.part for run in stack.runs for layer in run.pattern for arm in arms(layer)]
+    is_read = all(isinstance(part, Attention) for part in parts if variant(part).mixes_tokens)
+    if stack.prefix and not (is_read and role == spec.family == "decoder"):
+        raise InputError(
+            msg("a layer does not read later tokens, or the model does not mark any"),
+            where=f"{role}.prefix",
+            allowed=msg("false, or a decoder alone whose layers have attention of kind gqa"),
+        )
 
 
 def _n_layers(stack: Stack, role: str) -> int:

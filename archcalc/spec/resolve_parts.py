@@ -61,6 +61,7 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             where=f"{where}.value_is_key",
             allowed=msg("false, or a v_norm, no v_bias and no d_value"),
         )
+    _check_blocks(part, spec, d_head, where)
     if isinstance(position, Disentangled):
         _check_distances(position, part.n_heads, n_kv_heads, where)
     if part.qk_norm and part.qk_norm.over == "full" and part.qk_norm.when == "after":
@@ -70,6 +71,28 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             allowed=msg("before, or over head or each"),
         )
     return msgspec.structs.replace(part, n_kv_heads=n_kv_heads, d_head=d_head, position=position)
+
+
+def _check_blocks(part: Attention, spec: Spec, d_head: int, where: str) -> None:
+    """Refuse groups that do not divide a projection, and those of projections that other rows or no rows read."""
+    d_value, d_source = part.d_value or d_head, part.d_source or spec.d_model
+    n_kv_heads = part.n_kv_heads or part.n_heads
+    check_block(part.q_block, spec.d_model, part.n_heads * d_head, f"{where}.q_block")
+    check_block(part.k_block, d_source, n_kv_heads * d_head, f"{where}.k_block")
+    check_block(part.v_block, d_source, n_kv_heads * d_value, f"{where}.v_block")
+    check_block(part.out_block, part.n_heads * d_value, spec.d_model, f"{where}.out_block")
+    if part.value_is_key and part.v_block is not None:
+        raise InputError(msg("there is no projection of values"), where=f"{where}.v_block", allowed="null")
+
+
+def check_block(block: int | None, d_in: int, d_out: int, where: str) -> None:
+    """Raise InputError for groups that do not cover the channels of a projection."""
+    if block is not None and (d_in % block or d_out % (d_in // block)):
+        raise InputError(
+            msg("groups of {block} channels do not divide {d_in} → {d_out}", block=block, d_in=d_in, d_out=d_out),
+            where=where,
+            allowed=msg("a divisor of the width, whose quotient divides the outputs"),
+        )
 
 
 def _check_distances(position: Disentangled, n_heads: int, n_kv_heads: int, where: str) -> None:
@@ -345,6 +368,9 @@ def _check_zero_experts(part: MoE, where: str) -> None:
 
 def dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
     """Return the feed-forward with the parameters of its activation."""
+    if isinstance(part, Plain):
+        check_block(part.up_block, spec.d_model, part.d_ff, f"{where}.up_block")
+        check_block(part.down_block, part.d_ff, spec.d_model, f"{where}.down_block")
     down_bias = None if part.down_bias == part.bias else part.down_bias
     return msgspec.structs.replace(part, activation=with_parameters(part.activation), down_bias=down_bias)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from functools import partial
 
 import msgspec
 
@@ -28,7 +29,7 @@ from archcalc.spec.branches import (
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Reads, Stack
-from archcalc.spec.model import Spec
+from archcalc.spec.model import ModelStack, Spec
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 from archcalc.spec.stream_variants import stream_implementation
 from archcalc.spec.variants import implementation
@@ -70,7 +71,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     outside the layers. `is_recomputed`: reading it needs an extra computation, unless attention is eager. `is_source`:
     it belongs to the source of an encoder-decoder, which is read once and not passed again once it is cached.
     `has_source_keys`: its key axis is the source's. `n_prompt`: learned keys before all others on it. `n_block`: tokens
-    of each block that has a key after all others on it, or an entry of its own (G).
+    of each block that has a key after all others on it, or an entry of its own (G). `n_global`: global tokens of the
+    stack, which follow those of the text on both axes.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     window: int | None = None
     n_prompt: int = 0
     n_block: int | None = None
+    n_global: int = 0
 
     def shape(self, work: Workload) -> tuple[int, ...] | None:
         """Return the sizes of its axes for a workload; None if the pass does not reach it."""
@@ -95,7 +98,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         )
         if self.n_block:
             sizes["G"] = (work.source_seq if self.is_source else work.past + work.seq) // self.n_block
-        sizes["S"] += self.n_prompt + sizes.get("G", 0)
+        sizes["S"] += self.n_prompt + self.n_global + sizes.get("G", 0)
+        sizes["T"] += self.n_global
         if "P" in sizes:
             sizes["P"] = min(sizes["P"], sizes["T"])
         return tuple(sizes[axis] for axis in self.axes)
@@ -118,25 +122,22 @@ def sites(spec: Spec) -> tuple[Site, ...]:
 
 def _sites(spec: Spec) -> Iterator[Site]:
     for model_stack in spec.stacks:
-        prefix, stack, is_source = model_stack.prefix, model_stack.stack, model_stack.is_source
-        width, n_prompt = {"D": model_stack.model.d_model}, stack.prompts.n_prompt if stack.prompts else 0
-        yield from _before_layers(prefix, stack, width, is_source)
-        for layer_index, layer in enumerate(layers_of(stack)):
-            for site in _layer(stack, layer, width):
-                yield msgspec.structs.replace(
-                    site,
-                    name=f"{prefix}layers.{layer_index}.{site.name}",
-                    layer=layer_index,
-                    is_source=is_source or site.is_source,
-                    n_prompt=n_prompt if site.name.endswith(_OF_SCORES) else 0,
-                )
+        stack = model_stack.stack
+        state = partial(_state_site, model_stack)
+        yield from _before_layers(model_stack.prefix, stack, {"D": model_stack.model.d_model}, model_stack.is_source)
+        yield from _layers(model_stack)
+        if stack.global_tokens is not None:
+            yield state("text", msg("the last layer's states of the text's tokens"))
         if stack.streams is not None:
-            yield states_site(f"{prefix}merged", msg("all streams, merged into one"), width, is_source)
+            yield state("merged", msg("all streams, merged into one"))
         if stack.final_norm is not None:
-            yield states_site(f"{prefix}final_norm", msg("the last layer's states, normalized"), width, is_source)
+            yield state("final_norm", msg("the last layer's states, normalized"))
     if spec.pooler is not None:
         yield Site(
-            name="pooled", axes="BPD", description=msg("the first token's state, pooled"), sizes={"P": 1} | width
+            name="pooled",
+            axes="BPD",
+            description=msg("the first token's state, pooled"),
+            sizes={"P": 1, "D": spec.d_model},
         )
     if spec.predicts_tokens:
         scores = msg("a score for each token of the vocabulary")
@@ -145,6 +146,38 @@ def _sites(spec: Spec) -> Iterator[Site]:
         axes = "BPY" if spec.reads_text else "BTY"
         sizes = {"P": 1, "Y": spec.head.labels.n_labels}
         yield Site(name="logits", axes=axes, description=msg("a score for each label"), sizes=sizes)
+
+
+def _state_site(model_stack: ModelStack, name: str, description: Message) -> Site:
+    """Return a site of the states of a stack, outside its layers."""
+    width = {"D": model_stack.model.d_model}
+    return states_site(f"{model_stack.prefix}{name}", description, width, model_stack.is_source)
+
+
+def _layers(model_stack: ModelStack) -> Iterator[Site]:
+    """Yield the sites of the layers of a stack, and of the states at the end of its runs, if it has cycles."""
+    prefix, stack, is_source = model_stack.prefix, model_stack.stack, model_stack.is_source
+    width, n_prompt = {"D": model_stack.model.d_model}, stack.prompts.n_prompt if stack.prompts else 0
+    for layer_index, layer in enumerate(layers_of(stack)):
+        for site in _layer(stack, layer, width):
+            yield msgspec.structs.replace(
+                site,
+                name=f"{prefix}layers.{layer_index}.{site.name}",
+                layer=layer_index,
+                is_source=is_source or site.is_source,
+                n_prompt=n_prompt if site.name.endswith(_OF_SCORES) else 0,
+                n_global=stack.global_tokens.n_tokens if stack.global_tokens else 0,
+            )
+        if (run := _ended_run(stack, layer_index)) is not None:
+            yield _state_site(model_stack, f"cycles.{run}", msg("the new state of the module that has run"))
+
+
+def _ended_run(stack: Stack, layer_index: int) -> int | None:
+    """Return the run of a module that ends with a layer; None for the last, whose state is the stack's."""
+    if stack.cycles is None:
+        return None
+    run, place = divmod(layer_index + 1, (stack.n_layers or 0) // stack.cycles.n_runs)
+    return None if place or run == stack.cycles.n_runs else run - 1
 
 
 def _before_layers(prefix: str, stack: Stack, width: Sizes, is_source: bool) -> Iterator[Site]:

@@ -62,7 +62,22 @@ class RandomBlocks(Part, frozen=True, kw_only=True, tag_field="kind", tag="rando
         return "random_blocks", self.n_block, 0
 
 
-Pattern = GlobalWindow | BlockSummaries | RandomBlocks
+class LocalBlocks(Part, frozen=True, kw_only=True, tag_field="kind", tag="local_blocks"):
+    """A token reads its own block of n_block tokens, and the stack's `global_tokens` (PEGASUS-X, Phang et al. 2022).
+
+    Global tokens read all keys. `staggered`: the blocks begin half a block earlier, so the first one is shorter.
+    """
+
+    n_block: Size
+    staggered: bool = False
+
+    @property
+    def mask_key(self) -> MaskKey:
+        """Return what the mask depends on."""
+        return "local_blocks", self.n_block, int(self.staggered)
+
+
+Pattern = GlobalWindow | BlockSummaries | RandomBlocks | LocalBlocks
 
 
 class SparseAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="sparse"):

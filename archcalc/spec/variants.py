@@ -19,6 +19,7 @@ from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.compressed import CompressedAttention
+from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Layer
 from archcalc.spec.mixer import (
@@ -34,6 +35,7 @@ from archcalc.spec.mixer import (
     TimeMix,
 )
 from archcalc.spec.sparse import SparseAttention
+from archcalc.spec.xl import XlAttention
 from archcalc.words import msg
 
 
@@ -150,6 +152,42 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.sparse_sites:sparse",
         steps="archcalc.interp.trace.sparse_steps:sparse",
         label="archcalc.render.diagram.sparse_texts:sparse",
+        heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    ConvolvedAttention: Variant(
+        component="attention",
+        mixes_tokens=True,
+        roles=("encoder",),
+        resolve="archcalc.spec.resolve_convolved:convolved",
+        ledger="archcalc.ledger.convolved_attention:leaves",
+        module="archcalc.nn.convolved_attention:ConvolvedAttention",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.convolved_sites:convolved",
+        steps="archcalc.interp.trace.convolved_steps:convolved",
+        label="archcalc.render.diagram.convolved_texts:convolved",
+        heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    XlAttention: Variant(
+        component="attention",
+        mixes_tokens=True,
+        roles=("encoder",),
+        resolve="archcalc.spec.resolve_convolved:xl",
+        ledger="archcalc.ledger.xl_attention:leaves",
+        module="archcalc.nn.xl_attention:XlAttention",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.convolved_sites:xl",
+        steps="archcalc.interp.trace.convolved_steps:xl",
+        label="archcalc.render.diagram.convolved_texts:xl",
         heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
         rank=None,
         split={},

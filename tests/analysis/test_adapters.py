@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,9 @@ import archcalc
 from archcalc.analysis.adapters.attach import Attached, attach
 from archcalc.analysis.adapters.class_modules import ClassModules, class_modules
 from archcalc.analysis.adapters.config import AdapterConfig, read_adapter_config
+from archcalc.analysis.adapters.files import read_adapter
 from archcalc.analysis.adapters.naming import named
+from archcalc.analysis.adapters.prompts import prompt_rows
 from archcalc.errors import InputError
 from archcalc.hf import adapter_modules, extract, from_config, model_types, registry, to_config
 from archcalc.hf.classes import resolve
@@ -40,6 +43,13 @@ TYPES = sorted(model_types())
 CONFIG_OF = {name: next(key for key in SMALL if key.split(":")[0] == name) for name in TYPES}
 
 Settings = Mapping[str, Any]
+CLASSES = {
+    "LORA": "LoraConfig",
+    "VERA": "VeraConfig",
+    "IA3": "IA3Config",
+    "PREFIX_TUNING": "PrefixTuningConfig",
+    "PROMPT_TUNING": "PromptTuningConfig",
+}
 Shapes = Counter[tuple[int, ...]]
 
 
@@ -73,12 +83,11 @@ def case(name: str) -> Case:
 
 def peft_model(model: Any, settings: Settings) -> Any:
     peft = importlib.import_module("peft")
-    classes = {"LORA": "LoraConfig", "VERA": "VeraConfig", "IA3": "IA3Config"}
     rest = {key: value for key, value in settings.items() if key != "peft_type"}
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
         try:
-            config = getattr(peft, classes[settings["peft_type"]])(**rest)
+            config = getattr(peft, CLASSES[settings["peft_type"]])(**rest)
             return peft.get_peft_model(copy.deepcopy(model), config, low_cpu_mem_usage=True)
         except ValueError:
             return None
@@ -142,7 +151,12 @@ def drawn(model_type: str, one: Case) -> Iterable[Settings]:
     linears = sorted({name.rpartition(".")[2] for name in one.modules.linears})
     tables = [name for name, weight in one.modules.weights.items() if weight.kind == "embedding"]
     stacks = sorted(
-        {tensor.leaf for tensor in one.modules.tensors if len(tensor.axes) == 3 and tensor.leaf != "weight"}
+        {
+            tensor.leaf
+            for tensor in one.modules.tensors
+            # peft does not wrap several matrices of heads in one module.
+            if len(tensor.axes) == 3 and tensor.leaf != "weight" and ".attn." not in tensor.ours[0]
+        }
     )
     chosen = dice.sample(linears, min(2, len(linears)))
     if len(linears) > 1:
@@ -232,3 +246,98 @@ def test_targets_of_types_are_those_of_the_library() -> None:
         pytest.skip("another version of peft")
     with open(adapter_modules.FILE, encoding="utf-8") as file:
         assert file.read() == extract.adapter_targets()
+
+
+# --- virtual tokens ---
+
+PROMPTS: tuple[Settings, ...] = (
+    {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 5},
+    {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 5, "prefix_projection": True, "encoder_hidden_size": 9},
+    {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 5},
+    {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 5, "num_transformer_submodules": 3},
+)
+# A config with a key that its class does not have; and layers of several widths, which we refuse.
+NO_PROMPTS = {"trocr", "dots3_note_text"}
+
+
+@pytest.mark.parametrize("model_type", [name for name in TYPES if name not in NO_PROMPTS])
+def test_virtual_tokens_of_every_model_type(model_type: str) -> None:
+    one = case(CONFIG_OF[model_type])
+    task = "FEATURE_EXTRACTION" if one.spec.decoder is None else "CAUSAL_LM"
+    task = "SEQ_2_SEQ_LM" if one.model.config.is_encoder_decoder else task
+    for settings in ({"task_type": task, **settings} for settings in PROMPTS):
+        try:
+            ours = Counter(row.shape for row in prompt_rows(read_adapter_config(settings), one.spec, one.config))
+        except InputError:
+            ours = None
+        assert ours == one.theirs(settings), settings
+
+
+# --- adapter_config.json ---
+
+
+def saved(folder: Path, settings: Settings) -> Path:
+    """The file that peft writes of its settings."""
+    peft = importlib.import_module("peft")
+    rest = {key: value for key, value in settings.items() if key != "peft_type"}
+    getattr(peft, CLASSES[settings["peft_type"]])(**rest).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        lora(r=4, target_modules=["q_proj", "down_proj"], rank_pattern={"layers.0.mlp.down_proj": 2}, use_dora=True),
+        lora(target_modules=["q_proj"], modules_to_save=["lm_head"], alpha_pattern={"q_proj": 32}, use_rslora=True),
+        lora(target_modules=["q_proj", "v_proj"], layers_to_transform=[0, 2], layers_pattern="layers"),
+        lora(target_modules=r".*self_attn\.(q|o)_proj", exclude_modules=["layers.1.self_attn.q_proj"]),
+        lora(target_modules=["gate_proj"], target_parameters=["q_proj.weight"], init_lora_weights="gaussian"),
+        {"peft_type": "VERA", "r": 8, "target_modules": ["q_proj", "o_proj"]},
+        {"peft_type": "IA3", "target_modules": ["k_proj", "down_proj"], "feedforward_modules": ["down_proj"]},
+        {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 7, "task_type": "CAUSAL_LM"},
+    ],
+)
+def test_a_file_is_read_as_peft_reads_it(settings: Settings, tmp_path: Path) -> None:
+    spec = archcalc.load("tiny")
+    adapter = read_adapter(str(saved(tmp_path, {**settings, "base_model_name_or_path": "tiny"})))
+    assert adapter.base == "tiny"
+    found = named(spec, build(spec), adapter.config, naming="library", is_strict=False).attached
+    model = peft_model(build_reference(to_config(spec)), settings)
+    assert sum(row.total for row in found.rows) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({}, "peft_type: found None; allowed: LORA, VERA, IA3, PREFIX_TUNING, PROMPT_TUNING"),
+        ({"peft_type": "LORRA"}, r"peft_type: found 'LORRA' \(did you mean 'LORA'\?\)"),
+        ({"peft_type": "OFT"}, "peft_type: found 'OFT'"),
+        ({"peft_type": "LORA", "r": 0}, "r: found 0; allowed: an integer from 1"),
+        ({"peft_type": "LORA", "r": True}, "r: found True"),
+        ({"peft_type": "LORA", "target_modules": 3}, "target_modules: found 3; allowed: a list of names"),
+        ({"peft_type": "LORA", "target_modules": [1]}, "target_modules: found "),
+        ({"peft_type": "LORA", "rank_pattern": {"q": -1}}, r"rank_pattern\.q: found -1"),
+        ({"peft_type": "LORA", "rank_pattern": [1]}, "rank_pattern: found"),
+        ({"peft_type": "LORA", "layers_to_transform": "1"}, "layers_to_transform: found '1'"),
+        ({"peft_type": "LORA", "layers_pattern": "h"}, "layers_pattern: without layers_to_transform"),
+        ({"peft_type": "LORA", "target_modules": "q.*", "layers_to_transform": 1}, "already chooses the layers"),
+        ({"peft_type": "LORA", "bias": "some"}, "bias: found 'some'; allowed: none, all, lora_only"),
+        ({"peft_type": "LORA", "layer_replication": [[0, 2]]}, "layer_replication: found .* which changes shapes"),
+        ({"peft_type": "LORA", "use_dora": True, "lora_bias": True}, "lora_bias: with use_dora"),
+        ({"peft_type": "IA3", "target_modules": ["k"], "feedforward_modules": ["v"]}, "feedforward_modules: found"),
+        ({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 0}, "num_virtual_tokens: found 0"),
+    ],
+)
+def test_bad_files_are_refused_by_key(data: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        read_adapter_config(data)
+
+
+@pytest.mark.parametrize("pattern", ["(", "(a+)+", "(.*)*x", "a" * 3000])
+def test_patterns_of_files_are_bounded(pattern: str) -> None:
+    one = case(CONFIG_OF["llama"])
+    for key in ("target_modules", "exclude_modules"):
+        with pytest.raises(InputError):
+            attach(read_adapter_config(lora(**{key: pattern})), one.modules, one.ledger.sizes)
+    with pytest.raises(InputError):
+        attach(read_adapter_config(lora(rank_pattern={pattern: 2})), one.modules, one.ledger.sizes)

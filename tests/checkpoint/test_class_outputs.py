@@ -18,7 +18,7 @@ from tests.checkpoint.random_models import CONFIGS, random_model
 from tests.checkpoint.test_logits import assert_close
 
 # What these return is searched for from the starts that we score.
-BEAMS = ("XLMForQuestionAnswering", "FlaubertForQuestionAnswering")
+BEAMS = ("XLMForQuestionAnswering", "FlaubertForQuestionAnswering", "XLNetForQuestionAnswering")
 # This hides the scores of all tokens outside the cells of a table.
 CELLS = "TapasForQuestionAnswering"
 # A class of its own model type, which reads a text model: `test_decisions_are_scored_at_their_marks`.

@@ -22,12 +22,16 @@ BEFORE_SINKS = ("granite_swa", "granitemoe_swa")
 # Their attentions have the states of their mixers among them.
 WITH_STATES = ("minimax",)
 # Their encoder's attentions are of blocks of keys, in another shape; the states that they give are compared.
-IN_BLOCKS = ("longformer", "led", "longt5", "big_bird", "bigbird_pegasus")
+IN_BLOCKS = ("longformer", "led", "longt5", "big_bird", "bigbird_pegasus", "pegasus_x")
+# Their encoder's states are padded to whole blocks; the last are a pair with those of global tokens.
+WITH_GLOBAL = ("pegasus_x",)
 # Their class gives no attentions.
 NO_PATTERNS = ("longcat_flash",)
 WITHOUT_PATTERNS = BEFORE_SINKS + WITH_STATES + NO_PATTERNS + IN_BLOCKS
 # Their hidden states are those after each layer.
 AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2", "rwkv")
+# Their hidden states are the first layer's input and those after each layer.
+BETWEEN_LAYERS = ("hrm_text",)
 # Their hidden states are several streams: the order of axes that gives ours, [B, T, J, D], and whether the last states
 # are those after the last norm, not after the last layer.
 STREAMS = {"gemma3n_text": ((1, 2, 0, 3), 0), "hy_v4": ((0, 1, 2, 3), 1), "deepseek_v4": ((0, 1, 2, 3), 1)}
@@ -44,9 +48,15 @@ def check_states(found: taps.Recording, prefix: str, states: Sequence[Tensor], l
     """What each layer reads, and what stands after the last norm."""
     n_layers = len(states) - 1
     for layer in range(n_layers):
-        assert near(found[f"{prefix}layers.{layer}.resid_pre"], states[layer])
+        assert near(found[f"{prefix}layers.{layer}.resid_pre"][:, : states[layer].shape[1]], states[layer])
     end = found.get(f"{prefix}final_norm", found[f"{prefix}layers.{n_layers - 1}.resid_post"])
     assert near(end, states[-1]) or not last
+
+
+def without_global(states: Sequence[Any], n_tokens: int) -> tuple[list[Tensor], Tensor]:
+    """The states of a text's tokens, and the last ones of global tokens."""
+    *before, (last, of_global) = states
+    return [*(each[:, :n_tokens] for each in before), last], of_global
 
 
 def check_patterns(found: taps.Recording, part: str, patterns: Sequence[Tensor]) -> None:
@@ -56,6 +66,34 @@ def check_patterns(found: taps.Recording, part: str, patterns: Sequence[Tensor])
     name = re.compile(rf"{before}{'.' * bool(before)}layers\.\d+\.{slot}\.pattern")
     for site, pattern in zip(filter(name.fullmatch, found), patterns, strict=True):
         assert near(found[site], pattern)
+
+
+def check_encoder(name: str, found: taps.Recording, states: Sequence[Any], n_tokens: int) -> None:
+    """The states of an encoder beside a decoder."""
+    if name.split()[0] in WITH_GLOBAL:
+        states, of_global = without_global(states, n_tokens)
+        last = max(site for site in found if site.startswith("encoder.layers.") and site.endswith("resid_post"))
+        assert near(found[last][:, n_tokens:], of_global)
+    check_states(found, "encoder.", states)
+
+
+def check_decoder(name: str, found: taps.Recording, hidden: Sequence[Tensor]) -> None:
+    """The states of a model with one stack."""
+    if name.split()[0] in AFTER_LAYERS:
+        for layer, states in enumerate(hidden[:-1]):
+            assert near(found[f"layers.{layer}.resid_post"], states)
+        assert near(found["final_norm"], hidden[-1])
+    elif name.split()[0] in BETWEEN_LAYERS:
+        for layer, states in enumerate(hidden[1:-1]):
+            assert near(found[f"layers.{layer}.resid_post"], states)
+        assert near(found["final_norm"], hidden[-1])
+    elif name.split()[0] in STREAMS:
+        order, last = STREAMS[name.split()[0]]
+        for layer, states in enumerate(hidden[1 : -last or None]):
+            assert near(found[f"layers.{layer}.streams"], states.permute(order))
+        assert not last or near(found["final_norm"], hidden[-1])
+    else:
+        check_states(found, "", hidden, last=name not in PROJECTED)
 
 
 @torch.no_grad()
@@ -68,7 +106,7 @@ def test_states_and_patterns_are_those_of_transformers(pair: Pair) -> None:
     if theirs.config.is_encoder_decoder:
         wanted: Any = theirs(input_ids=source, decoder_input_ids=ids, **asked)
         found = taps.record(ours, source, ids)
-        check_states(found, "encoder.", wanted.encoder_hidden_states)
+        check_encoder(name, found, wanted.encoder_hidden_states, source.shape[1])
         check_states(found, "decoder.", wanted.decoder_hidden_states)
         if name.split()[0] not in IN_BLOCKS:
             check_patterns(found, "encoder.attn", wanted.encoder_attentions)
@@ -77,17 +115,7 @@ def test_states_and_patterns_are_those_of_transformers(pair: Pair) -> None:
     else:
         wanted = theirs(input_ids=ids, **asked)
         found = taps.record(ours, ids)
-        if name.split()[0] in AFTER_LAYERS:
-            for layer, states in enumerate(wanted.hidden_states[:-1]):
-                assert near(found[f"layers.{layer}.resid_post"], states)
-            assert near(found["final_norm"], wanted.hidden_states[-1])
-        elif name.split()[0] in STREAMS:
-            order, last = STREAMS[name.split()[0]]
-            for layer, states in enumerate(wanted.hidden_states[1 : -last or None]):
-                assert near(found[f"layers.{layer}.streams"], states.permute(order))
-            assert not last or near(found["final_norm"], wanted.hidden_states[-1])
-        else:
-            check_states(found, "", wanted.hidden_states, last=name not in PROJECTED)
+        check_decoder(name, found, wanted.hidden_states)
         if any(site.endswith("pattern") for site in found) and name.split()[0] not in WITHOUT_PATTERNS:
             check_patterns(found, "attn", wanted.attentions)
     assert near(found.logits, wanted.logits)

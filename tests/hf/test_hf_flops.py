@@ -52,10 +52,13 @@ MASK_BY_TOKEN = {
     "falcon_mamba",
     "longformer",
     "mra",
+    "yoso",
+    "xlnet",
     "led",
     "longt5",
     "big_bird",
     "bigbird_pegasus",
+    "pegasus_x",
 }
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
@@ -79,6 +82,7 @@ KEEPS_ALL = {"gpt_neo"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
 NOT_ON_META = {
+    "xlnet": "it makes the matrices of heads on the CPU",
     "llama:dynamic": "its rope looks at the positions themselves to see how far they reach",
     "mvp:small": "its mask is looked into",
     "mvp:untied": "its mask is looked into",
@@ -89,6 +93,7 @@ NOT_ON_META = {
     "longformer": "it looks for tokens that are global",
     "led": "it looks for tokens that are global",
     "longt5": "its mask is looked into",
+    "pegasus_x": "its mask is looked into",
     "bigbird_pegasus:small": "its mask is looked into",
     "bigbird_pegasus:untied": "its mask is looked into",
     "big_bird:full": "its mask is looked into",

@@ -14,7 +14,7 @@ from torch import Tensor
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value
 from archcalc.spec import Spec
 from archcalc.spec.compressed import CompressedAttention
-from archcalc.spec.sparse import RandomBlocks
+from archcalc.spec.sparse import LocalBlocks, RandomBlocks
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -43,6 +43,7 @@ class Interpreter:
         is_compressed = isinstance(own, CompressedAttention)
         self.window = own.window if is_compressed else None
         self.n_pool = own.compression.n_pool if is_compressed and own.compression else 1
+        self.global_tokens = first.global_tokens
         self.unit_offset = getattr(first.runs[0].pattern[0].norm, "unit_offset", False)
 
     def value(self, expression: Expression, known: Mapping[str, Tensor]) -> Tensor:
@@ -76,6 +77,61 @@ class Interpreter:
         b = self._weight(module, "bias") if bias is None else bias
         y = x @ self.weights[f"{module}.weight"].T
         return y if b is None else y + b
+
+    def grouped(self, x: Tensor, module: str, n: int) -> Tensor:
+        """Each group of outputs has the weights of its own channels."""
+        groups = x.split(n, -1)
+        weights = self.weights[f"{module}.weight"].squeeze(-1).chunk(len(groups))
+        y = torch.cat([group @ w.T for group, w in zip(groups, weights, strict=True)], -1)
+        b = self._weight(module, "bias")
+        return y if b is None else y + b
+
+    def by_heads(self, x: Tensor, module: str) -> Tensor:
+        return torch.einsum("td,dnh->nth", x, self.weights[f"{module}.weight"])
+
+    def from_heads(self, y: Tensor, module: str) -> Tensor:
+        return torch.einsum("nth,dnh->td", y, self.weights[f"{module}.weight"])
+
+    @staticmethod
+    def each_head(p: Tensor) -> Tensor:
+        return p[:, None]
+
+    @staticmethod
+    def distance_sinusoids(x: Tensor, c: int | None = None) -> Tensor:
+        n, width = x.shape
+        distances = torch.arange(n, -n, -1.0)
+        distances = distances if c is None else distances.clamp(-c, c)
+        angles = distances[:, None] / 10_000 ** (torch.arange(0, width, 2) / width)
+        return torch.cat((angles.sin(), angles.cos()), -1)
+
+    @staticmethod
+    def at_distances(x: Tensor) -> Tensor:
+        n = x.shape[1]
+        return torch.stack([x[:, i, n - i : 2 * n - i] for i in range(n)], 1)
+
+    def unit(self, x: Tensor) -> Tensor:
+        return x / x.pow(2).sum(-1, keepdim=True).sqrt()
+
+    def collisions(self, x: Tensor, n: int) -> Tensor:
+        return (1 - torch.arccos(x.clamp(-1, 1)) / torch.pi).pow(n)
+
+    @staticmethod
+    def _around(x: Tensor, width: int) -> Tensor:
+        """The tokens around each [.., T, C, W], of [.., T, C]; zeros beside the text."""
+        still = x.new_zeros(*x.shape[:-2], width // 2, x.shape[-1])
+        wide = torch.cat((still, x, still), -2)
+        return torch.stack([wide[..., i : i + x.shape[-2], :] for i in range(width)], -1)
+
+    def convolved_each(self, x: Tensor, module: str) -> Tensor:
+        """By one filter of each head [N, T, H], or of each channel [T, C]."""
+        w = self.weights[f"{module}.weight"].squeeze(1)
+        windows = self._around(x, w.shape[-1])
+        return (windows * (w[:, None, None] if x.dim() == 3 else w)).sum(-1)
+
+    def spans(self, x: Tensor, k: Tensor, n: int) -> Tensor:
+        kernels = k.unflatten(-1, (n, -1))
+        windows = self._around(x, kernels.shape[-1]).unflatten(-2, (n, -1))
+        return (windows * kernels.softmax(-1).unsqueeze(-2)).sum(-1).flatten(-2)
 
     def standardized(self, x: Tensor, eps: float) -> Tensor:
         centered = x - x.mean(-1, keepdim=True)
@@ -459,6 +515,13 @@ class Interpreter:
     def followed(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cat((x, y), -2)
 
+    def without_last(self, x: Tensor, n: int) -> Tensor:
+        return x[: len(x) - n]
+
+    def scaled_apart(self, x: Tensor, module: str, of_last: str, n: int) -> Tensor:
+        rows = [self.scaled(row, module if t < len(x) - n else of_last) for t, row in enumerate(x)]
+        return torch.stack(rows)
+
     def block_sums(self, x: Tensor, n: int) -> Tensor:
         """One token after another."""
         sums = x.new_zeros(len(x) // n, x.shape[-1])
@@ -483,6 +546,10 @@ class Interpreter:
     def reads(self, t: int, s: int, n: int) -> bool:
         """Return whether token t of n reads key s; what is after the tokens is a summary."""
         pattern = self.pattern
+        if isinstance(pattern, LocalBlocks):
+            n_text = n - (self.global_tokens.n_tokens if self.global_tokens else 0)
+            shift = pattern.n_block // 2 if pattern.staggered else 0
+            return max(t, s) >= n_text or (t + shift) // pattern.n_block == (s + shift) // pattern.n_block
         if not isinstance(pattern, RandomBlocks):
             first = getattr(pattern, "n_global", 0)
             return s >= n or abs(t - s) < pattern.window or min(t, s) < first

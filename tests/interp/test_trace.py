@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given
+from msgspec import structs
 
 from archcalc import build, load
 from archcalc.errors import InputError
@@ -17,6 +18,7 @@ from archcalc.interp.trace.run import trace
 from archcalc.nn.taps import sites
 from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
+from archcalc.spec.layer import GlobalTokens
 from tests.examples import examples
 from tests.interp import happy_weights
 from tests.interp.recompute import OPERATORS, Interpreter
@@ -49,6 +51,11 @@ def spec_of(norm: dict[str, Any], attention: dict[str, Any], ffn: dict[str, Any]
 
 def sparse_of(pattern: dict[str, Any]) -> Spec:
     return encoder_of({"attention": {"kind": "sparse", "n_heads": 2, "pattern": pattern, "k_bias": True}})
+
+
+def with_global_tokens(spec: Spec) -> Spec:
+    stack = structs.replace(spec.encoder, global_tokens=GlobalTokens(n_tokens=2, own_norm=True))
+    return structs.replace(spec, encoder=stack)
 
 
 def encoder_of(layer: dict[str, Any]) -> Spec:
@@ -155,6 +162,8 @@ SPECS = {
     "global tokens": sparse_of({"kind": "global_window", "window": 2, "n_global": 1}),
     "summaries": sparse_of({"kind": "summaries", "window": 1, "n_block": 2, "norm": RMS}),
     "blocks": sparse_of({"kind": "random_blocks", "n_block": 1, "n_random": 1}),
+    "local blocks": sparse_of({"kind": "local_blocks", "n_block": 3}),
+    "global stream": with_global_tokens(sparse_of({"kind": "local_blocks", "n_block": 3, "staggered": True})),
     "fnet": encoder_of({"mixer": {"kind": "fourier"}}),
     "part of a head turned": spec_of(RMS, GQA | {"position": {"kind": "rope", "d_rotary": 2}}, GATED),
 }

@@ -155,6 +155,8 @@ def _tensors(
         parts = [rows[name][0] for name in entry.ours]
         index = rows[entry.ours[0]][1]
         axes = _stored_axes(entry, [part.weight.axes for part in parts])
+        if entry.n_blocks:  # a quotient of sizes is no formula
+            axes = tuple(map(Poly.constant, entry.shape([part.shape for part in parts])))
         names = entry.rows(entry.shape([part.shape for part in parts]))
         axes = axes[1:] if names else axes
         for name in names or [entry.name]:
@@ -176,7 +178,7 @@ def _kind(model_type: str, entry: TensorEntry, row: WeightRow, n_axes: int) -> M
     if leaf != "weight" or n_axes < 2:
         return "other"
     if row.weight.convolves:
-        return "convolution" if n_axes > 2 else "other"
+        return "convolution" if n_axes == 3 and not entry.n_blocks else "other"
     if n_axes != 2:
         return "other"
     if has_linear(model_type, role, module):

@@ -55,7 +55,7 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     has_bias: bool = False
     feedforward: Names | None = None
     n_tokens: int = 20
-    n_stacks: int = 1
+    n_stacks: int | None = None
     is_projected: bool = False
     d_prefix: int | None = None
     token_width: int | None = None

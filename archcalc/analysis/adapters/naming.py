@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -14,7 +14,8 @@ from archcalc.analysis.adapters.class_modules import ClassModules, class_modules
 from archcalc.analysis.adapters.config import ALL_LINEAR, AdapterConfig, Naming
 from archcalc.analysis.adapters.former_names import is_former
 from archcalc.analysis.adapters.matching import ends_in, whole
-from archcalc.analysis.adapters.methods import TITLES
+from archcalc.analysis.adapters.methods import METHODS, TITLES
+from archcalc.analysis.adapters.prompts import prompt_rows
 from archcalc.analysis.row_names import path_pattern
 from archcalc.analysis.weights import role_of
 from archcalc.errors import InputError
@@ -49,16 +50,37 @@ def named(
     """
     if naming == "archcalc":
         return _canonical(ledger, config)
+    if config.method not in METHODS:
+        return _prompts(spec, config, _class_config(spec, stated), is_strict=is_strict)
     try:
-        modules = _modules(spec, ledger, stated)
+        model = _class_config(spec, stated)
     except InputError:
         if naming == "library" or config.method != "lora":
             raise
         return _canonical(ledger, config)
+    modules = class_modules(ledger, model, predicts_tokens=spec.predicts_tokens)
     if naming is None and config.method == "lora" and _is_ours(config, modules, ledger):
         return _canonical(ledger, config)
     settings = _strict(config, modules) if is_strict else config
-    return Named(attach(settings, modules, ledger.sizes), "library", modules.class_name)
+    attached = attach(settings, modules, ledger.sizes)
+    if not is_strict:
+        attached = structs.replace(attached, not_found=(*_missing(config, modules), *attached.not_found))
+    return Named(attached, "library", modules.class_name)
+
+
+def _prompts(spec: Spec, config: AdapterConfig, model: Mapping[str, Any], *, is_strict: bool) -> Named:
+    """Return virtual tokens; without a file that says otherwise, those of an encoder-decoder are for both stacks."""
+    if is_strict and spec.family == "encoder-decoder":
+        config = structs.replace(config, task="SEQ_2_SEQ_LM")
+    name = str((model.get("architectures") or [""])[0])
+    return Named(Attached(prompt_rows(config, spec, model)), "library", name)
+
+
+def _missing(config: AdapterConfig, modules: ClassModules) -> Iterator[str]:
+    """Yield the targets that the class does not have, which the library ignores if it has others."""
+    for target in config.targets if isinstance(config.targets, tuple) else ():
+        if not is_former(target, modules) and not _is_end(target, modules.names):
+            yield target
 
 
 def _is_ours(config: AdapterConfig, modules: ClassModules, ledger: Ledger) -> bool:
@@ -110,6 +132,6 @@ def _strict(config: AdapterConfig, modules: ClassModules) -> AdapterConfig:
     return structs.replace(config, targets=tuple(kept), parameters=(*config.parameters, *parameters))
 
 
-def _modules(spec: Spec, ledger: Ledger, stated: Mapping[str, Any] | None) -> ClassModules:
-    config = classes.resolve(dict(stated))[0] if stated else to_config(spec)
-    return class_modules(ledger, config, predicts_tokens=spec.predicts_tokens)
+def _class_config(spec: Spec, stated: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the config of the class: the stated one, else one with this architecture. Raises InputError for none."""
+    return classes.resolve(dict(stated))[0] if stated else to_config(spec)

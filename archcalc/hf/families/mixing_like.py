@@ -82,6 +82,7 @@ MRA = derive(
     run_constraints=(Constraint("block_per_row", (ImpliedValue(lambda config: max(1, ROWS.read(config) // BLOCK)),)),),
     irrelevant="add_cross_attention approx_mode initial_prior_first_n_blocks initial_prior_diagonal_n_blocks",
     unused={r"mra\.embeddings\.position_ids": "the positions themselves"},
+    needs_kernel=True,
     other_products=msg("the class computes scores in a CUDA kernel, and without it none; ours are those of all tokens"),
 )
 

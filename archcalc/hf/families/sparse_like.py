@@ -1,8 +1,9 @@
-"""Encoders that read long texts by sparse attention: Longformer, LED, LongT5, BigBird and its Pegasus."""
+"""Encoders that read long texts by sparse attention: Longformer, LED, LongT5, BigBird and its Pegasus, PEGASUS-X."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from archcalc.hf.config import TEXT, Config, ValueType
@@ -11,7 +12,8 @@ from archcalc.hf.families.bert_like import BERT, ROBERTA
 from archcalc.hf.families.t5 import T5_HEAD
 from archcalc.hf.family import Family, derive
 from archcalc.hf.heads import LABELS, extra_modules, scores
-from archcalc.hf.lens import Cases, Choice, Conversion, ImpliedValue, Key, Template
+from archcalc.hf.lens import Cases, Choice, ConfigDraft, Conversion, ImpliedValue, Key, Template
+from archcalc.hf.stack import Schedule
 from archcalc.hf.templates.bart_like import BartDefaults, BartSwitches, OwnSize, PartNames, bart_like
 from archcalc.hf.templates.bert_like import DECODER_BIAS, EMBEDDING_NAMES, LAYER_NAMES, TIED, HeadNames
 from archcalc.hf.templates.t5_like import NORM, SPELLING, T5Defaults, template, tensors
@@ -234,6 +236,55 @@ BIGBIRD_PEGASUS = BartSwitches(
     is_tied_alone=False,
 )
 
+# ----------------------------------------------------------------------------------------------------------- PEGASUS-X
+
+STAGGERS = flag("stagger_local_blocks", True)
+
+
+@final
+class StaggeredSchedule(Schedule, Struct, frozen=True):
+    """The blocks of every second layer begin half a block earlier, if the config says so."""
+
+    def names(self) -> Iterator[str]:
+        """Yield the key."""
+        yield from STAGGERS.names()
+
+    def read(self, config: Config, n_layers: int) -> list[str]:
+        """Return the kind of each layer."""
+        staggers = STAGGERS.read(config)
+        return ["staggered" if staggers and index % 2 else "blocks" for index in range(n_layers)]
+
+    def write(self, kinds: Sequence[str], draft: ConfigDraft) -> None:
+        """Put whether a layer is staggered; reading back shows whether it is every second."""
+        STAGGERS.write("staggered" in kinds, draft)
+
+
+def local(attention: Mapping[str, Any]) -> Template:
+    """Return an attention within blocks, and with the global tokens of the stack."""
+    pattern = {"kind": "local_blocks", "n_block": size("block_size", 512), "staggered": False}
+    return {**attention, "kind": "sparse", "pattern": pattern}
+
+
+def staggered(attention: Mapping[str, Any]) -> Template:
+    """Return the same with blocks that begin half a block earlier, which the class can halve only if they are even."""
+    pattern = {"kind": "local_blocks", "n_block": Key("block_size", EVEN, 512), "staggered": True}
+    return {**attention, "kind": "sparse", "pattern": pattern}
+
+
+PEGASUS_X = BartSwitches(
+    BartDefaults(96103, 16384, 1024, (16, 16), 16, 4096, scale_embedding=True),
+    {"kind": "sinusoidal", "order": "fairseq"},
+    "pre",
+    embed_norm=False,
+    final_norm=True,
+    has_logits_bias=False,
+    names=PartNames(encoder={"attn_norm_global": "global_self_attn_layer_norm"}),
+    attention=biases(False),
+    encoder_kinds={"blocks": local, "staggered": staggered},
+    schedule=StaggeredSchedule(),
+    encoder_fields={"global_tokens": {"n_tokens": size("num_global_tokens", 32), "own_norm": True}},
+)
+
 FAMILIES = (
     LONGFORMER,
     replace(bart_like("led", "LEDForConditionalGeneration", None, LED), other_products=BY_BLOCKS),
@@ -245,5 +296,9 @@ FAMILIES = (
         "BigBirdPegasusForCausalLM",
         BIGBIRD_PEGASUS,
         irrelevant=keys("attention_type block_size num_random_blocks tie_word_embeddings"),
+    ),
+    replace(
+        bart_like("pegasus_x", "PegasusXForConditionalGeneration", None, PEGASUS_X),
+        other_products=BY_BLOCKS,
     ),
 )

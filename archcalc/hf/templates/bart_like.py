@@ -12,7 +12,7 @@ from archcalc.hf.config import Config
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Constraint, ImpliedValue, Key, Template
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.stack import StackLens
+from archcalc.hf.stack import Schedule, StackLens, UniformSchedule
 from archcalc.hf.tensors import TensorEntry, TensorMap, module, modules, table
 from archcalc.hf.vocabulary import activation, biases, dropout, flag, keys, layers, size
 
@@ -129,6 +129,8 @@ class BartSwitches(msgspec.Struct, frozen=True):
     - `prompts`: learned keys and values of the decoder, which a decoder alone does not have
     - `attention`: further fields of every attention
     - `encoder_attention`: the attention of the encoder, given that of the decoder
+    - `encoder_kinds`, `schedule`: the attention of each kind of layer of the encoder, likewise, and each layer's kind
+    - `encoder_fields`: further fields of the encoder
     - `lists`: keys with an item for each layer of the encoder, as in `StackLens`
     - `context`, `source_context`: the keys of the decoder's and the encoder's context, if there are two
     - `is_tied_alone`: whether the head of a decoder alone may be tied
@@ -149,6 +151,9 @@ class BartSwitches(msgspec.Struct, frozen=True):
     prompts: Template = None
     attention: Mapping[str, Any] = msgspec.field(default_factory=lambda: biases(True))
     encoder_attention: Callable[[Mapping[str, Any]], Template] = dict
+    encoder_kinds: Mapping[str, Callable[[Mapping[str, Any]], Template]] = {}
+    schedule: Schedule = UniformSchedule()
+    encoder_fields: Mapping[str, Template] = {}
     lists: Mapping[str, str] = {}
     context: Key | None = None
     source_context: OwnSize | None = None
@@ -182,7 +187,7 @@ class BartSwitches(msgspec.Struct, frozen=True):
         return {
             "norm": NORM,
             "placement": self.placement,
-            "attention": self.encoder_attention(attention) if stack_name == "encoder" else attention,
+            "attention": attention,
             "cross": attention if stack_name == "decoder" else None,
             "cross_reads": "nothing" if is_alone else "source",
             "ffn": {
@@ -192,6 +197,14 @@ class BartSwitches(msgspec.Struct, frozen=True):
                 "bias": True,
             },
         }
+
+    def kinds(self, stack_name: str, *, is_alone: bool) -> dict[str, Template]:
+        """Return the kinds of layers of a stack."""
+        layer = self.layer(stack_name, is_alone=is_alone)
+        if stack_name == "decoder":
+            return {"layer": layer}
+        kinds = self.encoder_kinds or {"layer": self.encoder_attention}
+        return {name: layer | {"attention": attention(layer["attention"])} for name, attention in kinds.items()}
 
     def stack(self, stack_name: str, *, is_alone: bool = False) -> StackLens:
         """Return the encoder or the decoder, which `is_alone` if there is no encoder."""
@@ -204,12 +217,13 @@ class BartSwitches(msgspec.Struct, frozen=True):
         stack_fields = {"position": self.position, **embed_norm, "final_norm": _optional_norm(self.final_norm)}
         if stack_name == "decoder" and not is_alone and self.prompts is not None:
             stack_fields["prompts"] = self.prompts
-        if stack_name == "encoder" and self.source_context is not None:
-            stack_fields["n_ctx"] = self.source_context
-        kinds = {"layer": self.layer(stack_name, is_alone=is_alone)}
-        lists = self.lists if stack_name == "encoder" else {}
         depth = layers(n_layers, f"{stack_name}_layers", aliases=aliases)
-        return StackLens(depth, kinds, stack_fields=stack_fields, lists=lists)
+        kinds = self.kinds(stack_name, is_alone=is_alone)
+        if stack_name == "decoder":
+            return StackLens(depth, kinds, stack_fields=stack_fields)
+        if self.source_context is not None:
+            stack_fields["n_ctx"] = self.source_context
+        return StackLens(depth, kinds, self.schedule, stack_fields | dict(self.encoder_fields), self.lists)
 
     @property
     def scale_key(self) -> Key:
@@ -272,6 +286,7 @@ class BartSwitches(msgspec.Struct, frozen=True):
         """Return the tensors of the encoder or the decoder, whose canonical names have this prefix."""
         outer = {
             "positions": "embed_positions",
+            "global_tokens": "embed_global",
             "embed_norm": "layernorm_embedding",
             "final_norm": self.names.final_norm,
         }

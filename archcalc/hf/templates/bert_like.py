@@ -86,13 +86,14 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `is_stored_as_head`: transformers names a tied table after the head
     - `tables`, `join`, `token_dropout`, `scale`: fields of the embedding, if the class has keys for them
     - `extras`: tensors that the logits do not depend on
+    - `ffn_dropout`: the probability between a feed-forward's matrices, if there is one
     - `pooler`: the activation of the bare model's pooler; None: it has no pooler
     - `keeps_pooler`: classes that do not use the pooler have it too, and run it
     - `classifier`: the activation of the dense layer before the labels of a text
     - `class_heads`, `class_tensors`, `class_notes`: as in `Family`
     - `n_relations`: how many relations of two sentences the class of pre-training scores
-    - `other_products`: as in `Family`
-    - `entries`: tensors of the class that `names` does not name one by one
+    - `other_products`, `needs_kernel`: as in `Family`
+    - `entries`, `entries_of`: tensors of the class that `names` does not name one by one; those of a config come first
     - `stored_names`, `fused_entries`: modules that files name differently, or fuse
     - `decoder_keys`: keys that are written for a decoder besides `fixed_keys`
     - `computed`: canonical tensors that follow from the config
@@ -103,9 +104,9 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     vocab_size: Key
     n_ctx: ConfigLens
-    d_model: Key
+    d_model: ConfigLens
     n_layers: Key
-    n_heads: Key
+    n_heads: ConfigLens
     d_ff: ConfigLens
     activation: Template
     norm: Template
@@ -143,6 +144,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     head_activation: str | None = None
     dropout: Key
     attention_dropout: Template
+    ffn_dropout: Template = None
     names: Mapping[str, str]
     head_names: HeadNames
     is_stored_as_head: bool = False
@@ -155,8 +157,10 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     stored_names: Mapping[str, str] = {}
     fused_entries: tuple[TensorEntry, ...] = ()
     entries: tuple[TensorEntry, ...] = ()
+    entries_of: Callable[[Config], tuple[TensorEntry, ...]] | None = None
     computed: tuple[str, ...] = ()
     other_products: Message | None = None
+    needs_kernel: bool = False
 
 
 @row_builder
@@ -168,7 +172,7 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
         row.classes,
         _template(row, "encoder"),
         _tensors(row, row.names),
-        tensors_of=_grouped_tensors(row),
+        tensors_of=_tensors_of(row),
         constraints=row.constraints,
         run_constraints=row.run_constraints,
         irrelevant=keys(row.irrelevant),
@@ -179,6 +183,7 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
         class_notes=row.class_notes,
         runs_pooler=row.keeps_pooler,
         other_products=row.other_products,
+        needs_kernel=row.needs_kernel,
     )
     if row.causal_key is None:
         return encoder
@@ -208,7 +213,8 @@ def _template(row: BertSwitches, stack: str) -> Template:
         stack: _stack(row, is_encoder=stack == "encoder"),
         "head": _head(row),
         **_extras(row),
-        "dropout": {"embedding": row.dropout, "attention": row.attention_dropout, "residual": row.dropout},
+        "dropout": {"embedding": row.dropout, "attention": row.attention_dropout, "residual": row.dropout}
+        | ({} if row.ffn_dropout is None else {"ffn": row.ffn_dropout}),
         # Last, because a draft needs the stack's position first.
         "n_ctx": row.n_ctx,
     }
@@ -348,6 +354,14 @@ def _optional(condition: bool | ConfigLens, part: Template) -> Template:
     if isinstance(condition, ConfigLens):
         return Cases(condition, {True: part, False: None})
     return part if condition else None
+
+
+def _tensors_of(row: BertSwitches) -> Callable[[Config], TensorMap] | None:
+    """Return a function from a config to its tensors, if they depend on more than the row."""
+    own = row.entries_of
+    if own is None:
+        return _grouped_tensors(row)
+    return lambda config: _tensors(msgspec.structs.replace(row, entries=(*own(config), *row.entries)), row.names)
 
 
 def _grouped_tensors(row: BertSwitches) -> Callable[[Config], TensorMap] | None:

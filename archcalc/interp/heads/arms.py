@@ -12,7 +12,7 @@ from archcalc.interp.memory import sites_bytes
 from archcalc.run.devices import free_memory
 from archcalc.run.loading.memory_check import check_fits
 from archcalc.spec import Spec
-from archcalc.spec.attention import AnyAttention, Attention
+from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches
 from archcalc.spec.groups import layers_of, lender_indices
 from archcalc.spec.layer import Reads
@@ -21,20 +21,25 @@ from archcalc.spec.sparse import SparseAttention
 from archcalc.spec.workload import Workload
 from archcalc.words import msg
 
+# Attentions whose heads give values weighted by their pattern, and nothing else.
+Headed = Attention | LatentAttention | SparseAttention
+
 
 class AttentionArm(msgspec.Struct, frozen=True):
     """An attention of a model. Its keys and values are sites under `key_path`, which an earlier layer may own.
 
-    `text` is the index of the text that its queries are of: of an encoder-decoder, 0 is the source.
+    `text` is the index of the text that its queries are of: of an encoder-decoder, 0 is the source. `n_more`: global
+    tokens of the stack, which are queries and keys after those of the text.
     """
 
     path: str
     key_path: str
     layer: int
-    part: AnyAttention
+    part: Headed
     reads: Reads
     is_causal: bool
     text: int
+    n_more: int = 0
 
     @property
     def n_heads(self) -> int:
@@ -69,8 +74,12 @@ class AttentionArm(msgspec.Struct, frozen=True):
         return isinstance(self.part, SparseAttention) and self.part.summaries is not None
 
     def key_names(self, tokens: Sequence[str], n_keys: int) -> tuple[str, ...]:
-        """Return the names of the keys: the tokens, then the summaries of their blocks."""
-        return (*tokens, *(f"Σ {i}" for i in range(n_keys - len(tokens))))
+        """Return the names of the keys: the tokens, then global ones or the summaries of blocks."""
+        return self.query_names(tokens) if self.n_more else (*tokens, *(f"Σ {i}" for i in range(n_keys - len(tokens))))
+
+    def query_names(self, tokens: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of the queries: the tokens, then global ones."""
+        return (*tokens, *(f"G {i}" for i in range(self.n_more)))
 
     def kv_head(self, head: int) -> int:
         """Return the key-value head that a query head reads."""
@@ -80,12 +89,12 @@ class AttentionArm(msgspec.Struct, frozen=True):
 def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
     """Yield every attention that a forward pass computes, in order."""
     for text, model_stack in enumerate(spec.stacks):
-        lenders = lender_indices(model_stack.stack)
+        lenders, tokens = lender_indices(model_stack.stack), model_stack.stack.global_tokens
         for i, layer in enumerate(layers_of(model_stack.stack)):
             for branch in active_branches(layer):
                 for arm in branch.arms:
-                    if isinstance(arm.part, AnyAttention):
-                        owner = lenders[i] if arm.reads == "shared" else i
+                    if isinstance(arm.part, Headed):
+                        owner, n_more = lenders[i] if arm.reads == "shared" else i, tokens.n_tokens if tokens else 0
                         yield AttentionArm(
                             f"{model_stack.prefix}layers.{i}.{arm.name}",
                             f"{model_stack.prefix}layers.{owner}.{arm.name}",
@@ -94,6 +103,7 @@ def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
                             arm.reads,
                             model_stack.is_causal and arm.reads != "source",
                             text,
+                            n_more,
                         )
 
 

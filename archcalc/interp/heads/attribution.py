@@ -26,6 +26,7 @@ from archcalc.interp.heads.frozen_head import FrozenHead, frozen_head
 from archcalc.interp.heads.linear_steps import FrozenNorm, LinearStep, Multiply, Sum, frozen
 from archcalc.interp.model_inputs import model_inputs
 from archcalc.interp.readout import read_stack
+from archcalc.nn.linear import dense_weight
 from archcalc.nn.taps import record
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.nn.taps.record import Recording
@@ -316,8 +317,9 @@ class _Reading:
         n_promoted: int,
     ) -> None:
         """Add the contributions of an attention's bias and heads, and the edges of each head."""
-        weight_DZ, path = module.out.weight.double(), arm.path
+        path = arm.path
         gated_NU = self._gated(path, self.values[f"{path}.values"][0, :, self.position].double())
+        weight_DZ = dense_weight(module.out, gated_NU.numel()).double()
         direction_Z, bias, norm = weight_DZ.T @ direction_D, 0.0, None
         if module.out.bias is not None:
             bias += float(module.out.bias.double() @ direction_D)

@@ -59,6 +59,7 @@ class MixerArm(msgspec.Struct, frozen=True):
     n_heads: int
     sites: LinearMixer
     is_cross: bool = False
+    n_more: int = 0
 
     @property
     def key_text(self) -> int:
@@ -71,6 +72,10 @@ class MixerArm(msgspec.Struct, frozen=True):
         return False
 
     def key_names(self, tokens: Sequence[str], n_keys: int) -> tuple[str, ...]:
+        """Return the tokens."""
+        return tuple(tokens)
+
+    def query_names(self, tokens: Sequence[str]) -> tuple[str, ...]:
         """Return the tokens."""
         return tuple(tokens)
 

@@ -49,7 +49,8 @@ class AttentionReading:
     By the path of each attention (`layers.3.attn`), in the order of a forward pass: `arms` says what it is, `patterns`
     has its weights [N, T, S], `scores` [N, T, S] is −∞ where the mask hides a key, `entropy_nats` and `distance` [N, T]
     are figures of each query, and `kinds` are measured on repeated random tokens (None: the context is too short).
-    Where summaries of blocks are keys (LongT5), they follow the tokens. `global_pairs` has the queries and keys of
+    Where summaries of blocks are keys (LongT5), they follow the tokens; global tokens of a stack (PEGASUS-X) are
+    queries and keys after those of the text. `global_pairs` has the queries and keys of
     global tokens (Longformer), which are the first ones.
     Of a recurrent mixer, `patterns` and `scores` are its effective attention (`archcalc.interp.heads.effective`), which
     may be negative; it has no queries, keys and kinds.
@@ -83,11 +84,12 @@ class AttentionReading:
     def distance(self, path: str) -> Tensor | None:
         """Return the mean distance in tokens of query and key [N, T], by weight; None for cross-attention.
 
-        Summaries, which stand for many tokens, are left out.
+        Summaries, which stand for many tokens, and global tokens, which have no place, are left out.
         """
         if self.arms[path].is_cross:
             return None
         p_NTS = self.shares(path).double()
+        p_NTS = p_NTS[:, : p_NTS.shape[1] - self.arms[path].n_more]
         places_T = torch.arange(p_NTS.shape[1], device=p_NTS.device)
         p_NTS = p_NTS[..., : len(places_T)]
         far_TS = (places_T[:, None] - places_T).abs().double()

@@ -59,7 +59,7 @@ class AltUpExpressions:
         """Return the stream that the layer computes."""
         return call("stream", streams, self.part.active)
 
-    def predicted(self, streams: Value) -> Expression:
+    def predicted(self, streams: Expression) -> Expression:
         """Return the streams, each with a mix of all added."""
         factors = call("linear", self._routed(self.active(streams)), Module(f"{self.prefix}predict"))
         return streams + call("mixed_streams", factors, streams)

@@ -37,6 +37,11 @@ STEP_KINDS: dict[str, Message] = {
     "index_scores": msg("scores that select the keys"),
     "pattern": msg("attention weights, which sum to 1"),
     "weighted_values": msg("values weighted by attention"),
+    "cosines": msg("cosines of the angles between queries and keys"),
+    "collisions": msg("weights that fall with the angle; they do not sum to 1"),
+    "convolved_values": msg("each head's values, convolved over the tokens around"),
+    "kernels": msg("the kernels of heads that are convolutions"),
+    "spans": msg("what heads that are convolutions give"),
     "gate": msg("gates on the values of the heads"),
     "attention_out": msg("the output of attention"),
     "projected": msg("the projection that the mixer takes apart"),
@@ -172,7 +177,11 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     ),
     "first_tokens(x, n)": FunctionMeaning(("first_tokens",), msg("x of the first n tokens")),
     "with_first(x, y, n)": FunctionMeaning(("with_first",), msg("y for the first n tokens as queries, x for others")),
-    "followed(x, y)": FunctionMeaning(("followed",), msg("x, then y as further keys")),
+    "without_last(x, n)": FunctionMeaning(("without_last",), msg("x without its last n tokens")),
+    "scaled_apart(x, m, n, k)": FunctionMeaning(
+        ("scaled_apart",), msg("x scaled by the norm m, the last k tokens by the norm n")
+    ),
+    "followed(x, y)": FunctionMeaning(("followed",), msg("x, then y as further tokens or keys")),
     "block_sums(x, n)": FunctionMeaning(
         ("block_sums",), msg("Σ x over each block of n tokens; what is left over is in the last whole one")
     ),
@@ -234,6 +243,28 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     ),
     "fourier(x)": FunctionMeaning(
         ("fourier",), msg("the real part of the Fourier transform of x over tokens and channels")
+    ),
+    "grouped(x, m, n)": FunctionMeaning(
+        ("grouped",), msg("x · Wᵀ + b, where each group of outputs reads n channels of its own")
+    ),
+    "by_heads(x, m), from_heads(y, m)": FunctionMeaning(
+        ("by_heads", "from_heads"), msg("x through the matrix of each head of m, and the sum of heads through theirs")
+    ),
+    "each_head(p)": FunctionMeaning(("each_head",), msg("the numbers of each head, for all tokens")),
+    "distance_sinusoids(x), distance_sinusoids(x, c)": FunctionMeaning(
+        ("distance_sinusoids",),
+        msg("sines, then cosines of the distances T, T − 1, … 1 − T of a text of T tokens, within ±c"),
+    ),
+    "at_distances(x)": FunctionMeaning(
+        ("at_distances",), msg("for each query and key, x of the query at their distance")
+    ),
+    "unit(x)": FunctionMeaning(("unit",), msg("x / √(Σ x²), of length 1")),
+    "collisions(x, n)": FunctionMeaning(("collisions",), msg("(1 − arccos x / π)ⁿ")),
+    "convolved_each(x, m)": FunctionMeaning(
+        ("convolved_each",), msg("Σ w · x over the tokens around each, with the weights of m for its channel or head")
+    ),
+    "spans(x, k, n)": FunctionMeaning(
+        ("spans",), msg("for each of n heads Σ softmax(k) · x over the tokens around each")
     ),
     "linear_at(x, i, m)": FunctionMeaning(("linear_at",), msg("x · Wᵀ + b, the matrix i of m and its bias")),
     "or_input(y, x, i, n)": FunctionMeaning(("or_input",), msg("y where the index i is less than n, and x elsewhere")),

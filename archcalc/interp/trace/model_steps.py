@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 
-from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
+from archcalc.interp.trace.expression import Call, Expression, Module, Operand, Parameter, Value, call
 from archcalc.interp.trace.part_steps import PartContext
 from archcalc.spec import Spec
 from archcalc.spec.branches import (
@@ -23,9 +23,11 @@ from archcalc.spec.branches import (
     stream_names,
     tied_norms,
 )
+from archcalc.spec.cycles import is_high, layers_of_run
 from archcalc.spec.embedding import Embedding, ExtraTable
+from archcalc.spec.global_tokens import global_norm
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
-from archcalc.spec.layer import Arm, Branch, Layer
+from archcalc.spec.layer import Arm, Branch, Cycles, GlobalTokens, Layer, Stack
 from archcalc.spec.model import Head, HeadReads, ModelStack
 from archcalc.spec.norm import LayerNorm, Norm
 from archcalc.spec.position import Sinusoidal, TablePosition
@@ -64,32 +66,8 @@ def _steps(spec: Spec) -> Iterator[Step]:
         source, source_ids = last, f"{spec.stacks[0].prefix}ids"
         yield Step(f"{prefix}ids", "ids", None)
         yield from _embedding_steps(model_stack)
-        last, owners, lenders = Value(f"{prefix}embed"), weight_indices(stack), lender_indices(stack)
         yield from _per_layer_steps(model_stack)
-        streams = stack.streams
-        if streams is not None:
-            first_steps = stream_implementation(streams, "first_steps")
-            yield Step(f"{prefix}split", "streams", first_steps(streams, last, prefix))
-            last = Value(f"{prefix}split")
-        for i, layer in enumerate(layers_of(stack)):
-            steps_of_layer = LayerSteps(
-                layer,
-                step_prefix=f"{prefix}layers.{i}.",
-                weight_prefix=f"{prefix}layers.{owners[i]}.",
-                source=source,
-                is_causal=model_stack.is_causal,
-                key_prefix=f"{prefix}layers.{lenders[i]}.",
-                ids=f"{prefix}ids",
-                source_ids=source_ids,
-                per_layer=call("piece", Value(f"{prefix}per_layer"), i, len(owners)) if stack.per_layer else None,
-                d_model=model_stack.model.d_model,
-                streams=streams,
-            )
-            last = yield from steps_of_layer.steps(last)
-        if streams is not None:
-            merged = stream_implementation(streams, "merged_steps")(streams, last, prefix)
-            yield Step(f"{prefix}merged", "residual", merged)
-            last = Value(f"{prefix}merged")
+        last = yield from _stack_steps(model_stack, source, source_ids)
         if stack.final_norm is not None:
             last = yield from _norm_steps(stack.final_norm, f"{prefix}final_norm", last, f"{prefix}final_norm")
     assert last is not None, "a spec has a stack"
@@ -101,6 +79,54 @@ def _steps(spec: Spec) -> Iterator[Step]:
         yield Step("logits", "logits", _logits(spec, spec.head, last))
         yield Step("probabilities", "probabilities", call("softmax", Value("logits")))
         yield Step("choice", "choice", call("top", Value("probabilities"), 1))
+
+
+def _stack_steps(model_stack: ModelStack, source: Value | None, source_ids: str) -> Steps:
+    """Yield the steps from the input of the first layer to the last states of the stack before its norm."""
+    prefix, stack = model_stack.prefix, model_stack.stack
+    last: Expression = Value(f"{prefix}embed")
+    if stack.streams is not None:
+        first_steps = stream_implementation(stack.streams, "first_steps")
+        yield Step(f"{prefix}split", "streams", first_steps(stack.streams, last, prefix))
+        last = Value(f"{prefix}split")
+    if stack.global_tokens is not None:
+        last = call("followed", last, Parameter(f"{prefix}global_tokens.weight"))
+    states = yield from _layer_steps(model_stack, last, source, source_ids)
+    if stack.global_tokens is not None:
+        yield Step(f"{prefix}text", "residual", call("without_last", states, stack.global_tokens.n_tokens))
+        return Value(f"{prefix}text")
+    if stack.streams is not None:
+        merged = stream_implementation(stack.streams, "merged_steps")(stack.streams, states, prefix)
+        yield Step(f"{prefix}merged", "residual", merged)
+        return Value(f"{prefix}merged")
+    return states
+
+
+def _layer_steps(model_stack: ModelStack, x: Expression, source: Value | None, source_ids: str) -> Steps:
+    """Yield the steps of all layers, the first of which would read `x`; return the output of the last."""
+    prefix, stack = model_stack.prefix, model_stack.stack
+    owners, lenders = weight_indices(stack), lender_indices(stack)
+    modules = CycleExpressions.of(stack, prefix, x)
+    last = Value("")  # a stack has a layer
+    for i, layer in enumerate(layers_of(stack)):
+        steps_of_layer = LayerSteps(
+            layer,
+            step_prefix=f"{prefix}layers.{i}.",
+            weight_prefix=f"{prefix}layers.{owners[i]}.",
+            source=source,
+            is_causal=model_stack.is_causal,
+            key_prefix=f"{prefix}layers.{lenders[i]}.",
+            ids=f"{prefix}ids",
+            source_ids=source_ids,
+            per_layer=call("piece", Value(f"{prefix}per_layer"), i, len(owners)) if stack.per_layer else None,
+            d_model=model_stack.model.d_model,
+            streams=stack.streams,
+            global_tokens=stack.global_tokens,
+        )
+        x = last = yield from steps_of_layer.steps(x if modules is None else modules.layer_input(i, x))
+        if modules is not None:
+            yield from modules.update(i, last)
+    return last
 
 
 def _with_tables(x: Expression, part: Embedding, embed: str, ids: Value) -> Expression:
@@ -201,13 +227,48 @@ def _label_states(reads: HeadReads, x: Expression) -> Expression:
     return call("place", x, 0 if reads == "first" else -1) if reads in ("first", "last") else x
 
 
+@dataclass
+class CycleExpressions:
+    """The states of two modules of layers that run in turn."""
+
+    stack: Stack
+    cycles: Cycles
+    prefix: str
+    high: Expression
+    low: Expression
+
+    @classmethod
+    def of(cls, stack: Stack, prefix: str, x: Expression) -> CycleExpressions | None:
+        """Return the first states, given the input of the first layer; None without cycles."""
+        return cls(stack, stack.cycles, prefix, x, Parameter(f"{prefix}cycles.start")) if stack.cycles else None
+
+    def layer_input(self, layer: int, x: Expression) -> Expression:
+        """Return what a layer reads: at the start of a run both states, else the layer before."""
+        return x if layer % layers_of_run(self.stack, self.cycles) else self.high + self.low
+
+    def update(self, layer: int, x: Value) -> Iterator[Step]:
+        """Yield the steps of the end of a run, which gives its module's new state; the last run's is the stack's."""
+        run, place = divmod(layer + 1, layers_of_run(self.stack, self.cycles))
+        if place or run == self.cycles.n_runs:
+            return
+        name, part = f"{self.prefix}cycles.{run - 1}", self.stack.final_norm
+        if part is None:
+            yield Step(name, "residual", x)
+        else:
+            yield from _norm_steps(part, name, x, f"{self.prefix}final_norm")
+        if is_high(self.cycles, run - 1):
+            self.high = Value(name)
+        else:
+            self.low = Value(name)
+
+
 @dataclass(frozen=True)
 class LayerSteps:
     """The steps of a layer. Prefixes, `source` and `is_causal` are those of PartContext, for the whole layer.
 
     `key_prefix` is that of the layer whose keys and values are read by arms that share them. `ids` and `source_ids` are
     the steps of the stack's and the source's tokens. `per_layer` is the layer's own embedding, `inputs` are those that
-    the branches so far read. With `streams` the layer has several residual streams.
+    the branches so far read. With `streams` the layer has several residual streams, with `global_tokens` more tokens.
     """
 
     layer: Layer
@@ -221,9 +282,10 @@ class LayerSteps:
     per_layer: Expression | None
     d_model: int
     streams: AnyStreams | None = None
+    global_tokens: GlobalTokens | None = None
     inputs: dict[str, Expression] = field(default_factory=dict)
 
-    def steps(self, last: Value) -> Steps:
+    def steps(self, last: Expression) -> Steps:
         """Yield the steps of the layer, whose input is `last`; return its output."""
         if self.streams is None:
             return (yield from self.branches(last))
@@ -259,7 +321,7 @@ class LayerSteps:
     def branch_input(self, branch: Branch, x: Expression) -> Generator[Step, None, Expression]:
         """Yield the steps of what the arms read; return its value."""
         own = names(branch)
-        y = yield from self.normed(branch.norm_in, own.norm_in, x)
+        y = yield from self.normed(branch.norm_in, own.norm_in, x, global_norm(branch, self.global_tokens))
         if own.in_gate is None:
             return y
         down, up = (Module(f"{self.weight_prefix}{own.in_gate}.{name}") for name in ("down", "up"))
@@ -290,13 +352,18 @@ class LayerSteps:
         yield Step(f"{self.step_prefix}{name}", kind, expression, self.step_prefix.rstrip("."), key_ids)
         return Value(f"{self.step_prefix}{name}")
 
-    def normed(self, part: Norm | None, name: str | None, x: Expression) -> Generator[Step, None, Expression]:
-        """Yield the steps of a norm; return its value, or `x` without a norm."""
+    def normed(
+        self, part: Norm | None, name: str | None, x: Expression, of_global: str | None = None
+    ) -> Generator[Step, None, Expression]:
+        """Yield the steps of a norm; return its value, or `x` without a norm. `of_global`: that of global tokens."""
         if part is None or name is None:
             return x
         module = f"{self.weight_prefix}{tied_norms(self.layer).get(name, name)}"
-        layer = self.step_prefix.rstrip(".")
-        return (yield from _norm_steps(part, f"{self.step_prefix}{name}", x, module, layer))
+        layer, tokens = self.step_prefix.rstrip("."), self.global_tokens
+        more: tuple[Operand, ...] = ()
+        if of_global and tokens:
+            more = Module(f"{self.weight_prefix}{of_global}"), tokens.n_tokens
+        return (yield from _norm_steps(part, f"{self.step_prefix}{name}", x, module, layer, more))
 
     def _part(self, arm: Arm, arm_input: Expression) -> Iterator[Step]:
         is_cross = arm.reads == "source"
@@ -323,9 +390,15 @@ def _times(x: Expression, factor: float) -> Expression:
     return x if factor == 1 else x * factor
 
 
-def _norm_steps(part: Norm, name: str, x: Expression, module: str, layer: str = "") -> Steps:
-    """Yield the normalization and the scaling of a norm; return its value."""
+def _norm_steps(
+    part: Norm, name: str, x: Expression, module: str, layer: str = "", of_last: tuple[Operand, ...] = ()
+) -> Steps:
+    """Yield the normalization and the scaling of a norm; return its value.
+
+    `of_last`: the module that scales the last tokens, and their number.
+    """
     function = "standardized" if isinstance(part, LayerNorm) else "over_rms"
     yield Step(f"{name}.normalized", "normalized", call(function, x, part.eps), layer)
-    yield Step(name, "norm", call("scaled", Value(f"{name}.normalized"), Module(module)), layer)
+    scaling = "scaled_apart" if of_last else "scaled"
+    yield Step(name, "norm", call(scaling, Value(f"{name}.normalized"), Module(module), *of_last), layer)
     return Value(name)

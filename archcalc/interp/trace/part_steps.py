@@ -49,9 +49,10 @@ class PartContext:
         """Return the value of a step of the part."""
         return Value(f"{self.step_prefix}{name}")
 
-    def linear(self, x: Expression, module: str) -> Call:
-        """Return `x` through a matrix of the part."""
-        return call("linear", x, Module(f"{self.weight_prefix}{module}"))
+    def linear(self, x: Expression, module: str, block: int | None = None) -> Call:
+        """Return `x` through a matrix of the part, whose outputs may be in groups that read a `block` of channels."""
+        weight = Module(f"{self.weight_prefix}{module}")
+        return call("linear", x, weight) if block is None else call("grouped", x, weight, block)
 
     def normed(self, x: Expression, module: str) -> Call:
         """Return `x` through a norm of the part."""
@@ -66,7 +67,8 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     yield "q", "queries", _tempered(part.temperature, _projected(part, ctx, "q", ctx.input, part.n_heads))
     if ctx.has_own_keys:
         yield "k", "keys", _projected(part, ctx, "k", states, part.n_kv_heads)
-        values = call("heads", ctx.linear(states, "k" if part.value_is_key else "v"), part.n_kv_heads)
+        name, block = ("k", part.k_block) if part.value_is_key else ("v", part.v_block)
+        values = call("heads", ctx.linear(states, name, block), part.n_kv_heads)
         yield "v", "values", _values(part, values if part.v_norm is None else ctx.normed(values, "v_norm"))
     scale = part.score_scale
     scores: Expression = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
@@ -83,7 +85,8 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     yield from softmaxed(scores, ctx, is_masked=ctx.is_causal or part.window is not None, has_sinks=part.sinks)
     yield from _gate(part.gate, part.n_heads, ctx.input, ctx)
     joined = _joined(part.gate, ctx)
-    yield "out", "attention_out", ctx.linear(joined if part.out_norm is None else ctx.normed(joined, "out_norm"), "out")
+    read = joined if part.out_norm is None else ctx.normed(joined, "out_norm")
+    yield "out", "attention_out", ctx.linear(read, "out", part.out_block)
 
 
 def _gate(part: Gate | None, n_heads: int, read: Expression, ctx: PartContext) -> PartSteps:
@@ -107,10 +110,10 @@ def _with_distances(part: Attention, position: Disentangled, ctx: PartContext, s
     if position.norm is not None:
         rows = call("norm", rows, Module(f"{stack}distances.norm"))
     if position.content_to_position:
-        keys = call("heads", ctx.linear(rows, f"{own}k"), part.n_heads)
+        keys = call("heads", ctx.linear(rows, f"{own}k", None if own else part.k_block), part.n_heads)
         scores += call("by_distance", call("dot", ctx.step("q"), keys), Value("distance_rows")) * part.score_scale
     if position.position_to_content:
-        queries = call("heads", ctx.linear(rows, f"{own}q"), part.n_heads)
+        queries = call("heads", ctx.linear(rows, f"{own}q", None if own else part.q_block), part.n_heads)
         products = call("dot", queries, ctx.step("k"))
         scores += call("of_distance", products, Value("distance_rows")) * part.score_scale
     return scores
@@ -119,7 +122,7 @@ def _with_distances(part: Attention, position: Disentangled, ctx: PartContext, s
 def _projected(part: Attention, ctx: PartContext, name: str, x: Expression, n_heads: int) -> Expression:
     """Return queries or keys: projected, split into heads, normalized and rotated."""
     when, over = (part.qk_norm.when, part.qk_norm.over) if part.qk_norm is not None else ("", "")
-    projected = ctx.linear(x, name)
+    projected = ctx.linear(x, name, part.q_block if name == "q" else part.k_block)
     heads = call("heads", ctx.normed(projected, f"{name}_norm") if over == "full" else projected, n_heads)
     if when == "before" and over != "full":
         heads = ctx.normed(heads, f"{name}_norm")
@@ -222,9 +225,9 @@ def softmaxed(
 
 def plain_ffn(part: Plain, ctx: PartContext) -> PartSteps:
     """Yield the steps of a feed-forward with two matrices."""
-    yield "up", "up", ctx.linear(ctx.input, "up")
+    yield "up", "up", ctx.linear(ctx.input, "up", part.up_block)
     yield "hidden", "hidden", activated(part.activation, ctx.step("up"), ctx)
-    yield "out", "ffn_out", _down(part, ctx)
+    yield "out", "ffn_out", _down(part, ctx, part.down_block)
 
 
 def gated_ffn(part: Gated, ctx: PartContext) -> PartSteps:
@@ -238,9 +241,9 @@ def gated_ffn(part: Gated, ctx: PartContext) -> PartSteps:
     yield "out", "ffn_out", _down(part, ctx)
 
 
-def _down(part: Plain | Gated, ctx: PartContext) -> Expression:
+def _down(part: Plain | Gated, ctx: PartContext, block: int | None = None) -> Expression:
     hidden = ctx.step("hidden")
-    return ctx.linear(hidden if part.down_norm is None else ctx.normed(hidden, "down_norm"), "down")
+    return ctx.linear(hidden if part.down_norm is None else ctx.normed(hidden, "down_norm"), "down", block)
 
 
 def activated(part: AnyActivation, x: Expression, ctx: PartContext) -> Call:

@@ -97,7 +97,7 @@ class _StepValues:
         self.model, self.recorded, self.ids = model, recorded, ids
         self.values: dict[str, Tensor] = {}
         # A norm's module stands in the expression of the step that scales the normalized values.
-        self.norms = dict(_names(step) for step in steps if step.kind == "norm")
+        self.norms = {names[0]: names[1] for names in (_names(step) for step in steps if step.kind == "norm")}
 
     def value_of(self, step: Step) -> Tensor:
         """Return the value of a step, without the batch."""

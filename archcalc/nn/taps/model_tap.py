@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -70,13 +71,14 @@ class PassObserver(Observer):
         site = self.sites[self.prefix + name]
         if not self.is_read(name):
             return x
-        n_tokens = len(self.token_context.positions)
+        n_tokens = len(self.token_context.positions) + site.n_global
         y = x.reshape(-1, n_tokens, *x.shape[1:]) if x.dim() < len(site.axes) else x
         keys = context.key_token_positions if context is not None and "S" in site.axes else None
         positions = keys
         if tokens_axis(site) == "T":
             n_last = y.shape[site.axes.index("T")]
-            positions = self.token_context.key_token_positions[..., -n_tokens:][..., -n_last:]
+            own = replace(self.token_context, n_summaries=site.n_global)
+            positions = own.key_token_positions[..., -n_tokens:][..., -n_last:]
         elif tokens_axis(site) == "G":
             assert site.n_block is not None, "entries stand for so many tokens"
             n_entries = y.shape[site.axes.index("G")]

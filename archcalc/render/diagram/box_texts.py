@@ -79,7 +79,7 @@ def part(arm: Arm, d_model: int, say: Translator, *, is_causal: bool) -> BoxText
 
 def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
     """Return the text of the token embedding of a stack and of what is added to it."""
-    table, per_layer, streams = stack.position, stack.per_layer, stack.streams
+    table = stack.position
     width, factor = exact(spec.d_model), spec.embedding.factor
     lines = [f"{exact(spec.vocab_size)} × {exact(factor.d_embed) if factor else width}"]
     if factor:
@@ -89,10 +89,7 @@ def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
     lines += [say(_extra_table(extra)) for extra in spec.embedding.tables]
     if spec.embedding.join:
         lines.append(say(msg("all projected to {width}", width=width)))
-    if streams:
-        lines.append(stream_implementation(streams, "label")(streams, say))
-    if per_layer:
-        lines.append(say(msg("own numbers for each layer: {n} rows", n=exact(per_layer.n_rows or spec.vocab_size))))
+    lines += _stack_lines(spec, stack, say)
     if spec.embedding.token_dropout:
         lines.append(say(msg("masked tokens zeroed, others rescaled")))
     if isinstance(table, Learned):
@@ -100,6 +97,18 @@ def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
     elif table is not None:
         lines.append(say(msg("+ sinusoidal positions")))
     return BoxText(say(msg("token embedding")), tuple(lines), "embedding")
+
+
+def _stack_lines(spec: Spec, stack: Stack, say: Translator) -> Iterator[str]:
+    """Yield what a stack has besides one residual stream of the text's tokens."""
+    if stack.streams:
+        yield stream_implementation(stack.streams, "label")(stack.streams, say)
+    if stack.cycles:
+        yield say(msg("{n} cycles: {low} low runs, then a high one", n=stack.cycles.n_high, low=stack.cycles.n_low))
+    if stack.global_tokens:
+        yield say(msg("then {n} global tokens", n=exact(stack.global_tokens.n_tokens)))
+    if stack.per_layer:
+        yield say(msg("own numbers for each layer: {n} rows", n=exact(stack.per_layer.n_rows or spec.vocab_size)))
 
 
 def _extra_table(part: ExtraTable) -> Message:
@@ -182,6 +191,7 @@ def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list
     more += [say(msg("q scaled by position"))] if part.temperature else []
     after = [say(_GATES[part.gate.over].fill(activation=part.gate.activation))] if part.gate else []
     after += [say(msg("norm on the heads' outputs"))] if part.out_norm else []
+    after += [say(msg("projections in groups"))] if part.is_grouped else []
     return say(_ATTENTIONS[kind]), lines + [" · ".join(words) for words in (more, after) if words]
 
 
@@ -241,6 +251,8 @@ def dense(part: Plain | Gated, d_model: int, say: Translator) -> tuple[str, list
     ]
     if isinstance(part, Gated) and part.sparsity is not None:
         lines.append(say(msg("{share} of the gates are 0", share=f"{part.sparsity:.4g}")))
+    if isinstance(part, Plain) and part.is_grouped:
+        lines.append(say(msg("projections in groups")))
     kind = msg("gated feed-forward") if isinstance(part, Gated) else msg("feed-forward")
     return say(kind), lines + ([norm(part.down_norm).title] if part.down_norm else [])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archcalc.spec.sparse import BlockSummaries, GlobalWindow, SparseAttention
+from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, SparseAttention
 from archcalc.units import exact
 from archcalc.words import Translator, msg
 
@@ -25,6 +25,9 @@ def _pattern(part: SparseAttention, say: Translator) -> list[str]:
     if isinstance(pattern, GlobalWindow):
         window = say(msg("window of {n}", n=exact(pattern.window)))
         return [window, say(msg("{n} global tokens", n=exact(pattern.n_global)))] if pattern.n_global else [window]
+    if isinstance(pattern, LocalBlocks):
+        blocks = msg("blocks of {n}, half a block earlier") if pattern.staggered else msg("blocks of {n}")
+        return [say(blocks.fill(n=exact(pattern.n_block)))]
     return [
         say(msg("blocks of {n}: neighbors, first, last", n=exact(pattern.n_block))),
         say(msg("{n} random blocks", n=exact(pattern.n_random))),

@@ -127,6 +127,8 @@ class StackColumn:
             yield text(streams, say)
         if shares is not None and shares.weights is not None:
             yield say(msg("with the weights of layer {layer}", layer=shares.weights))
+        elif 1 < len(group.weight_indices) < len(group.layer_indices):
+            yield say(msg("{n} sets of weights, used in turn", n=exact(len(group.weight_indices))))
         elif not group.own_weights and len(group.layer_indices) > 1:
             yield say(msg("all share one set of weights"))
         if shares is not None and shares.keys_values is not None:

@@ -139,7 +139,10 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
 
 
 # Fields of an attention that this form does not support; where one is set, the module itself runs.
-_UNSUPPORTED = ("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm")
+_UNSUPPORTED = (
+    *("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm"),
+    *("q_block", "k_block", "v_block", "out_block"),
+)
 
 
 def _has_other_rotation(part: Any) -> bool:
@@ -236,7 +239,8 @@ def decode_step(model: nn.Module) -> DecodeStep | None:
     """
     if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
         return None
-    if any(each is not None for each in (model.prompts, model.per_layer, model.streams)) or model.reads_ids:
+    parts = (model.prompts, model.per_layer, model.streams, model.cycles)
+    if any(each is not None for each in parts) or model.reads_ids:
         return None
     blocks = {owner: _decode_block(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):

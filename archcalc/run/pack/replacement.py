@@ -68,6 +68,8 @@ def _norm(norm: RMSNorm, pack: PackFunction) -> nn.Module:
 def _fuse_linears(module: nn.Module, pack: PackFunction) -> nn.Module:
     """Pack some Linears as parts of one matrix."""
     names = [name for name in FUSED_LINEARS[type(module)] if getattr(module, name) is not None]
+    if any(not isinstance(module.get_submodule(name), Linear) for name in names):  # grouped
+        return _keep(module, pack)
     linears = {name: cast(Linear, module.get_submodule(name)) for name in names}
     if len({linear.in_features for linear in linears.values()}) > 1:  # keys and values read a source of another width
         return _keep(module, pack)

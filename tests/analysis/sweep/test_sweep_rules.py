@@ -20,15 +20,18 @@ from archcalc.spec.attention import SharedSelection
 from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
+from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import Adapters, PerLayerGate
-from archcalc.spec.layer import PerLayerEmbedding, Prompts, Shares
-from archcalc.spec.sparse import BlockSummaries, GlobalWindow, RandomBlocks, SparseAttention
+from archcalc.spec.layer import Cycles, GlobalTokens, PerLayerEmbedding, Prompts, Run, Shares
+from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
 from archcalc.spec.workload import Workload
+from archcalc.spec.xl import XlAttention
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
 from tests.strategies import (
     GLOBAL_WINDOWS,
+    LOCAL_BLOCKS,
     PARTS,
     RANDOM_BLOCKS,
     SIZES,
@@ -37,10 +40,14 @@ from tests.strategies import (
     altup_specs,
     block_summaries,
     compressed_specs,
+    convolved_specs,
+    cycle_specs,
+    global_token_specs,
     hyper_specs,
     per_layer_specs,
     prompted_specs,
     selecting_specs,
+    shared_run_specs,
     sparse_specs,
     specs,
 )
@@ -275,14 +282,20 @@ DRAWN = {
     CompressedAttention: compressed_specs(),
     Compression: compressed_specs(),
     EntryIndexer: compressed_specs(),
+    ConvolvedAttention: convolved_specs(),
+    XlAttention: convolved_specs(),
     HyperConnections: hyper_specs(),
     Sinkhorn: hyper_specs(),
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
+    Cycles: cycle_specs(),
+    GlobalTokens: global_token_specs(),
     GlobalWindow: sparse_specs(GLOBAL_WINDOWS),
+    LocalBlocks: sparse_specs(LOCAL_BLOCKS),
     PerLayerEmbedding: per_layer_specs(),
     PerLayerGate: per_layer_specs(),
     Prompts: prompted_specs(),
     RandomBlocks: sparse_specs(RANDOM_BLOCKS),
+    Run: specs() | shared_run_specs(),
     SharedSelection: selecting_specs(),
     Shares: selecting_specs(),
     SparseAttention: sparse_specs(),

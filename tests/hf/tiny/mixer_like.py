@@ -119,7 +119,20 @@ LFM3 = GROUPED | {
     "layer_types": ["conv", "full_attention", "sliding_attention", "full_attention"],
 }
 
+HRM = BASE | RMS | {"head_dim": 12}
+
 CONFIGS: dict[str, dict[str, Any]] = {
+    "hrm_text:cycles": HRM | {"num_hidden_layers": 1, "attention_bias": True, "embedding_scale": 3.0},
+    "hrm_text:counted": HRM
+    | {
+        "num_layers_per_stack": 1,
+        "num_hidden_layers": 9,
+        "H_cycles": 3,
+        "L_cycles": 2,
+        "L_bp_cycles": [0, 3],
+        "prefix_lm": False,
+    }
+    | {"mlp_bias": True, "tie_word_embeddings": True},
     "bailing_hybrid:default switches": LING,
     "bailing_hybrid:mixed": LING
     | {"kda_safe_gate": False, "linear_head_dim": 5, "linear_num_heads": 3, "linear_conv_kernel_dim": 3}

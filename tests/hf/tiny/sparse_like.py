@@ -13,6 +13,8 @@ LED |= {"max_encoder_position_embeddings": 48, "max_decoder_position_embeddings"
 BLOCKS = {"block_size": 1, "num_random_blocks": 1}
 LONGT5 = T5 | {"local_radius": 2}
 
+PEGASUS_X = SIDES | {"block_size": 4, "num_global_tokens": 3}
+
 CONFIGS: dict[str, Any] = {
     "longformer:default": {},
     "longformer:small": BERT | {"attention_window": [4, 8, 4], "hidden_act": "relu"},
@@ -29,6 +31,9 @@ CONFIGS: dict[str, Any] = {
     "bigbird_pegasus:small": SIDES | BLOCKS,
     "bigbird_pegasus:untied": SIDES
     | {"attention_type": "original_full", "use_bias": True, "tie_word_embeddings": False, "scale_embedding": False},
+    "pegasus_x:small": PEGASUS_X,
+    "pegasus_x:untied": PEGASUS_X
+    | {"stagger_local_blocks": False, "block_size": 3, "tie_word_embeddings": False, "scale_embedding": False},
     "bigbird_pegasus:alone": SIDES
     | {"architectures": ["BigBirdPegasusForCausalLM"], "is_encoder_decoder": False, "pad_token_id": 0},
 }

@@ -1,0 +1,114 @@
+"""Attention with convolutions, and projections in groups: ledger and modules agree; padding changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archcalc.analysis import flops
+from archcalc.analysis.activations import saved_tensors
+from archcalc.errors import InputError
+from archcalc.interp.trace.run import trace
+from archcalc.ledger.build import build
+from archcalc.nn import taps
+from archcalc.nn.build import build as build_module
+from archcalc.nn.linear import GroupedLinear, Linear, dense_weight
+from archcalc.proof import verify
+from archcalc.spec import Spec
+from archcalc.spec.document import decode
+from archcalc.spec.execution import Execution
+from archcalc.spec.sites import sites
+from archcalc.spec.workload import workload
+from tests.checkpoint.test_logits import assert_close
+from tests.examples import examples
+from tests.nn import flop_truth, saved_truth
+from tests.strategies import convolved_specs
+
+
+def randomized(spec: Spec) -> Any:
+    torch.manual_seed(0)
+    model = build_module(spec, "cpu").eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(std=0.5)
+    return model
+
+
+@examples(25)
+@given(spec=convolved_specs(), recompute=st.sampled_from(("none", "full")), dtype=st.sampled_from(("fp32", "bf16")))
+def test_modules_and_ledger_agree(spec: Spec, recompute: Any, dtype: Any) -> None:
+    assert all(comparison.is_equal for comparison in verify(spec))
+    work = workload(spec, batch=2, seq=5)
+    ours = flops.summary(build(spec), work)
+    assert ours["forward"] == flop_truth.prefill(spec, 2, 5).total
+    assert ours["backward"] == flop_truth.backward(spec, 2, 5).total
+    execution = Execution(dtype=dtype, recompute=recompute)
+    saved = sum(tensor.bytes for tensor in saved_tensors(build(spec, execution), work, execution))
+    assert saved == sum(tensor.nbytes for tensor in saved_truth.kept(spec, work, execution))
+
+
+@examples(10)
+@given(spec=convolved_specs())
+def test_padding_changes_nothing_and_sites_have_their_shapes(spec: Spec) -> None:
+    model, ids = randomized(spec), torch.arange(7).view(1, 7) % spec.vocab_size
+    found = taps.record(model, ids)
+    shapes = {site.name: site.shape(workload(spec, batch=1, seq=7)) for site in sites(spec)}
+    assert {name: tuple(value.shape) for name, value in found.items()} == shapes
+    padded = torch.cat((torch.zeros(1, 3, dtype=ids.dtype), ids), 1)
+    padding = torch.arange(10).view(1, 10) < 3
+    with torch.no_grad():
+        assert_close(model(padded, padding_BT=padding)[:, 3:], model(ids))
+
+
+@pytest.mark.parametrize("field", ["d_value_conv", "d_span_conv"])
+def test_an_even_number_of_tokens_has_no_middle(field: str) -> None:
+    attention = {"kind": "convolved", "n_heads": 2, field: 4}
+    with pytest.raises(InputError, match=rf"attention\.{field}: found 4; allowed: an odd number$"):
+        decode(document(attention=attention))
+
+
+def document(**layer: Any) -> dict[str, Any]:
+    runs = [{"count": 1, "pattern": [{"norm": {"kind": "rmsnorm"}} | layer]}]
+    return {"name": "own", "vocab_size": 31, "n_ctx": 16, "d_model": 8, "encoder": {"runs": runs}}
+
+
+@pytest.mark.parametrize(
+    ("layer", "error"),
+    [
+        ({"attention": {"kind": "convolved", "n_heads": 2, "n_hashes": 3, "scale": 2.0}}, r"scale: angles are not"),
+        (
+            {"attention": {"kind": "gqa", "n_heads": 2, "q_block": 3}},
+            r"q_block: groups of 3 channels do not divide 8 →",
+        ),
+        (
+            {"attention": {"kind": "gqa", "n_heads": 1, "d_head": 6, "k_block": 2}},
+            r"k_block: groups of 2 channels do not divide 8 → 6; allowed: a divisor of the width",
+        ),
+        ({"ffn": {"kind": "plain", "activation": "relu", "d_ff": 6, "down_block": 4}}, r"down_block: groups of 4"),
+    ],
+)
+def test_what_cannot_be(layer: dict[str, Any], error: str) -> None:
+    with pytest.raises(InputError, match=error):
+        decode(document(**layer))
+
+
+def test_a_grouped_projection_is_torchs_convolution() -> None:
+    grouped, x = GroupedLinear(6, 4, bias=True), torch.randn(2, 5, 12)
+    torch.nn.init.normal_(grouped.weight)
+    torch.nn.init.normal_(grouped.bias)
+    expected = torch.nn.functional.conv1d(x.transpose(1, 2), grouped.weight, grouped.bias, groups=3).transpose(1, 2)
+    assert_close(grouped(x), expected)
+    assert_close(x @ dense_weight(grouped, 12).T + grouped.bias, expected)
+    plain = Linear(3, 4)
+    assert dense_weight(plain, 3) is plain.weight
+
+
+@examples(5)
+@given(spec=convolved_specs())
+def test_a_trace_has_every_step(spec: Spec) -> None:
+    found = trace(randomized(spec), [1, 2, 3])
+    assert {site.name for site in sites(spec)} <= {traced.step.name for traced in found.steps}
