@@ -33,6 +33,7 @@ from archcalc.spec.attention import (
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.branches import norms, parts
 from archcalc.spec.claim import Claim
+from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
 from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain
@@ -1213,6 +1214,45 @@ def hyper_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="streams", vocab_size=17, n_ctx=19, d_model=draw(SIZES), decoder=stack, head=head))
 
 
+ENTRY_INDEXERS = st.builds(EntryIndexer, n_index_heads=SIZES, d_index=st.sampled_from((8, 9, 13)), n_selected=SIZES)
+COMPRESSIONS = st.builds(
+    Compression, n_pool=st.sampled_from((2, 3, 4)), overlap=st.booleans(), indexer=optional(ENTRY_INDEXERS)
+)
+
+
+@st.composite
+def compressed_attentions(draw: st.DrawFn) -> CompressedAttention:
+    n_groups, n_each, d_rope = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.sampled_from((2, 4, 6)))
+    scaling = LinearScaling(factor=4.0) if draw(st.booleans()) else None
+    return CompressedAttention(
+        n_heads=n_groups * n_each,
+        d_head=draw(st.sampled_from((7, 10, 6))),
+        q_rank=draw(SIZES),
+        d_rope=d_rope,
+        window=draw(st.sampled_from((1, 3, 4, 30))),
+        n_out_groups=n_groups,
+        out_rank=draw(SIZES),
+        norm=draw(RMS_NORMS),
+        position=Rope(theta=500.0, interleaved=draw(st.booleans()), scaling=scaling),
+        compression=draw(optional(COMPRESSIONS)),
+    )
+
+
+@st.composite
+def compressed_specs(draw: st.DrawFn) -> Spec:
+    """A resolved spec with compressed attention, and experts that tokens choose; no other draws them."""
+    n_active, choose = draw(st.integers(1, 3)), draw(st.sampled_from(("sqrt_softplus", "sigmoid", "softmax")))
+    experts = MoE(n_experts=5, n_active=n_active, d_expert=draw(SIZES), choose=choose, by_token=draw(st.booleans()))
+    layer = Layer(norm=draw(RMS_NORMS), attention=draw(compressed_attentions()), ffn=experts)
+    other = Layer(norm=draw(RMS_NORMS), attention=draw(compressed_attentions()), ffn=draw(GATED))
+    stack = Stack(runs=(Run(count=draw(st.integers(1, 3)), pattern=(layer, other)),), streams=draw(optional(HYPERS)))
+    dropout = Dropout(attention=draw(st.sampled_from((0.0, 0.1))))
+    sizes = {"vocab_size": 17, "n_ctx": 19, "d_model": draw(SIZES)}
+    return resolve(
+        Spec(name="compressed", decoder=stack, head=Head(tied=draw(st.booleans())), dropout=dropout, **sizes)
+    )
+
+
 @st.composite
 def selecting_specs(draw: st.DrawFn) -> Spec:
     """A resolved spec whose last layer reads the selection of an indexer, which few other draws have."""
@@ -1365,6 +1405,9 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     GlobalTokens: GLOBAL_TOKENS,
     Cycles: CYCLES,
     HyperConnections: HYPERS,
+    CompressedAttention: compressed_attentions(),
+    Compression: COMPRESSIONS,
+    EntryIndexer: ENTRY_INDEXERS,
     Sinkhorn: SINKHORNS,
     Arm: arms("attn"),
     Branch: branches(),

@@ -32,6 +32,7 @@ MODELS = (
     "deberta-v2:with a convolution",
     "deberta:of another head",
     "deepseek_v32:mixed",
+    "deepseek_v4:all kinds",
     "dots3_note_text:mixed",
     "diffllama:biased",
     "falcon_h1:multiplied",
@@ -59,7 +60,7 @@ MODELS = (
     "xlstm:plain",
 )
 # Its products of streams are rows of the streams, and computed by the layers.
-STREAMS = ("gemma3n_text:lists",)
+STREAMS = ("gemma3n_text:lists", "deepseek_v4:all kinds")
 # torch's counter asks for the gradient of a table that has none.
 NOT_COUNTED = ("deberta:of another head",)
 each = pytest.mark.parametrize("name", MODELS)
@@ -110,15 +111,15 @@ def test_saved_activations_are_those_of_autograd(name: str, how: Execution) -> N
 LABELS = """
     1/length, B, C, b, beta · k, c, decay, decayed keys · keys, decayed queries · keys, decays, denominators,
     exp(A_log), exp(decay), exp(decay_log), exp(q1 · k1), exp(q2 · k2), expm1, factors, gate, i · u, innovation, joined,
-    keys · decays, layers.{i}.streams.predict, magnitude, magnitudes, multiplied, multipliers, numerators, product,
-    projected, projections, rate, rates, read, routed, scales, scan, selection, sigmoid, softplus, u, v, weights, z,
-    Δ, Δ + dt_bias, Δ · u, Δ · v, λ, −exp(decay_log), √(1 − a²)
+    keys · decays, layers.{i}.streams.predict, magnitude, magnitudes, multiplied, multipliers, numerators, pooled,
+    product, projected, projections, rate, rates, read, routed, scales, scan, selection, sigmoid, softmax, softplus, u,
+    v, weights, z, Δ, Δ + dt_bias, Δ · u, Δ · v, λ, −exp(decay_log), √(1 − a²)
 """
 
 
 # Elementwise operations that no module has as its name.
-OPERATIONS = {"activation", "core", "decay", "delta", "gate", "norm", "read", "scan", "second_half_softmax", "softmax"}
-OPERATIONS |= {"v_norm", "write"}
+OPERATIONS = {"activation", "core", "decay", "delta", "gate", "k", "norm", "q_norm", "read", "scan"}
+OPERATIONS |= {"second_half_softmax", "softmax", "v_norm", "write"}
 
 
 def modules(ledger: Ledger) -> set[str]:

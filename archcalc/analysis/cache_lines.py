@@ -57,8 +57,9 @@ def cache_lines(ledger: Ledger, work: Workload, cache_dtype: str, dtype: Dtype) 
     for group in groups:
         pairs = [pair for pair in zip(*ends, strict=True) if pair[0].row.group == group]
         states = [row for row in ledger.states if row.group == group]
-        slope = sum(second.total_bytes - first.total_bytes for first, second in pairs) // _LONG
-        cached = sum(first.total_bytes for first, _ in pairs) - slope * _LONG
+        growth = sum(second.total_bytes - first.total_bytes for first, second in pairs)
+        slope = -(-growth // _LONG)  # of entries of several tokens, rounded up
+        cached = sum(first.total_bytes for first, _ in pairs) - growth
         lines.append(
             CacheLine(
                 group=group,

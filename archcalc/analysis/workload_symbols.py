@@ -123,6 +123,22 @@ SYMBOL_WORDS = {
             "source_new",
         ),
     ),
+    "entries": SymbolWords(msg("entries of compressed tokens"), None, msg("⌊(past + seq) / {w}⌋")),
+    "new_entries": SymbolWords(
+        msg("entries of compressed tokens that the new tokens complete"),
+        None,
+        msg("⌊(past + seq) / {w}⌋ − ⌊past / {w}⌋"),
+    ),
+    "entry_pairs": SymbolWords(
+        msg("pairs of a query and an entry of compressed tokens that are attended"),
+        None,
+        msg("sum of ⌊(past + t) / {w}⌋ over t = 1 … seq"),
+    ),
+    "best_entries": SymbolWords(
+        msg("pairs of a query and an entry of compressed tokens that is selected for it"),
+        None,
+        msg("sum of min(⌊(past + t) / {w}⌋, {n}) over t = 1 … seq"),
+    ),
     "block_pairs": SymbolWords(
         msg("pairs of tokens in blocks that attend to each other"),
         None,

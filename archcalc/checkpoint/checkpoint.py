@@ -15,7 +15,7 @@ from torch import nn
 from archcalc.checkpoint.config import read_config
 from archcalc.checkpoint.fill import Progress, fill, load_module
 from archcalc.checkpoint.load_plan import Plan, make_plan
-from archcalc.checkpoint.memory_map import DTYPES, FileMaps, check_equal, file_maps
+from archcalc.checkpoint.memory_map import DTYPES, INTEGERS, FileMaps, check_equal, file_maps
 from archcalc.checkpoint.native import CANONICAL_NAMES, is_native
 from archcalc.checkpoint.tensor_shard import TensorShard
 from archcalc.errors import InputError, shown
@@ -148,8 +148,8 @@ def _checkpoint(
         raise error.within(label) from None
     sizes: Counter[torch.dtype] = Counter()
     for move in load_plan.moves:
-        sizes[DTYPES.get(move.stored.dtype, torch.float32)] += move.stored.n_bytes
-    dtype = max(sizes, key=lambda kind: sizes[kind])
+        sizes[(DTYPES | INTEGERS).get(move.stored.dtype, torch.float32)] += move.stored.n_bytes
+    dtype = max(sizes, key=lambda kind: kind.is_floating_point * sizes[kind])
     if metadata is not None and any(move.stored.dtype not in DTYPES for move in load_plan.moves):
         dtype = torch.float32
     return Checkpoint(spec, label, folder, metadata, dtype, sizes.total(), load_plan)
@@ -162,7 +162,10 @@ def _shapes(spec: Spec) -> dict[str, Shape]:
 
 def _refuse_quantized(stored: Mapping[str, FileTensor], spelling: Spelling) -> None:
     for tensor in stored.values():
-        if tensor.dtype not in DTYPES and not spelling.unused_reason(spelling.name(tensor.name)):
+        name = spelling.name(tensor.name)
+        if tensor.dtype in INTEGERS and spelling.has_integers(name):
+            continue
+        if tensor.dtype not in DTYPES and not spelling.unused_reason(name):
             raise InputError(
                 msg("is stored as {dtype}: quantized weights are not read", dtype=tensor.dtype),
                 where=shown(tensor.name, 200),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from archcalc.checkpoint import gguf_blocks
 from archcalc.checkpoint.load_plan import Move, Plan
-from archcalc.checkpoint.memory_map import DTYPES, FileMaps, chunks, stored_tensor
+from archcalc.checkpoint.memory_map import DTYPES, INTEGERS, FileMaps, chunks, stored_tensor
 from archcalc.checkpoint.tensor_shard import TensorShard
 from archcalc.checkpoint.tensor_views import WITHIN_HEADS, view_pairs
 from archcalc.nn import build, position, rope
@@ -69,7 +69,7 @@ def _copy(move: Move, local_targets: Sequence[TensorShard | None], n_groups: int
     targets = [target for target in local_targets if target is not None]
     if len(targets) < len(local_targets):
         return  # another process holds this expert's row
-    if move.stored.dtype in DTYPES:
+    if move.stored.dtype in DTYPES or move.stored.dtype in INTEGERS:
         _copy_whole(stored_tensor(maps, move.stored), move, targets, n_groups, maps)
     elif len(targets) == 1 and move.mapping.order not in WITHIN_HEADS and not move.mapping.transposed:
         _copy_blocks(move, targets[0], maps)

@@ -21,6 +21,8 @@ AROUND_BYTES = 2 << 20
 # Element types that need no dequantization, by their safetensors names.
 PLAIN_DTYPES: tuple[ElementName, ...] = ("fp64", "fp32", "fp16", "bf16")
 DTYPES = {ELEMENT_TYPES[name].safetensors: torch_dtype(name) for name in PLAIN_DTYPES}
+# Of tables of integers, which are no weights.
+INTEGERS = {"I64": torch.int64, "I32": torch.int32}
 
 
 class FileMaps:
@@ -70,7 +72,7 @@ def file_maps() -> Iterator[FileMaps]:
 
 def stored_tensor(maps: FileMaps, stored: FileTensor) -> Tensor:
     """Return a tensor over the map of its file; nothing is read before it is used."""
-    dtype = DTYPES[stored.dtype]
+    dtype = (DTYPES | INTEGERS)[stored.dtype]
     if not stored.n_bytes:
         return torch.empty(stored.shape, dtype=dtype)
     data = memoryview(maps.map(stored))[stored.start : stored.start + stored.n_bytes]

@@ -151,7 +151,7 @@ class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
         if template is not None:
             write(template, value["scaling"], parameters)
         if self.head_width is not None:
-            parameters["partial_rotary_factor"] = _share_of(value["d_rotary"], self.head_width(Config(draft)))
+            parameters["partial_rotary_factor"] = share_of(value["d_rotary"], self.head_width(Config(draft)))
         write(self.interleaved, value["interleaved"], draft)
         parameters.pop(_CURRENT_CONTEXT, None)  # Reading back shows whether it is the model's.
         self._put(draft, {name: item for name, item in parameters.items() if item is not None})
@@ -342,7 +342,7 @@ class LogTemperatureLens(ConfigLens, msgspec.Struct, frozen=True):
         draft["rope_parameters"] = dict(parameters)
 
 
-def _share_of(d_rotary: int, width: int) -> float:
+def share_of(d_rotary: int, width: int) -> float:
     """Return the share of `width` that `int` rounds to `d_rotary`."""
     share = d_rotary / width
     while int(width * share) < d_rotary:

@@ -120,6 +120,8 @@ def small_config(family: Family) -> dict[str, Any]:
     try:
         family.document(config)
     except InputError as error:
+        if error.where == "intermediate_size":  # another name of the experts' width
+            return {name: value for name, value in config.items() if name != "intermediate_size"}
         if error.where != "num_key_value_heads":
             raise
         return config | {"num_key_value_heads": HEADS}

@@ -47,6 +47,7 @@ class Spelling(msgspec.Struct, frozen=True):
     - `computed`: canonical tensors that follow from the config
     - `unused`: patterns of tensors that no forward pass reads, each with the reason
     - `fused`: entries of files that join tensors which the class stores separately
+    - `integers`: patterns of tensors that are stored as integers
     - `mtp`: the modules for multi-token prediction that files hold and the class does not build
     """
 
@@ -57,7 +58,12 @@ class Spelling(msgspec.Struct, frozen=True):
     computed: tuple[str, ...] = ()
     unused: Names = {}
     fused: tuple[TensorEntry, ...] = ()
+    integers: tuple[str, ...] = ()
     mtp: MtpFiles | None = None
+
+    def has_integers(self, name: str) -> bool:
+        """Return whether a tensor, by the class's name, is stored as integers."""
+        return any(re.fullmatch(pattern, name) for pattern in self.integers)
 
     def name(self, stored: str) -> str:
         """Return the class's name of a stored tensor."""

@@ -87,7 +87,7 @@ class PartialPass:
         else:
             x_BTD = start.states_BTD
         if start is None or not start.layer:
-            context = stack.with_per_layer(context, ids_BT, x_BTD)
+            context = stack.with_tokens(context, ids_BT, x_BTD)
         y_BTD: Tensor = stack.run(x_BTD, context, first_layer=start.layer if start else 0)
         if index < len(self.stacks) - 1:
             y_BTD = stack.apply_final_norm(y_BTD)

@@ -27,6 +27,8 @@ def leaves(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Ten
     logits = yield from linear("router", router_input, n_choices, "ffn", bias=part.router_bias)
     if part.correction != "none":
         yield Weight("correction_bias", (n_choices,), "ffn", kind=_CORRECTIONS[part.correction])
+    if part.by_token:
+        yield Weight("expert_table", (d.vocab_size, d.n_active), "ffn", kind="buffer")
     *before, _ = x.axes
     chosen = Tensor("chosen experts", (*before, d.n_active), "int64")
     routing_weights = yield from _routing_weights(part, logits, chosen)
@@ -98,6 +100,8 @@ def _routing_weights(part: MoE, logits: Tensor, chosen: Tensor) -> Forward[Tenso
         logits = logits.new("capped")
     if part.choose != "logits":
         yield Elementwise("router", logits.axes, "ffn", part.choose)
+    if part.choose == "sqrt_softplus" and part.weigh == "score":
+        yield Save("router", logits, "ffn")
     routing_weights = yield from WEIGHTS[part.weigh](logits, chosen)
     if part.normalize:
         sum_ = routing_weights.new("sum of the shares", *routing_weights.axes[:-1], ONE)

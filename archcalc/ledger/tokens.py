@@ -13,7 +13,9 @@ pass that begins a text has. `nearest(n)` and `source_nearest(n)` are the rows o
 bidirectional layer needs. `first(n)` are the tokens of a text up to n, `blocks(n)` its whole blocks of n tokens.
 `near_first(w, n)` are the pairs of the later tokens, with those in their window w and with the first n;
 `block_pairs(n, r)` those of blocks of n tokens that read r random ones, `staggered(n)` those within blocks of n tokens
-that begin half a block earlier. With `source_` before it: of the source.
+that begin half a block earlier. `entries(n)` are the entries of n tokens each that a text has, `new_entries(n)` those
+that the new tokens complete, `entry_pairs(n)` the pairs of a query and an entry whose tokens it sees, and
+`best_entries(n, k)` the same with k entries or fewer for each query. With `source_` before it: of the source.
 `source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while they are read, then
 0.
 """
@@ -115,6 +117,18 @@ class Span(msgspec.Struct, frozen=True):
     def block_pairs(self, n_block: Poly, n_random: Poly) -> Poly:
         """Return the attended pairs of blocks that read their neighbors, the first, the last and random ones."""
         return self._own("block_pairs", n_block, n_random)
+
+    def entries(self, n_pool: Poly) -> Poly:
+        """Return the entries of n_pool tokens each that a text has."""
+        return _symbol("entries", n_pool)
+
+    def new_entries(self, n_pool: Poly) -> Poly:
+        """Return the entries that the new tokens complete."""
+        return _symbol("new_entries", n_pool)
+
+    def entry_pairs(self, n_pool: Poly, n_selected: Poly | None) -> Poly:
+        """Return the attended pairs of a query and an entry, of which `n_selected` are selected for each query."""
+        return _symbol("entry_pairs", n_pool) if n_selected is None else _symbol("best_entries", n_pool, n_selected)
 
     def _own(self, kind: str, *sizes: Poly) -> Poly:
         """Return a symbol of the texts of this stack."""
@@ -259,6 +273,34 @@ def _block_pairs(n: Any, size: Any, n_random: Any) -> Any:
     return n * n + is_sparse * (sparse - n * n)
 
 
+def _entries(work: Mapping[str, Any], size: Any) -> Any:
+    return (work["past"] + work["seq"]) // size
+
+
+def _new_entries(work: Mapping[str, Any], size: Any) -> Any:
+    return _entries(work, size) - work["past"] // size
+
+
+def _seen_entries(n: Any, size: Any) -> Any:
+    """The q-th of n tokens sees q // size entries."""
+    whole = n // size
+    return whole * (whole - 1) // 2 * size + whole * (n - whole * size + 1)
+
+
+def _entry_pairs(work: Mapping[str, Any], size: Any) -> Any:
+    return _seen_entries(work["past"] + work["seq"], size) - _seen_entries(work["past"], size)
+
+
+def _best_entries(work: Mapping[str, Any], size: Any, n_selected: Any) -> Any:
+    """A token that sees n_selected entries or more reads so many."""
+
+    def until(n: Any) -> Any:
+        few = minimum(n, size * n_selected)
+        return _seen_entries(few, size) + (n - few) * n_selected
+
+    return until(work["past"] + work["seq"]) - until(work["past"])
+
+
 def _of_texts(count: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
     """Return a count of the tokens of a text, for the model's own and for the source's."""
     name = count.__name__.removeprefix("_")
@@ -295,6 +337,10 @@ _WORKLOAD_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "later_tokens": lambda work, size: work["seq"] - minimum(work["seq"], size),
     "chunk_pairs": _chunk_pairs,
     "chunked": _chunked,
+    "entries": _entries,
+    "new_entries": _new_entries,
+    "entry_pairs": _entry_pairs,
+    "best_entries": _best_entries,
     **_of_texts(_near),
     **_of_texts(_nearest),
     **_of_texts(_chunk_near),

@@ -120,7 +120,7 @@ class TokenCache(PairCache):
     def update(self, compute: Callable[[], Pair], past: int) -> Pair:
         """Return up to capacity − 1 old tokens, then the new ones; store the last `capacity` of them all."""
         first, second = compute()
-        return _append(self.stores[0], first, past), _append(self.stores[1], second, past)
+        return append(self.stores[0], first, past), append(self.stores[1], second, past)
 
 
 class IndexedCache(TokenCache):
@@ -128,7 +128,7 @@ class IndexedCache(TokenCache):
 
     def update_index(self, new: Tensor, past: int) -> Tensor:
         """Return the indexer's keys of all tokens, after `past` tokens; store the new ones."""
-        return _append(self.stores[2], new, past)
+        return append(self.stores[2], new, past)
 
 
 class SourceCache(PairCache):
@@ -149,7 +149,7 @@ class SourceCache(PairCache):
         return self.stores[0].read(past, self.dtype), self.stores[1].read(past, self.dtype)
 
 
-def _append(store: Store, new: Tensor, past: int) -> Tensor:
+def append(store: Store, new: Tensor, past: int) -> Tensor:
     """Store new tokens and return them after the old ones [B, …, S, width]; a view until a token is overwritten."""
     stop = past + new.shape[-2]
     if stop <= store.capacity:

@@ -33,7 +33,7 @@ from archcalc.spec.branches import (
     tied_norms,
 )
 from archcalc.spec.execution import Execution
-from archcalc.spec.ffn import PerLayerGate
+from archcalc.spec.ffn import PerLayerGate, reads_ids
 from archcalc.spec.global_tokens import global_norms
 from archcalc.spec.layer import Arm, Branch, GlobalTokens, Layer, Reads
 from archcalc.spec.stream_variants import stream_implementation
@@ -72,6 +72,7 @@ class Block(nn.Module):
         self.streams = stream_implementation(streams, "module")(streams, layer, model) if streams else None
         self.token_mixers = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
         self.per_layer_gates = {arm.name for arm in arms(layer) if isinstance(arm.part, PerLayerGate)}
+        self.id_readers = {arm.name for arm in arms(layer) if reads_ids(arm.part)}
         self.dropout, self.execution = model.dropout.residual, Execution()
         self.out_scalar: Tensor | None
         self.register_buffer("out_scalar", torch.empty(1) if layer.out_scalar else None)
@@ -174,6 +175,8 @@ class Block(nn.Module):
     def run_arm(self, arm: Arm, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the output of one arm [B, T, D], before any residual."""
         arguments: tuple[Any, ...] = (context.for_arm(arm),) if arm.name in self.token_mixers else ()
+        if arm.name in self.id_readers:
+            arguments = (context.ids,)
         if arm.name in self.per_layer_gates:
             arguments = (context.per_layer,)
         x_BTD = multiply(x_BTD, arm.in_scale)

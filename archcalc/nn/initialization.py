@@ -28,7 +28,11 @@ def initialize(model: nn.Module) -> None:
 
 def initialize_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
     """Initialize the parameter or buffer of this name in this module."""
-    if name in _ZEROS:
+    if not tensor.is_floating_point():
+        # The experts of each token: different ones, in turn.
+        tensor.copy_(torch.arange(len(tensor)).unsqueeze(1) + torch.arange(tensor.shape[1]))
+        tensor.remainder_(module.part.n_experts)  # type: ignore[union-attr, arg-type]
+    elif name in _ZEROS:
         tensor.zero_()
     elif name in _ONES:
         tensor.fill_(1.0)

@@ -127,7 +127,7 @@ class SingleStack(Layers):
             context = self.cached_context(cache, positions_T, prefix_BT)
         set_token_context(context.own)
         x_BTD = self.input_states(self.embed, ids_BT, types_BT, context.own.token_positions, rows, padding_BT)
-        return self.run(x_BTD, self.with_per_layer(context, ids_BT, x_BTD), cache)
+        return self.run(x_BTD, self.with_tokens(context, ids_BT, x_BTD), cache)
 
 
 class EncoderDecoder(nn.Module):
@@ -191,7 +191,7 @@ class EncoderDecoder(nn.Module):
         x_BSD = self.encoder.input_states(
             embed, source_ids_BS, None, context.own.token_positions, padding_BT=padding_BS
         )
-        context = self.encoder.with_per_layer(context, source_ids_BS, x_BSD)
+        context = self.encoder.with_tokens(context, source_ids_BS, x_BSD)
         states_BSD = self.encoder.apply_final_norm(self.encoder.run(x_BSD, context))
         if cache is not None:
             self.decoder.cache_source(states_BSD, cache, padding_BS)
@@ -236,7 +236,7 @@ class EncoderDecoder(nn.Module):
             context = decoder.cached_context(cache, positions_T)
         set_token_context(context.own)
         x_BTD = decoder.input_states(self.embed, target_ids_BT, None, positions_T)
-        return decoder.run(x_BTD, decoder.with_per_layer(context, target_ids_BT, x_BTD), cache)
+        return decoder.run(x_BTD, decoder.with_tokens(context, target_ids_BT, x_BTD), cache)
 
 
 def _new_cache(

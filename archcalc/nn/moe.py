@@ -35,6 +35,7 @@ def _softmax(logits_QE: Tensor) -> Tensor:
 # The scores by which experts are chosen, of their logits.
 SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": _softmax,  # Fedus et al. 2021, eq. 1
+    "sqrt_softplus": lambda logits_QE: F.softplus(logits_QE).sqrt(),  # DeepSeek-V4, section 2.1
     "sigmoid": torch.sigmoid,  # DeepSeek-V3, Liu et al. 2024, eq. 15
     "logits": lambda logits_QE: logits_QE,  # Shazeer et al. 2017, eq. 5
 }
@@ -97,6 +98,7 @@ class MoE(nn.Module):
     """Routed experts and a shared feed-forward (DeepSeek-V3, Liu et al. 2024, section 2.1.2)."""
 
     correction_bias: Tensor | None
+    expert_table: Tensor | None
 
     def __init__(self, part: spec.MoE, model: Spec) -> None:
         super().__init__()
@@ -106,6 +108,8 @@ class MoE(nn.Module):
         self.router_norm = norm(part.router_norm, model.d_model) if part.router_norm else None
         self.router = Linear(model.d_model, part.n_choices, bias=part.router_bias)
         _CORRECTIONS[part.correction](self, part.n_choices)
+        table = torch.empty(model.vocab_size, part.n_active, dtype=torch.long) if part.by_token else None
+        self.register_buffer("expert_table", table)
         self.expert_scales = nn.Parameter(torch.empty(part.n_choices)) if part.expert_scales else None
         self.experts = Experts(part, part.d_latent or model.d_model, model.dropout.ffn)
         self.latent_down = self.latent_up = None
@@ -116,10 +120,10 @@ class MoE(nn.Module):
         self.shared = _shared_ffn(part, model)
         self.shared_gate = Linear(model.d_model, 1, bias=False) if part.shared_gate else None
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """Map states [B, T, D] to states [B, T, D]."""
+    def forward(self, x_BTD: Tensor, ids_BT: Tensor | None = None) -> Tensor:
+        """Map states [B, T, D] to states [B, T, D]; the tokens' ids choose experts if the part says so."""
         x_QD = x_BTD.flatten(0, 1)
-        weights_Qk, experts_Qk = self.route(x_QD, x_BTD.shape[1])
+        weights_Qk, experts_Qk = self.route(x_QD, x_BTD.shape[1], ids_BT)
         if self.input_norm is not None:
             x_BTD = self.input_norm(x_BTD)
             x_QD = x_BTD.flatten(0, 1)
@@ -132,7 +136,7 @@ class MoE(nn.Module):
         y_BTD = y_BTD + self._shared_output(x_BTD)
         return y_BTD / 2 if self.part.shared_combine == "average" else y_BTD
 
-    def route(self, x_QD: Tensor, n_tokens: int) -> tuple[Tensor, Tensor]:
+    def route(self, x_QD: Tensor, n_tokens: int, ids_BT: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return weights (float32 at least) and indices of the chosen experts, both [Q, k], of states [Q, D].
 
         Each text has `n_tokens` of the states.
@@ -144,7 +148,7 @@ class MoE(nn.Module):
             logits_QE = part.router_softcap * torch.tanh(logits_QE / part.router_softcap)
         by_score = part.weigh == "score"
         scores_QE = SCORES[part.choose](logits_QE if by_score else logits_QE.detach())
-        experts_Qk = tap("chosen", self._choice_scores(scores_QE.detach()).topk(part.n_active, dim=-1).indices)
+        experts_Qk = tap("chosen", self._choice(scores_QE.detach(), ids_BT))
         weights_Qk = scores_QE.gather(-1, experts_Qk) if by_score else WEIGHTS[part.weigh](part, logits_QE, experts_Qk)
         if part.normalize:
             weights_Qk = weights_Qk / self._divisor(weights_Qk.sum(-1, keepdim=True))
@@ -154,6 +158,13 @@ class MoE(nn.Module):
         if part.capacity is not None:
             weights_Qk = weights_Qk.masked_fill(self._beyond_capacity(experts_Qk, n_tokens), 0.0)
         return tap("weights", weights_Qk), experts_Qk
+
+    def _choice(self, scores_QE: Tensor, ids_BT: Tensor | None) -> Tensor:
+        """Return the indices [Q, k] of the chosen experts: the best, or those of the tokens' ids."""
+        if self.expert_table is None:
+            return self._choice_scores(scores_QE).topk(self.part.n_active, dim=-1).indices
+        assert ids_BT is not None, "a layer whose tokens choose has their ids"
+        return self.expert_table[ids_BT.flatten()]
 
     def _beyond_capacity(self, experts_Qk: Tensor, n_tokens: int) -> Tensor:
         """Return True [Q, k] where the chosen expert has taken its capacity (Fedus et al. 2021, section 2.2)."""

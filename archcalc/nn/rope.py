@@ -62,13 +62,19 @@ def rotary_tables(rope: Rope, positions_T: Tensor) -> tuple[Tensor, Tensor]:
     return angles_TR.cos() * factor, angles_TR.sin() * factor
 
 
-def rotate(x_BNTH: Tensor, cos_sin: tuple[Tensor, Tensor], interleaved: bool) -> Tensor:
-    """Rotate the first 2·R dimensions of queries or keys [B, N, T, H] by (cosines, sines) [T, R] of their dtype."""
+def rotate(x_BNTH: Tensor, cos_sin: tuple[Tensor, Tensor], interleaved: bool, *, back: bool = False) -> Tensor:
+    """Rotate the first 2·R dimensions of queries or keys [B, N, T, H] by (cosines, sines) [T, R] of their dtype.
+
+    With `back` they are rotated by the opposite angles.
+    """
     cos_TR, sin_TR = cos_sin
     width = 2 * cos_TR.shape[-1]
     rotated, rest = x_BNTH[..., :width], x_BNTH[..., width:]
     a, b = (rotated[..., 0::2], rotated[..., 1::2]) if interleaved else rotated.chunk(2, dim=-1)
-    a, b = a * cos_TR - b * sin_TR, b * cos_TR + a * sin_TR
+    if back:
+        a, b = a * cos_TR + b * sin_TR, b * cos_TR - a * sin_TR
+    else:
+        a, b = a * cos_TR - b * sin_TR, b * cos_TR + a * sin_TR
     rotated = torch.stack((a, b), -1).flatten(-2) if interleaved else torch.cat((a, b), -1)
     return torch.cat((rotated, rest), -1) if rest.shape[-1] else rotated
 

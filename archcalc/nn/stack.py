@@ -37,6 +37,7 @@ from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_
 from archcalc.spec.branches import arms
 from archcalc.spec.cycles import layers_of_run
 from archcalc.spec.execution import Execution
+from archcalc.spec.ffn import reads_ids
 from archcalc.spec.groups import borrowing_arms, layers_of, lender_indices, lending_arms, shared_arms, weight_indices
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
@@ -93,6 +94,7 @@ class Layers(nn.Module):
         self.detached = [layer.detached for layer in layers]
         self.global_tokens = GlobalTokens(stack.global_tokens, model) if stack.global_tokens else None
         self.per_layer = PerLayerEmbedding(stack.per_layer, len(layers), model) if stack.per_layer else None
+        self.reads_ids = any(reads_ids(arm.part) for layer in layers for arm in arms(layer))
         self.mtp = nn.ModuleList(Mtp(stack, model) for _ in range(stack.n_mtp)) if stack.n_mtp else None
 
     def run(self, x_BTD: Tensor, context: LayerContext, cache: Cache | None = None, *, first_layer: int = 0) -> Tensor:
@@ -140,11 +142,13 @@ class Layers(nn.Module):
                 per_layer=own[turn],
             )
 
-    def with_per_layer(self, context: LayerContext, ids_BT: Tensor, x_BTD: Tensor) -> LayerContext:
-        """Return the context with the tokens' own numbers for each layer, if layers read them.
+    def with_tokens(self, context: LayerContext, ids_BT: Tensor, x_BTD: Tensor) -> LayerContext:
+        """Return the context with the tokens' ids, and their own numbers for each layer, if layers read them.
 
         `x_BTD` is the input of the first layer.
         """
+        if self.reads_ids:
+            context = replace(context, ids=ids_BT)
         if self.per_layer is None:
             return context
         return replace(context, per_layer=tap(f"{self.prefix}per_layer", self.per_layer(ids_BT, x_BTD)))
@@ -273,6 +277,7 @@ class Layers(nn.Module):
         for m, module in zip(range(ids_BT.shape[1] - 1), self.mtp or (), strict=False):
             tokens_BTD = embed.token_states(ids_BT[:, m + 1 :])
             context = self.layer_context(positions_T[: tokens_BTD.shape[1]], source_BSD)
+            context = replace(context, ids=ids_BT[:, m + 1 :] if self.reads_ids else None)
             x_BTD, read_BTD = module(x_BTD[:, :-1], tokens_BTD, context)
             states.append(read_BTD)
         return states

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from archcalc.spec.base import Part, Positive, Size
+from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import AttentionPosition, Disentangled, RelativeBias, Rope
@@ -211,7 +212,15 @@ class LatentAttention(Part, frozen=True, kw_only=True, tag_field="kind", tag="ml
     indexer: AnyIndexer | None = None
 
 
-AnyAttention = Attention | LatentAttention | SparseAttention | ConvolvedAttention | XlAttention | RoutedAttention
+AnyAttention = (
+    Attention
+    | LatentAttention
+    | CompressedAttention
+    | SparseAttention
+    | ConvolvedAttention
+    | XlAttention
+    | RoutedAttention
+)
 
 
 def stored_rope(part: object) -> Rope | None:

@@ -55,10 +55,11 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     `shared_gate`; activation and biases are those of the routed experts unless `shared_activation` and `shared_bias`
     are set.
 
-    Choice: the n_active largest scores, which are the logits, their softmax or their sigmoid (`choose`). `correction`
-    adds a number for each expert, for the choice only: a buffer (DeepSeek-V3) or a frozen parameter (ERNIE 4.5). With
-    n_groups, experts are chosen from the n_active_groups best groups; `group_score` is the score of a group's best
-    expert or the sum of its two best (default: two with a correction, else one).
+    Choice: the n_active largest scores, which are the logits, their softmax, their sigmoid or the root of their
+    softplus (`choose`). With `by_token`, a table names the experts of each token of the vocabulary instead, a buffer
+    (DeepSeek-V4). `correction` adds a number for each expert, for the choice only: a buffer (DeepSeek-V3) or a frozen
+    parameter (ERNIE 4.5). With n_groups, experts are chosen from the n_active_groups best groups; `group_score` is the
+    score of a group's best expert or the sum of its two best (default: two with a correction, else one).
 
     Weights: the scores of the chosen experts, or a softmax or a sigmoid of their logits (`weigh`), or SparseMixer's
     softmax over the logits within `jitter` of each choice (Liu et al. 2024, GRIN, section 2.2). They are divided by
@@ -84,7 +85,8 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     router_bias: bool = False
     router_scale: Positive = 1.0
     router_softcap: Positive | None = None
-    choose: Literal["softmax", "sigmoid", "logits"] = "softmax"
+    choose: Literal["softmax", "sigmoid", "sqrt_softplus", "logits"] = "softmax"
+    by_token: bool = False
     correction: Literal["none", "buffer", "parameter"] = "none"
     n_groups: Size = 1
     n_active_groups: Size = 1
@@ -140,6 +142,11 @@ class Adapters(Part, frozen=True, kw_only=True, tag_field="kind", tag="adapters"
 
 
 AnyFfn = Plain | Gated | MoE | PerLayerGate | Adapters
+
+
+def reads_ids(part: object) -> bool:
+    """Return whether a part reads the tokens' ids."""
+    return isinstance(part, MoE) and part.by_token
 
 
 def has_down_bias(part: Plain | Gated) -> bool:

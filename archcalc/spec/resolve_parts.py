@@ -9,6 +9,7 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.activation import with_parameters
 from archcalc.spec.attention import Attention, Differential, Indexer, LatentAttention
+from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
@@ -230,6 +231,42 @@ def latent(part: LatentAttention, spec: Spec, where: str) -> LatentAttention:
     return msgspec.structs.replace(part, position=position)
 
 
+def compressed(part: CompressedAttention, spec: Spec, where: str) -> CompressedAttention:
+    """Return the attention with d_rotary and d_out_group."""
+    width = part.n_heads * part.d_head
+    if width % part.n_out_groups:
+        raise InputError(
+            msg("{n} does not divide the heads' width {width}", n=part.n_out_groups, width=width),
+            where=f"{where}.n_out_groups",
+            allowed=msg("a divisor of it"),
+        )
+    d_out_group = width // part.n_out_groups
+    if part.d_out_group is not None and part.d_out_group != d_out_group:
+        found = msg("found {n}", n=part.d_out_group)
+        raise InputError(found, where=f"{where}.d_out_group", allowed=str(d_out_group))
+    position = rope(part.position, part.d_rope, f"{where}.position")
+    for field in ("stored", "values"):
+        if getattr(position, field):
+            problem = msg("compressed attention does not support it")
+            raise InputError(problem, where=f"{where}.position.{field}", allowed="false")
+    if isinstance(position.scaling, DynamicScaling | LongRopeScaling):
+        problem = msg("it depends on the number of tokens, which entries do not have")
+        raise InputError(problem, where=f"{where}.position.scaling", allowed=msg("another scaling, or null"))
+    if position.d_rotary != part.d_rope:
+        problem = msg("{d_rotary} differs from d_rope", d_rotary=position.d_rotary)
+        raise InputError(problem, where=f"{where}.position.d_rotary", allowed=str(part.d_rope))
+    compression = part.compression
+    indexed = compression.indexer.d_index if compression and compression.indexer else part.d_head
+    for name, size in (("d_head", part.d_head), ("compression.indexer.d_index", indexed)):
+        if size < part.d_rope:
+            problem = msg("{size} is less than d_rope {d_rope}", size=size, d_rope=part.d_rope)
+            raise InputError(problem, where=f"{where}.{name}", allowed=msg("{d_rope} or more", d_rope=part.d_rope))
+    if compression and compression.n_pool < 2:
+        found = msg("found {n}", n=compression.n_pool)
+        raise InputError(found, where=f"{where}.compression.n_pool", allowed=msg("2 or more"))
+    return msgspec.structs.replace(part, position=position, d_out_group=d_out_group)
+
+
 def _check_indexer(indexer: Indexer, part: LatentAttention, where: str) -> None:
     if part.q_rank is None:
         raise InputError(
@@ -310,6 +347,11 @@ def _check_shared(part: MoE, where: str) -> None:
 
 def _check_router(part: MoE, where: str) -> None:
     """Refuse fields that the router would not use."""
+    if part.by_token:
+        for field, unused in {"correction": "none", "n_groups": 1, "n_zero": 0}.items():
+            if getattr(part, field) != unused:
+                problem = msg("a table names the experts of each token")
+                raise InputError(problem, where=f"{where}.{field}", allowed=msg("left out, or by_token: false"))
     if part.choose == "logits" and part.weigh == "score":
         raise InputError(
             msg("'score', but logits cannot be weights"),

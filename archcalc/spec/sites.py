@@ -3,7 +3,8 @@
 Axes: B batch, T tokens of the pass, S key tokens, D model, N heads, K kv heads, H query and key width, U value width,
 C latent of keys and values or of experts, R rotary width, X heads of an indexer, J their width, F feed-forward width,
 E experts, k chosen experts, M residual streams, V vocab, Y labels, Z width of a mixer's projection, I inner width of a
-mixer, 1 shared by all heads, P first tokens of a text: one that represents it, or global ones.
+mixer, G entries of compressed tokens, 1 shared by all heads, P first tokens of a text: one that represents it, or
+global ones.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     outside the layers. `is_recomputed`: reading it needs an extra computation, unless attention is eager. `is_source`:
     it belongs to the source of an encoder-decoder, which is read once and not passed again once it is cached.
     `has_source_keys`: its key axis is the source's. `n_prompt`: learned keys before all others on it. `n_block`: tokens
-    of each block that has a key after all others on it. `n_global`: global tokens of the stack, which follow those of
-    the text on both axes.
+    of each block that has a key after all others on it, or an entry of its own (G). `n_global`: global tokens of the
+    stack, which follow those of the text on both axes.
     """
 
     name: str
@@ -95,7 +96,9 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         sizes["S"] = (
             work.source_seq if self.is_source or self.has_source_keys else self._n_earlier_keys(work.past) + work.seq
         )
-        sizes["S"] += self.n_prompt + self.n_global + (sizes["S"] // self.n_block if self.n_block else 0)
+        if self.n_block:
+            sizes["G"] = (work.source_seq if self.is_source else work.past + work.seq) // self.n_block
+        sizes["S"] += self.n_prompt + self.n_global + sizes.get("G", 0)
         sizes["T"] += self.n_global
         if "P" in sizes:
             sizes["P"] = min(sizes["P"], sizes["T"])

@@ -18,6 +18,7 @@ from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
+from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
 from archcalc.spec.layer import Layer
@@ -120,6 +121,24 @@ VARIANTS: dict[type[Part], Variant] = {
         rank="archcalc.run.distributed.split_plan:latent_of_rank",
         split={"q.weight": 0, "q_up.weight": 0, "kv_up.weight": 0, "sinks": 0, "out.weight": 1}
         | {"gate.weight": 0, "gate.bias": 0, "gate_bias": 0},
+        fast=None,
+    ),
+    CompressedAttention: Variant(
+        component="attention",
+        mixes_tokens=True,
+        roles=("decoder",),
+        resolve="archcalc.spec.resolve_parts:compressed",
+        ledger="archcalc.ledger.compressed:leaves",
+        module="archcalc.nn.compressed:CompressedAttention",
+        query_module=None,
+        cache="archcalc.nn.compressed_cache:cache",
+        source_cache=None,
+        sites="archcalc.spec.compressed_sites:compressed",
+        steps="archcalc.interp.trace.compressed_steps:compressed",
+        label="archcalc.render.diagram.compressed_texts:compressed",
+        heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
+        rank=None,
+        split={},
         fast=None,
     ),
     SparseAttention: Variant(

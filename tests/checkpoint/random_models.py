@@ -109,5 +109,13 @@ def random_model(name: str, class_name: str | None = None, **more: Any) -> Any:
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
             if not any(word in key for word in FIXED.get(model_type, ())):
-                tensor.normal_(std=0.3)
+                _randomize(tensor, config)
     return model
+
+
+def _randomize(tensor: torch.Tensor, config: Any) -> None:
+    """Draw a tensor's values; integers are different experts for each token."""
+    if tensor.is_floating_point():
+        tensor.normal_(std=0.3)
+    else:
+        tensor.copy_(torch.rand(len(tensor), config.n_routed_experts).argsort(-1)[:, : tensor.shape[1]])

@@ -141,6 +141,33 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
             "linear_attn_config.kda_layers: found a list; allowed: layer 1 in it or in full_attn_layers",
         ),
         (
+            "deepseek_v4:older words",
+            {"compress_ratios": [0, 8, 0, 0]},
+            "compress_ratios[1]: found 8; allowed: 0, 4, 128",
+        ),
+        (
+            "deepseek_v4:older words",
+            {"compress_ratios": [0]},
+            "compress_ratios: found '1 items'; allowed: 4, one for each",
+        ),
+        (
+            "deepseek_v4:all kinds",
+            {"layer_types": ["full_attention"] * 4},
+            "layer_types[0]: found 'full_attention'; allowed: sliding_attention, compressed_sparse_attention, heavily_",
+        ),
+        (
+            "deepseek_v4:all kinds",
+            {"scoring_func": "softmax"},
+            "scoring_func: found 'softmax'; allowed: sqrtsoftplus, sigmoid",
+        ),
+        ("hy_v4:mixed", {"swiglu_limit": 0.0}, "swiglu_limit: found 0.0; allowed: a number > 0"),
+        ("hy_v4:mixed", {"hc_mult": 0}, "hc_mult: found 0; allowed: an integer from 1 to"),
+        (
+            "hy_v4:mixed",
+            {"indexer_types": ["shared"] * 4},
+            "indexer_types[0]: found 'shared'; allowed: full in the first",
+        ),
+        (
             "recurrent_gemma:mixed",
             {"lru_width": 30},
             "lru_width: found 30; allowed: a multiple of num_attention_heads, 4",

@@ -62,6 +62,8 @@ MASK_BY_TOKEN = {
 }
 # It multiplies its embeddings by the mask, so it gets none.
 NO_MASK = {"esm"}
+# It joins the mask with that of its entries, so it gets the whole of it.
+JOINED_MASK = {"deepseek_v4"}
 # Whose class computes scores of some blocks, where ours masks the others, or of none without its kernel.
 READS_BLOCKS = {"big_bird:small", "mra:small", "mra:untied"}
 # Classes that have no cache (Compass and T5Gemma: none while they train; RecurrentGemma's is no output; RWKV's is
@@ -89,6 +91,7 @@ NOT_ON_META = {
     "jetmoe": "it looks which experts are chosen",
     "dbrx": "it looks which experts are chosen",
     "fsmt": "torch's counter asks for the gradient of a tensor that has none",
+    "deepseek_v4": "torch's counter asks for the gradient of a tensor that has none",
     "longformer": "it looks for tokens that are global",
     "led": "it looks for tokens that are global",
     "longt5": "its mask is looked into",
@@ -133,7 +136,7 @@ def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
     more: dict[str, Any] = {"use_cache": True} if caches else {}
     target = {"decoder_input_ids": _ids(seq)} if crosses else {}
     with FlopCounterMode(display=False) as forward:
-        out = model(_ids(seq), **target, **more, attention_mask=_mask(config, seq))
+        out = model(_ids(seq), **target, **more, attention_mask=_mask(config, seq, seq))
     with FlopCounterMode(display=False, custom_mapping=CONVOLUTION) as backward:
         out.logits.sum().backward()
     found = {"forward": forward.get_total_flops(), "backward": backward.get_total_flops()}
@@ -155,10 +158,13 @@ def _ids(seq: int) -> Tensor:
     return torch.zeros(1, seq, dtype=torch.long, device="meta")
 
 
-def _mask(config: dict[str, Any], keys: int) -> Tensor | None:
+def _mask(config: dict[str, Any], keys: int, queries: int = 1) -> Tensor | None:
     """Without one, most of transformers would look into the input, which on meta is not there."""
     if config["model_type"] in NO_MASK:
         return None
+    if config["model_type"] in JOINED_MASK:
+        n_keys = keys if queries > 1 else min(keys, config["sliding_window"])
+        return torch.ones(1, 1, queries, n_keys, device="meta")
     return torch.ones((1, keys) if config["model_type"] in MASK_BY_TOKEN else (1, 1, 1, 1), device="meta")
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value
 from archcalc.spec import Spec
+from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.sparse import LocalBlocks, RandomBlocks
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -23,6 +24,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))),
     "softplus": lambda x: torch.log1p(torch.exp(x)),
+    "sqrt_softplus": lambda x: torch.log1p(torch.exp(x)).sqrt(),
     "relu2": lambda x: torch.relu(x) ** 2,
 }
 
@@ -37,6 +39,10 @@ class Interpreter:
         self.spec, self.weights, self.theta = spec, weights, theta
         first = spec.stacks[0].stack
         self.pattern = getattr(first.runs[0].pattern[0].attention, "pattern", None)
+        own = first.runs[0].pattern[0].attention
+        is_compressed = isinstance(own, CompressedAttention)
+        self.window = own.window if is_compressed else None
+        self.n_pool = own.compression.n_pool if is_compressed and own.compression else 1
         self.global_tokens = first.global_tokens
         self.unit_offset = getattr(first.runs[0].pattern[0].norm, "unit_offset", False)
 
@@ -471,6 +477,49 @@ class Interpreter:
     def to_later(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.stack([x[:, 0], *(stream + y for stream in x[:, 1:].unbind(1))], 1)
 
+    def rotated_at(self, x: Tensor, r: int, n: int) -> Tensor:
+        spaced = x.new_zeros(*x.shape[:-2], n * x.shape[-2], x.shape[-1])
+        spaced[..., ::n, :] = x
+        return self.rotated(spaced, r)[..., ::n, :]
+
+    def turned_back(self, x: Tensor, r: int) -> Tensor:
+        """The rotation of a pair whose second is negated, negated."""
+        sign = torch.cat((torch.ones(r // 2), -torch.ones(r - r // 2)))
+        return self.rotated(x * sign, r) * sign
+
+    def pooled(self, v: Tensor, g: Tensor, p: Tensor) -> Tensor:
+        n = len(p)
+        each = [range(n * i, n * (i + 1)) for i in range(len(v) // n)]
+        return torch.stack([(v[list(t)] * (g[list(t)] + p).softmax(0)).sum(0) for t in each])
+
+    def overlapped(self, v: Tensor, g: Tensor, p: Tensor) -> Tensor:
+        n, w = len(p), v.shape[-1] // 2
+        entries = []
+        for first in range(0, len(v) - n + 1, n):
+            own, before = slice(first, first + n), slice(first - n, first)
+            values, gates = [v[own, w:]], [g[own, w:] + p[:, w:]]
+            if first:
+                values, gates = [v[before, :w], *values], [g[before, :w] + p[:, :w], *gates]
+            entries.append((torch.cat(values) * torch.cat(gates).softmax(0)).sum(0))
+        return torch.stack(entries)
+
+    def linear_by_group(self, x: Tensor, module: str, n: int) -> Tensor:
+        matrices = self.weights[f"{module}.weight"].chunk(n)
+        return torch.cat([piece @ m.T for piece, m in zip(x.chunk(n, -1), matrices, strict=True)], -1)
+
+    def picked(self, table: Tensor, ids: Tensor) -> Tensor:
+        return table[ids]
+
+    def selected_entries(self, x: Tensor, places: Tensor) -> Tensor:
+        n_tokens = x.shape[-2]
+        places = places[:, None] if places.dim() == 1 else places
+        kept = [[s < n_tokens or s - n_tokens in chosen for s in range(x.shape[-1])] for chosen in places.tolist()]
+        return x.masked_fill(~torch.tensor(kept), -torch.inf)
+
+    def masked_entries(self, x: Tensor, n: int) -> Tensor:
+        seen = [[(s + 1) * n <= t + 1 for s in range(x.shape[-1])] for t in range(x.shape[-2])]
+        return x.masked_fill(~torch.tensor(seen), -torch.inf)
+
     def first_tokens(self, x: Tensor, n: int) -> Tensor:
         return x[:n]
 
@@ -527,6 +576,11 @@ class Interpreter:
             n, m = x.shape[-2:]
             kept = [[self.reads(t, s, n) for s in range(m)] for t in range(n)]
             return x.masked_fill(~torch.tensor(kept), -torch.inf)
+        if self.window is not None:
+            t, n_pool = x.shape[-2], self.n_pool
+            far = ~(torch.ones(t, t).tril().bool() & torch.ones(t, t).triu(1 - self.window).bool())
+            seen = [[(s + 1) * n_pool <= i + 1 for s in range(x.shape[-1] - t)] for i in range(t)]
+            return x.masked_fill(torch.cat((far, ~torch.tensor(seen).view(t, -1).bool()), 1), -torch.inf)
         return x.masked_fill(torch.ones(x.shape[-2:]).triu(1).bool(), -torch.inf)
 
     def selected(self, x: Tensor, places: Tensor) -> Tensor:
@@ -541,9 +595,11 @@ class Interpreter:
     def capped(self, x: Tensor, c: float) -> Tensor:
         return c * torch.tanh(x / c)
 
-    def softmax(self, x: Tensor) -> Tensor:
-        e = torch.exp(x - x.amax(-1, keepdim=True))
-        return e / e.sum(-1, keepdim=True)
+    def softmax(self, x: Tensor, sinks: Tensor | None = None) -> Tensor:
+        most = x.amax(-1, keepdim=True)
+        e = torch.exp(x - most)
+        rest = 0 if sinks is None else torch.exp(sinks[:, None, None] - most)
+        return e / (e.sum(-1, keepdim=True) + rest)
 
     def mix(self, p: Tensor, v: Tensor) -> Tensor:
         return p @ v.repeat_interleave(p.shape[0] // v.shape[0], 0)

@@ -47,7 +47,16 @@ OWN = {
         "tests/ledger/test_saved_activations.py",
     ),
     **dict.fromkeys(
-        ("altup.py", "hyper.py", "indexer.py", "output_gate.py", "per_layer.py", "prompts.py", "sparse_attention.py"),
+        (
+            "altup.py",
+            "compressed.py",
+            "hyper.py",
+            "indexer.py",
+            "output_gate.py",
+            "per_layer.py",
+            "prompts.py",
+            "sparse_attention.py",
+        ),
         "tests/test_small_families.py",
     ),
     **dict.fromkeys(

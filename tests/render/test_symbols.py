@@ -17,7 +17,7 @@ from archcalc.spec.workload import Workload
 from archcalc.words import LANGS, translator
 
 # Those of two sizes.
-TWO = {"near_first", "source_near_first", "block_pairs", "source_block_pairs"}
+TWO = {"best_entries", "near_first", "source_near_first", "block_pairs", "source_block_pairs"}
 SYMBOLS = [symbol for kind, said in SYMBOL_WORDS.items()
            for symbol, form in ((kind, said.formula),
                                 (f"{kind}(window[a]{', more[a]' if kind in TWO else ''})", said.windowed))
@@ -70,7 +70,7 @@ def test_what_is_said_is_what_is_computed(
 
 def test_every_symbol_has_its_words() -> None:
     assert set(SYMBOL_WORDS) == set(ATOMS)
-    assert len(SYMBOLS) == 30
+    assert len(SYMBOLS) == 34
 
 
 def test_every_symbol_of_a_workload_is_told() -> None:

@@ -11,7 +11,7 @@ from archcalc.analysis.adapters.class_modules import ClassModules, ClassTensor
 from archcalc.analysis.adapters.config import ALL_LINEAR, AdapterConfig
 from archcalc.analysis.adapters.former_names import translated
 from archcalc.analysis.adapters.matching import Deadline, ends_in, module_test, rank_of, test
-from archcalc.analysis.adapters.methods import METHODS, RANK, Axes, Method, AdaptedWeight
+from archcalc.analysis.adapters.methods import METHODS, RANK, AdaptedWeight, Axes, Method
 from archcalc.analysis.weights import role_of
 from archcalc.errors import InputError, nearest, shown
 from archcalc.hf import adapter_modules

@@ -14,6 +14,7 @@ from archcalc.run.loading.memory_check import check_fits
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches
+from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.groups import layers_of, lender_indices
 from archcalc.spec.layer import Reads
 from archcalc.spec.routed import RoutedAttention
@@ -23,7 +24,7 @@ from archcalc.spec.workload import Workload
 from archcalc.words import msg
 
 # Attentions whose heads give values weighted by their pattern, and nothing else.
-Headed = Attention | LatentAttention | SparseAttention
+Headed = Attention | LatentAttention | CompressedAttention | SparseAttention
 
 
 class AttentionArm(msgspec.Struct, frozen=True):
@@ -73,6 +74,8 @@ class AttentionArm(msgspec.Struct, frozen=True):
     @property
     def has_summaries(self) -> bool:
         """Return whether summaries of blocks are keys after those of the tokens."""
+        if isinstance(self.part, CompressedAttention):
+            return self.part.compression is not None
         return isinstance(self.part, SparseAttention) and self.part.summaries is not None
 
     def key_names(self, tokens: Sequence[str], n_keys: int) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ from archcalc.spec.branches import (
     names,
     stream_names,
 )
+from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Spec
@@ -123,7 +124,12 @@ def attribute(
 
 
 def _check_layers(layers: Sequence[Layer]) -> None:
-    """Raise InputError for an arm that adds the input of an earlier branch, or a branch that adds a gated input."""
+    """Raise InputError for an arm that adds the input of an earlier branch, or a branch that adds a gated input.
+
+    And for an attention whose heads' outputs are rotated back before they are projected.
+    """
+    if any(isinstance(arm.part, CompressedAttention) for layer in layers for arm in arms(layer)):
+        raise InputError(msg("the outputs of heads are rotated"), where="kind", allowed=msg("another attention"))
     if any(arm.skip and arm.input_of for layer in layers for arm in arms(layer)):
         raise InputError(msg("an arm adds the input of an earlier branch"), where="skip", allowed="false")
     gated = [branch for layer in layers for branch in active_branches(layer) if branch.in_gate_rank]

@@ -32,6 +32,7 @@ STEP_KINDS: dict[str, Message] = {
     "keys": msg("keys: what each position offers"),
     "values": msg("values: what each position passes on"),
     "latent": msg("the latent of keys and values"),
+    "entries": msg("what stands for several tokens each"),
     "scores": msg("scores: how well keys fit queries"),
     "index_scores": msg("scores that select the keys"),
     "pattern": msg("attention weights, which sum to 1"),
@@ -163,6 +164,20 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
             "A and D of m, b and c of the head's group of n"
         ),
     ),
+    "rotated_at(x, r, n), turned_back(x, r)": FunctionMeaning(
+        ("rotated_at", "turned_back"), msg("as rotated, at the positions 0, n, 2n, …, or by the opposite angles")
+    ),
+    "pooled(v, g, p), overlapped(v, g, p)": FunctionMeaning(
+        ("pooled", "overlapped"),
+        msg(
+            "Σ w · v over each so many tokens as p has rows, channel by channel, where w is a softmax of g + p; "
+            "overlapped: with the first half of the channels of the tokens before, and the second of their own"
+        ),
+    ),
+    "linear_by_group(x, m, n)": FunctionMeaning(
+        ("linear_by_group",), msg("x split into n pieces, each times its own matrix of m")
+    ),
+    "picked(t, ids)": FunctionMeaning(("picked",), msg("the rows ids of t")),
     "dot(q, k)": FunctionMeaning(("dot",), msg("q · k of each query with each key; heads may share keys")),
     "by_distance(x, r), of_distance(x, r)": FunctionMeaning(
         ("by_distance", "of_distance"),
@@ -202,6 +217,10 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "softmax(x)": FunctionMeaning(("softmax",), msg("eˣ / Σ eˣ, which sum to 1")),
     "masked(x)": FunctionMeaning(("masked",), msg("x, and −∞ where a query does not see a key")),
     "selected(x, i)": FunctionMeaning(("selected",), msg("x at the keys i of each query, and −∞ at others")),
+    "selected_entries(x, i), masked_entries(x, n)": FunctionMeaning(
+        ("selected_entries", "masked_entries"),
+        msg("x, and −∞ at entries, which follow tokens, other than i, or of n tokens that a query does not see"),
+    ),
     "over_heads(x, w)": FunctionMeaning(("over_heads",), msg("Σ w · x over the heads")),
     "capped(x, c)": FunctionMeaning(("capped",), msg("c · tanh(x / c), within ±c")),
     "relu(x), silu(x), gelu(x) …": FunctionMeaning(_ACTIVATIONS, msg("the activation of that name, elementwise")),

@@ -378,6 +378,7 @@ class LayerSteps:
             lender_prefix=f"{self.key_prefix}{arm.name}.",
             per_layer=self.per_layer,
             d_model=self.d_model,
+            ids=Value(self.ids),
         )
         keys = self.source_ids if is_cross else self.ids
         key_ids = keys if variant(arm.part).mixes_tokens else ""

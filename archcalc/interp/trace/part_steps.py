@@ -26,7 +26,7 @@ class PartContext:
     and values, which belong to an earlier layer if they are shared, `lender_prefix` those of the layer that lends a
     selection. `input` is what it reads, `source` the one that cross-attention computes keys and values from,
     None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding. `d_model` is
-    the width of the states.
+    the width of the states, `ids` are the tokens.
     """
 
     step_prefix: str
@@ -38,6 +38,7 @@ class PartContext:
     lender_prefix: str = ""
     per_layer: Expression | None = None
     d_model: int = 0
+    ids: Value | None = None
 
     @property
     def has_own_keys(self) -> bool:
@@ -84,7 +85,7 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     v: Expression = Value(f"{ctx.key_prefix}v")
     v = call("paired", v) if part.differential else v
     is_masked = ctx.is_causal or part.window is not None
-    yield from _softmaxed(scores, ctx, v, is_masked=is_masked, has_sinks=part.sinks)
+    yield from softmaxed(scores, ctx, v, is_masked=is_masked, has_sinks=part.sinks)
     yield from _gate(part.gate, part.n_heads, ctx.input, ctx)
     joined = _joined(part.gate, ctx)
     if part.differential:
@@ -196,7 +197,7 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
         scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
     is_masked = ctx.is_causal or part.window is not None
     v = Value(f"{ctx.key_prefix}v")
-    yield from _softmaxed(scores, ctx, v, is_masked=is_masked, has_sinks=part.sinks)
+    yield from softmaxed(scores, ctx, v, is_masked=is_masked, has_sinks=part.sinks)
     yield from _gate(part.gate, part.n_heads, q_input if part.raw_latent else ctx.input, ctx)
     yield "out", "attention_out", ctx.linear(_joined(part.gate, ctx), "out")
 
@@ -222,9 +223,10 @@ def _indexed(part: LatentAttention, own: Indexer, latent: Expression, ctx: PartC
     yield "index_scores", "index_scores", call("masked", scores) if ctx.is_causal else scores
 
 
-def _softmaxed(
+def softmaxed(
     scores: Expression, ctx: PartContext, values: Expression, *, is_masked: bool, has_sinks: bool
 ) -> PartSteps:
+    """Yield the steps from scores to the values of heads."""
     yield "scores", "scores", call("masked", scores) if is_masked else scores
     yield (
         "pattern",
@@ -284,7 +286,11 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     if part.n_active_groups < part.n_groups:
         n_best = 2 if part.group_score == "two_best" else 1
         corrected = call("best_groups", corrected, part.n_groups, n_best, part.n_active_groups)
-    yield "chosen", "chosen", call("top", corrected, part.n_active)
+    chosen = call("top", corrected, part.n_active)
+    if part.by_token:
+        assert ctx.ids is not None, "a layer has tokens"
+        chosen = call("picked", Parameter(f"{ctx.weight_prefix}expert_table"), ctx.ids)
+    yield "chosen", "chosen", chosen
     weights = _weights(part, logits, scores, ctx.step("chosen"))
     if part.normalize:
         weights = call("shares", weights, *([part.normalize_min] if part.normalize_min else []))

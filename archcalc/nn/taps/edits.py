@@ -94,8 +94,8 @@ class ActiveEdit:
 
 
 def tokens_axis(site: Site) -> str:
-    """Return the axis of a site's tokens; 'P' where values are of its first tokens alone."""
-    return next((axis for axis in "TS" if axis in site.axes), "P")
+    """Return the axis of a site's tokens; 'P' where values are of its first tokens alone, 'G' of entries."""
+    return next((axis for axis in "TSG" if axis in site.axes), "P")
 
 
 def _broadcast_mask(mask: Tensor, axes: str, axis: str) -> Tensor:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from archcalc.errors import InputError
@@ -78,6 +79,10 @@ class PassObserver(Observer):
             n_last = y.shape[site.axes.index("T")]
             own = replace(self.token_context, n_summaries=site.n_global)
             positions = own.key_token_positions[..., -n_tokens:][..., -n_last:]
+        elif tokens_axis(site) == "G":
+            assert site.n_block is not None, "entries stand for so many tokens"
+            n_entries = y.shape[site.axes.index("G")]
+            positions = torch.arange(n_entries, device=y.device) * site.n_block
         elif tokens_axis(site) == "P":
             positions = self.token_context.positions[: y.shape[site.axes.index("P")]]
         assert positions is not None, "a site whose tokens are keys has a context"

@@ -234,12 +234,13 @@ class DecodeStep:
 def decode_step(model: nn.Module) -> DecodeStep | None:
     """Return the decode step of a packed model; None unless all arms have a one-token form.
 
-    There is none either for other models than decoders, and for one with prompts, per-layer embeddings or several
-    streams.
+    There is none either for other models than decoders, and for one with prompts, per-layer embeddings, several
+    streams or parts that read ids.
     """
     if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
         return None
-    if any(each is not None for each in (model.prompts, model.per_layer, model.streams, model.cycles)):
+    parts = (model.prompts, model.per_layer, model.streams, model.cycles)
+    if any(each is not None for each in parts) or model.reads_ids:
         return None
     blocks = {owner: _decode_block(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):

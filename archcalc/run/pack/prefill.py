@@ -60,7 +60,7 @@ def prefill_last_positions(model: Any) -> Prefill | None:
     """Return the prefill of a decoder whose last layer has one self-attention and mixes tokens nowhere else."""
     if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
         return None
-    if any(each is not None for each in (model.per_layer, model.streams, model.cycles)):
+    if any(each is not None for each in (model.per_layer, model.streams, model.cycles)) or model.reads_ids:
         return None
     last = cast(Block, model.layers[model.owners[-1]])
     first, *others = last.arms

@@ -19,6 +19,7 @@ from archcalc.spec import Spec
 from archcalc.spec.attention import SharedSelection
 from archcalc.spec.base import Part
 from archcalc.spec.claim import Claim
+from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import Adapters, PerLayerGate
@@ -38,6 +39,7 @@ from tests.strategies import (
     adapter_specs,
     altup_specs,
     block_summaries,
+    compressed_specs,
     convolved_specs,
     cycle_specs,
     global_token_specs,
@@ -277,6 +279,9 @@ def test_the_rest_is_free(line: str) -> None:
 DRAWN = {
     Adapters: adapter_specs(),
     AltUp: altup_specs(),
+    CompressedAttention: compressed_specs(),
+    Compression: compressed_specs(),
+    EntryIndexer: compressed_specs(),
     ConvolvedAttention: convolved_specs(),
     XlAttention: convolved_specs(),
     HyperConnections: hyper_specs(),

@@ -25,6 +25,31 @@ V2 = RMS | LATENT | EXPERTS
 INDEXER = {"index_n_heads": 12, "index_head_dim": 10, "index_topk": 4}
 DSA = RMS | LATENT | EXPERTS | GROUPS | INDEXER
 CONNECTED = {"hc_mult": 3, "hc_magnitude": 0.7, "hc_eps": 0.02, "swiglu_limit": 0.3, "routed_scaling_factor": 1.7}
+V4 = (
+    {key: value for key, value in RMS.items() if key not in ("intermediate_size", "num_key_value_heads")}
+    | {"head_dim": 16, "q_lora_rank": 20, "moe_intermediate_size": 24, "n_routed_experts": 8, "num_experts_per_tok": 3}
+    | {"sliding_window": 5, "o_groups": 2, "o_lora_rank": 6, "index_n_heads": 12, "index_head_dim": 10, "index_topk": 2}
+    | {"compress_rates": {"compressed_sparse_attention": 2, "heavily_compressed_attention": 3}, "num_hash_layers": 1}
+)
+V4_KINDS = {
+    "layer_types": [f"{kind}_attention" for kind in ("compressed_sparse", "heavily_compressed", "sliding")]
+    + ["compressed_sparse_attention"],
+    "mlp_layer_types": ["moe", "hash_moe", "moe", "hash_moe"],
+    "mlp_bias": True,
+    "hc_mult": 3,
+    "hc_sinkhorn_iters": 2,
+    "hc_eps": 0.03,
+    "swiglu_limit": 0.3,
+    "partial_rotary_factor": 0.25,
+    "routed_scaling_factor": 0.7,
+}
+V4_YARN = {
+    "rope_parameters": {
+        "main": {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.25},
+        "compress": {"rope_type": "yarn", "rope_theta": 700.0, "factor": 4.0, "partial_rotary_factor": 0.25}
+        | {"original_max_position_embeddings": 16, "attention_factor": 0.8},
+    }
+}
 SHORTCUT = (
     {key: value for key, value in (RMS | LATENT).items() if key not in ("num_hidden_layers", "intermediate_size")}
     | {"num_layers": 2, "ffn_hidden_size": 44, "expert_ffn_hidden_size": 10, "moe_topk": 3, "n_routed_experts": 5}
@@ -59,6 +84,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | {"first_k_dense_replace": 2, "n_shared_experts": 1, "mlp_bias": True, "attention_bias": True}
     | YARN,
     "deepseek_v2:lite": V2 | {"q_lora_rank": None, "topk_method": "greedy", "n_group": 1, "topk_group": 1} | THETA,
+    "deepseek_v4:default switches": V4,
+    "deepseek_v4:all kinds": V4 | V4_KINDS | V4_YARN,
+    "deepseek_v4:older words": V4
+    | {"compress_ratios": [0, 4, 128, 4, 0], "num_hash_layers": 1, "compress_rate_csa": 2, "compress_rate_hca": 3}
+    | {"qk_rope_head_dim": 4, "rope_theta": 500.0, "compress_rope_theta": 900.0, "scoring_func": "sigmoid"}
+    | {"rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}},
     "deepseek_v32:default switches": RMS | LATENT | EXPERTS | INDEXER | {"n_group": 4, "topk_group": 2},
     "deepseek_v32:mixed": DSA | FEEDS | YARN | {"attention_bias": True, "n_shared_experts": 2, "index_topk": 1},
     "dots3_note_text:default switches": NOTE | SWA | {"n_group": 4, "topk_group": 2},
