@@ -352,7 +352,7 @@ def test_a_sweep_over_each_size_of_a_part_is_the_loop(kind: type[Part]) -> None:
             grid = {f"{path}.{field}".removeprefix("."): [own, 2 * own, own // 2 or 3, data.draw(SIZES, field)]}
             models[field] = max(models[field], same(document, grid))
 
-    for each in range(32):  # until every field has had cells that are models
+    for each in range(128):  # until every field has had cells that are models
         seed(each)(check)()
         if all(cells > 1 for cells in models.values()):
             break
