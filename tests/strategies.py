@@ -857,6 +857,7 @@ def queries(draw: st.DrawFn, part: Attention) -> Attention:
     """Draw an attention that may read the keys and values of this one."""
     fields = _fields(part) | {"k_bias": False, "v_bias": False, "value_scale": None}
     fields |= {"v_norm": None, "value_is_key": False}
+    fields |= dict.fromkeys(("q_block", "k_block", "v_block", "out_block"))
     fields |= {"softcap": draw(SOFTCAPS), "sinks": draw(st.booleans()), "qk_norm": draw(optional(QK_NORMS))}
     if part.d_head is not None and (not isinstance(part.position, RelativeBias)):
         n_kv_heads = part.n_kv_heads or part.n_heads

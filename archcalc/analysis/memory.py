@@ -17,13 +17,13 @@ AUTO: Final = "auto"
 DtypeOrAuto = Dtype | Literal["auto"]
 
 
-def check_dtype(dtype: str) -> None:
-    """Raise InputError for an unknown dtype; 'auto' is known."""
-    if dtype not in (AUTO, *DTYPES):
+def check_dtype(dtype: str, allowed: tuple[str, ...] = (AUTO, *DTYPES)) -> None:
+    """Raise InputError for a dtype that is not allowed."""
+    if dtype not in allowed:
         raise InputError(
             msg("found {found}{hint}", found=shown(dtype), hint=nearest(str(dtype), DTYPES)),
             where="dtype",
-            allowed=", ".join((AUTO, *DTYPES)),
+            allowed=", ".join(allowed),
         )
 
 

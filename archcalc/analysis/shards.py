@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal, get_args
 
-from archcalc.analysis.memory import Dtype, check_dtype
+from archcalc.analysis.memory import DTYPES, Dtype, check_dtype
 from archcalc.analysis.row_names import path_pattern
 from archcalc.errors import InputError
 from archcalc.formats.element_types import element_bytes
@@ -138,7 +138,7 @@ def weights(ledger: Ledger, engine: Engine, n: int, dtype: Dtype) -> list[Sharde
     gpt2's embed.tokens.weight in fp32 on 4 ranks under tp: ⌈50257 / 4⌉ rows of 768 on the first three, 12,562 on the
     last. Raise InputError where `n` ranks cannot share the heads.
     """
-    check_dtype(dtype)
+    check_dtype(dtype, DTYPES)
     _check_ranks(n, engine)
     return [_weight(ledger, row, engine, n, dtype) for row in ledger.rows]
 
@@ -167,7 +167,7 @@ def caches(ledger: Ledger, work: Workload, engine: Engine, n: int, dtype: Dtype)
     Under fsdp, which splits parameters only, each rank caches everything. Recurrent states follow, whole, those of a
     fixed dtype in it.
     """
-    check_dtype(dtype)
+    check_dtype(dtype, DTYPES)
     _check_ranks(n, engine)
     sizes = ledger.at(work)
     element = element_bytes(dtype)

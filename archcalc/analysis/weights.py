@@ -104,6 +104,7 @@ _ROLES: dict[str, Role] = {
     "relative_bias": "table",
     "summary_bias": "table",
     "distances": "table",
+    "global_tokens": "table",
     "table": "table",
     "q_norm": "vector",
     "k_norm": "vector",

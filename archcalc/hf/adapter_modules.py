@@ -50,7 +50,7 @@ PAIRED_LAYERS = frozenset({"longcat_flash"})
 MIXED_LATENTS = frozenset({"dots3_note_text"})
 _TEXT_STACKS = frozenset({"seamless_m4t", "seamless_m4t_v2"})
 
-_TABLE = re.compile(r"(?:.*_)?(?:embeddings?|shared|bias|embed_tokens.*|wte|wpe)")
+_TABLE = re.compile(r"(?:.*_)?(?:embeddings?|shared|bias|embed_tokens.*|embed_global|wte|wpe)")
 _TABLES: tuple[Role, ...] = ("embedding", "tied", "position", "types", "table")
 
 

@@ -26,8 +26,10 @@ IN_BLOCKS = ("longformer", "led", "longt5", "big_bird", "bigbird_pegasus", "pega
 # Their encoder's states are padded to whole blocks; the last are a pair with those of global tokens.
 WITH_GLOBAL = ("pegasus_x",)
 # Their class gives no attentions.
-NO_PATTERNS = ("longcat_flash",)
-WITHOUT_PATTERNS = BEFORE_SINKS + WITH_STATES + NO_PATTERNS + IN_BLOCKS
+NO_PATTERNS = ("longcat_flash", "mra")
+# Their class gives scores for attentions.
+SCORES = ("squeezebert",)
+WITHOUT_PATTERNS = BEFORE_SINKS + WITH_STATES + NO_PATTERNS + IN_BLOCKS + SCORES
 # Their hidden states are those after each layer.
 AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2", "rwkv")
 # Their hidden states are the first layer's input and those after each layer.

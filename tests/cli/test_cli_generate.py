@@ -85,7 +85,7 @@ BAD = {
     "a folder of pickles": (["generate", "./pickled", "-p", "x"], "pickle"),
     "too large": (
         ["generate", "gpt3-175b", "--random-weights", "--ids", "1"],
-        "gpt3-175b needs 698.4 GB of weights in fp32 and",
+        "gpt3-175b needs 698.4 GB (650.5 GiB) of weights in fp32 and",
     ),
     "an encoder": (["generate", "bert-base", "--random-weights", "--ids", "1"], "allowed: a decoder with a head"),
     "no template": (["chat", "tiny", "--random-weights", "-p", "x"], "no chat template"),

@@ -77,7 +77,7 @@ def test_title_says_what_was_changed_of_the_architecture(setting: str, title: st
 
 
 def test_values_are_read_as_yaml(good: Good) -> None:
-    assert good("report", "gpt3", "--set", "name='x: y'").splitlines()[1].startswith("x: y · decoder")
+    assert good("report", "gpt3", "--set", "name='x: y'").splitlines()[2].startswith("x: y · decoder")
 
 
 def test_it_holds_in_every_command_that_takes_it(good: Good) -> None:
