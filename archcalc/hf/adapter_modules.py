@@ -46,6 +46,8 @@ _SAME_AS = {"gpt-sw3": "gpt2"}
 LAYERS_OF_DECODER = frozenset({"seamless_m4t", "seamless_m4t_v2"})
 # Types whose config counts the two attentions of a layer as layers.
 PAIRED_LAYERS = frozenset({"longcat_flash"})
+# Types whose class states all layers that run, where the config has those of one module.
+LAYERS_THAT_RUN = frozenset({"hrm_text"})
 # Types with latent attention whose config states another width of keys for some of the layers.
 MIXED_LATENTS = frozenset({"dots3_note_text"})
 _TEXT_STACKS = frozenset({"seamless_m4t", "seamless_m4t_v2"})

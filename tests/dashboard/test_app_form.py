@@ -286,7 +286,7 @@ def test_a_new_part_keeps_common_fields_and_derives_the_others() -> None:
     changed = value_at(kinds.switch_kind(document, (*LAYER, "ffn"), "moe"), (*LAYER, "ffn"))
     assert changed == value_at(document, ("decoder", "runs", 1, "pattern", 0, "ffn"))
     plain = value_at(kinds.switch_kind(document, (*LAYER, "ffn"), "plain"), (*LAYER, "ffn"))
-    bare = {"bias": False, "down_bias": None, "down_norm": None}
+    bare = {"bias": False, "down_bias": None, "down_norm": None, "up_block": None, "down_block": None}
     assert plain == {"kind": "plain", "d_ff": 18432, "activation": "silu"} | bare
 
 

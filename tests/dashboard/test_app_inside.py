@@ -227,7 +227,10 @@ def test_files_are_those_of_the_command_line() -> None:
         ({"inside_view": "patch", "patch_answer": "Nebuchadnezzar"}, "answer: 'Nebuchadnezzar' is"),
         ({"inside_view": "patchscope", "scope_words": "Paris"}, "words: found 'Paris'"),
         ({"inside_view": "embed", "embed_mode": "analogy", "embed_analogy": "a b"}, "analogy: 2 are given"),
-        ({"inside_from": "random", "model": "gpt2-xl"}, "of weights in fp32; allowed: up to 2.000 GB on this page"),
+        (
+            {"inside_from": "random", "model": "gpt2-xl"},
+            "of weights in fp32; allowed: up to 2.000 GB (1.863 GiB) on this page",
+        ),
         (
             {"inside_view": "steer", "inside_from": "random", "model": "tiny-encoder"},
             "it does not predict the next token",

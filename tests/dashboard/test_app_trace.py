@@ -118,7 +118,10 @@ def test_the_page_is_translated() -> None:
         ({"trace_ids": "0,9"}, "prompt: found id 9; allowed: 1 to 4 ids from 0 to 4"),
         ({"trace_ids": "x"}, "ids: found 'x'"),
         ({"trace_ids": "1", "trace_prompt": "我"}, "prompt, ids: both; allowed: one of them"),
-        ({"trace_from": "random", "model": "gpt2-xl"}, "of weights in fp32; allowed: up to 2.000 GB on this page"),
+        (
+            {"trace_from": "random", "model": "gpt2-xl"},
+            "of weights in fp32; allowed: up to 2.000 GB (1.863 GiB) on this page",
+        ),
     ],
 )
 def test_an_error_is_shown_in_place(told: dict[str, str], says: str) -> None:

@@ -14,7 +14,9 @@ from archcalc.ledger.rows import WeightRow
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import parts
+from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.groups import layers_of
+from archcalc.spec.routed import RoutedAttention
 from archcalc.words import msg
 
 N_TOKENS, N_LAYERS, WIDTH, HIDDEN = map(Poly.symbol, ("n_virtual", "n_layers", "d_virtual", "d_prefix"))
@@ -74,6 +76,8 @@ def _n_layers(spec: Spec, model: Mapping[str, Any], known: Mapping[str, list[Any
     n_layers = _explicit(spec.stacks[0].stack.n_layers)
     if model["model_type"] in adapter_modules.PAIRED_LAYERS:
         return 2 * n_layers
+    if model["model_type"] in adapter_modules.LAYERS_THAT_RUN:
+        return n_layers
     values = (model.get("num_hidden_layers"), model.get("encoder_layers"), *known.get("encoder_layers", ()))
     return next((value for value in values if type(value) is int), n_layers)
 
@@ -86,6 +90,12 @@ def _key_width(spec: Spec, model: Mapping[str, Any], known: Mapping[str, list[An
     if "num_key_value_heads" not in known:
         return width
     found = [part for layer in layers_of(spec.stacks[0].stack) for part in parts(layer).values()]
+    compressed = next((part for part in found if isinstance(part, CompressedAttention)), None)
+    if compressed is not None:
+        return compressed.d_head  # one vector for all heads
+    routed = next((part for part in found if isinstance(part, RoutedAttention)), None)
+    if routed is not None:  # its width of a head has a name that the library does not read
+        return width // routed.n_heads * routed.n_kv_heads
     grouped = [part for part in found if isinstance(part, Attention)]
     latent = next((part for part in found if isinstance(part, LatentAttention)), None)
     if grouped:
