@@ -95,7 +95,8 @@ def _key_width(spec: Spec, model: Mapping[str, Any], known: Mapping[str, list[An
         return compressed.d_head  # one vector for all heads
     routed = next((part for part in found if isinstance(part, RoutedAttention)), None)
     if routed is not None:  # its width of a head has a name that the library does not read
-        return width // routed.n_heads * routed.n_kv_heads
+        n_heads = model.get("num_attention_heads")
+        return width // (n_heads if type(n_heads) is int else routed.n_heads) * routed.n_kv_heads
     grouped = [part for part in found if isinstance(part, Attention)]
     latent = next((part for part in found if isinstance(part, LatentAttention)), None)
     if grouped:
