@@ -40,7 +40,14 @@ def check_flops(spec: Spec, **sizes: int) -> None:
 
 
 def check_memory(spec: Spec, **sizes: int) -> None:
+    check_memory_in_bf16(spec, **sizes)
     frame, told = archcalc.memory(spec, **sizes), archcalc.report(spec, **sizes)["memory"]
+    assert frame[frame["what"] == "weight"]["bytes"].sum() == told["weights_bytes"], "as the source states it"
+
+
+def check_memory_in_bf16(spec: Spec, **sizes: int) -> None:
+    frame = archcalc.memory(spec, dtype="bf16", **sizes)
+    told = archcalc.report(spec, dtype="bf16", **sizes)["memory"]
     by_kind = frame.groupby("what")["bytes"].sum().to_dict()
     assert by_kind["weight"] == told["weights_bytes"]
     assert by_kind.get("cache", 0) == told["kv_cache_bytes"]

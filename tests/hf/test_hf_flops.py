@@ -215,7 +215,7 @@ def test_small_models_of_every_family(name: str) -> None:
     if config["model_type"] in KEEPS_ALL:
         assert theirs.pop("decode") >= ours.pop("decode")
     if name in READS_BLOCKS:
-        assert all(theirs.pop(step) < ours.pop(step) for step in ("forward", "backward"))
+        assert all(theirs.pop(step) <= ours.pop(step) for step in ("forward", "backward"))
     assert theirs == ours
 
 
