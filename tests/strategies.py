@@ -563,9 +563,7 @@ def routed_attentions() -> st.SearchStrategy[RoutedAttention]:
 @cache
 def any_attentions(place: Place) -> st.SearchStrategy[AnyAttention]:
     found = attentions(place) | latent_attentions() | routed_attentions()
-    return (
-        found if place.is_decoder else found | sparse_attentions(place) | convolved_attentions() | xl_attentions(place)
-    )
+    return found if place.is_decoder else found | sparse_attentions(place)
 
 
 SHORT_CONVS = st.builds(ShortConv, d_conv=st.sampled_from((3, 2, 4, 1)), bias=st.booleans())
@@ -1339,7 +1337,7 @@ def shared_run_specs(draw: st.DrawFn) -> Spec:
 
 @st.composite
 def convolved_specs(draw: st.DrawFn) -> Spec:
-    """A resolved encoder whose attention has convolutions, which few other draws have."""
+    """A resolved encoder whose attention has convolutions, or XLNet's; no other draws them."""
     own = convolved_attentions() | xl_attentions(Place(d_model=12))
     layer = Layer(norm=RMSNorm(), attention=draw(own), ffn=draw(grouped_ffns(12)))
     encoder = Stack(runs=(Run(count=2, pattern=(layer,)),))

@@ -36,7 +36,7 @@ _OF_TOKENS = ("prefix_tuning", "prompt_tuning")
 _OPTIONS = ("targets", "names")
 
 
-class Adapters(Struct, frozen=True):
+class AdaptedModel(Struct, frozen=True):
     """Adapters on a model: its spec, its config if the source states one, and the file that describes the adapters."""
 
     spec: Spec
@@ -91,7 +91,7 @@ def exclusive(left: str, right: str) -> InputError:
     return InputError(problem, allowed=msg("one of them"))
 
 
-def adapters(source: str, settings: tuple[str, ...], options: dict[str, Any]) -> Adapters:
+def adapters(source: str, settings: tuple[str, ...], options: dict[str, Any]) -> AdaptedModel:
     """Return the adapters that options and source describe. Raises InputError for those that are not valid."""
     name = chosen(options)
     file = read_adapter(options["adapter"]) if name == "adapter" else adapter_source(source) if name is None else None
@@ -99,11 +99,11 @@ def adapters(source: str, settings: tuple[str, ...], options: dict[str, Any]) ->
         assert name is not None, "a source without adapters has no such options"
         config = _config(name, options)
         _check(METHODS[name] in _OF_TOKENS, options, name)
-        return Adapters(load_source(source, settings), config, _stated(source, settings), None)
+        return AdaptedModel(load_source(source, settings), config, _stated(source, settings), None)
     _check(True, options, "adapter")
     base = source if name == "adapter" else file.base
     try:
-        return Adapters(load_source(base, settings), file.config, _stated(base, settings), file)
+        return AdaptedModel(load_source(base, settings), file.config, _stated(base, settings), file)
     except InputError as error:
         if name == "adapter":
             raise

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from archcalc.analysis.adapters.files import adapter_source, in_file
 from archcalc.analysis.memory import AUTO
-from archcalc.cli.adapters import CHOICES, Adapters, adapters, adapting, chosen, exclusive
+from archcalc.cli.adapters import CHOICES, AdaptedModel, adapters, adapting, chosen, exclusive
 from archcalc.cli.language import byte_units, current, emit
 from archcalc.cli.options import F, load_source, output, recomputation, settings, sizes, source
 from archcalc.cli.parallel import engines
@@ -235,7 +235,7 @@ def _with_measured_peak(setup: TrainingSetup, measure: Measure) -> TrainingSetup
     return structs.replace(setup, execution=execution, process_bytes=process_bytes)
 
 
-def _adapters(given: Adapters, options: dict[str, Any], show: partial[None]) -> None:
+def _adapters(given: AdaptedModel, options: dict[str, Any], show: partial[None]) -> None:
     """Show the memory of training adapters; as in peft, the default is fp32 adapters with autocast."""
     from archcalc.analysis.lora import lora_memory
     from archcalc.analysis.optimizers import find_optimizer

@@ -82,7 +82,6 @@ KEEPS_ALL = {"gpt_neo"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
 NOT_ON_META = {
-    "xlnet": "it makes the matrices of heads on the CPU",
     "llama:dynamic": "its rope looks at the positions themselves to see how far they reach",
     "mvp:small": "its mask is looked into",
     "mvp:untied": "its mask is looked into",
