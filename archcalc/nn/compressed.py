@@ -51,7 +51,7 @@ class CompressedAttention(nn.Module):
             self.pool = Pool(part, part.compression, part.d_head, model)
             if part.compression.indexer is not None:
                 self.indexer = EntryIndexer(part, part.compression, part.compression.indexer, model)
-        self.out_down = GroupedLinear(part.n_out_groups, part.n_heads * part.d_head // part.n_out_groups, part.out_rank)
+        self.out_down = OutputGroups(part.n_out_groups, part.n_heads * part.d_head // part.n_out_groups, part.out_rank)
         self.out = Linear(part.n_out_groups * part.out_rank, model.d_model, bias=False)
 
     def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
@@ -193,7 +193,7 @@ class EntryIndexer(nn.Module):
         return (unselected_BTG | hidden_TG).unsqueeze(1)
 
 
-class GroupedLinear(nn.Module):
+class OutputGroups(nn.Module):
     """A matrix for each group of the input: weight [groups · out, in of a group]."""
 
     def __init__(self, n_groups: int, d_in: int, d_out: int) -> None:
