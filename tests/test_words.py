@@ -21,6 +21,8 @@ LOGISTIC = "softmax({a}, {b}) = {p:.4f}, {q:.4f}; logistic({a} − {b}) = 1 / (1
 FORMULAS = {
     "seq + past",
     "seq + min(past, {w} − 1)",
+    "⌊(past + seq) / {w}⌋",
+    "⌊(past + seq) / {w}⌋ − ⌊past / {w}⌋",
     "min(seq + past, {w})",
     "seq·past + seq·(seq + 1)/2",
     LOGISTIC,
