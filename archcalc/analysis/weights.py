@@ -90,7 +90,7 @@ def role_of(row: WeightRow, tied: bool = False) -> Role:
         return "types"
     if row.path.startswith("extras."):
         return "table"
-    if len(row.shape) > 2 and "n_experts" in row.weight.axes[0].symbols():
+    if len(row.shape) > 2 and any(name.startswith("n_experts") for name in row.weight.axes[0].symbols()):
         return "experts"
     return _ROLES.get(row.path.split(".")[-2], "linear") if row.path != HEAD_MATRIX else "head"
 

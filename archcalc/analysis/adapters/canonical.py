@@ -120,10 +120,11 @@ def _pattern(pattern: str) -> Callable[[str, WeightRow], bool]:
 
 
 def _is_called(module: str, row: WeightRow, target: str) -> bool:
-    """Return whether a module's name is, or ends in, `target`; experts only match targets with 'experts'."""
+    """Return whether a module's name is, or ends in, `target`; names with 'experts' only match targets with it."""
     if target == ALL_LINEAR:
         return _linear(module, row)
-    names_experts = role_of(row) != "experts" or "experts" in target.split(".")
+    is_expert = role_of(row) == "experts" and "experts" in module.split(".")
+    names_experts = not is_expert or "experts" in target.split(".")
     return names_experts and f".{module}".endswith(f".{target}")
 
 
