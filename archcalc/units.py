@@ -32,7 +32,7 @@ def bytes_text(count: int, units: ByteUnits = "both") -> str:
     """Return bytes with four significant digits: 349208518656 → '349.2 GB (325.2 GiB)', in one unit '325.2 GiB'."""
     decimal = f"{_scaled(count, _DECIMAL_BYTES, _DECIMAL_PART)}B"
     binary = f"{_scaled(count, _BINARY_BYTES, _BINARY_PART)}B"
-    if units == "both" and decimal != binary:
+    if units == "both" and count >= 1024:
         return f"{decimal} ({binary})"
     return binary if units == "GiB" else decimal
 

@@ -153,7 +153,7 @@ some = examples(40)
 
 def as_peft(row: WeightRow) -> tuple[str, str]:
     """Which of peft's options reaches a row's tensors, and by what name."""
-    is_module = role_of(row) not in ("experts", "table", "head")
+    is_module = role_of(row) not in ("experts", "table", "head") and len(row.shape) == 2
     return ("modules" if is_module else "parameters", row.path.removesuffix(".weight"))
 
 

@@ -75,6 +75,9 @@ def each_expert(experts: NllbMoeExperts, x: torch.Tensor, mask: torch.Tensor, we
     return (outputs * weights.unsqueeze(-1)).sum(1) * (1 - experts.moe_token_dropout)
 
 
+MRA_KERNEL = modeling_mra.mra2_attention
+
+
 def all_blocks(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, *_: Any, **__: Any
 ) -> torch.Tensor:

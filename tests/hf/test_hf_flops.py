@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from transformers.models.mra import modeling_mra
 
 from archcalc import presets
 from archcalc.analysis.flops import summary
@@ -26,6 +27,7 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.workload import workload
+from tests.checkpoint.random_models import MRA_KERNEL
 from tests.hf.conv_steps import channel_decays, second_positions
 from tests.hf.hf_configs import CONFIGS
 from tests.nn.flop_truth import CONVOLUTION
@@ -199,8 +201,9 @@ LEFT_OUT = [name for name in SMALL if {name, name.split(":")[0]} & NOT_ON_META.k
 
 
 @pytest.mark.parametrize("name", [name for name in SMALL if name not in LEFT_OUT])
-def test_small_models_of_every_family(name: str) -> None:
+def test_small_models_of_every_family(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """More tokens than most of their windows hold."""
+    monkeypatch.setattr(modeling_mra, "mra2_attention", MRA_KERNEL)  # a test of logits replaces it
     spec = decode(from_config(CONFIGS[name]))
     config = family_of(CONFIGS[name]["model_type"]).form(CONFIGS[name]).config(spec)
     theirs = counted(spec, config, SHORT)
@@ -214,7 +217,7 @@ def test_small_models_of_every_family(name: str) -> None:
     if config["model_type"] in KEEPS_ALL:
         assert theirs.pop("decode") >= ours.pop("decode")
     if name in READS_BLOCKS:
-        assert all(theirs.pop(step) <= ours.pop(step) for step in ("forward", "backward"))
+        assert all(theirs.pop(step) < ours.pop(step) for step in ("forward", "backward"))
     assert theirs == ours
 
 
