@@ -58,11 +58,11 @@ class LatentAttention(nn.Module):
     def forward(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
         latent_BSC, k_B1SR = context.keys_values(lambda: self.latent(x_BTD, context))
-        context = context.last_keys(latent_BSC.shape[1])
+        of_all_keys, context = context, context.last_keys(latent_BSC.shape[1])
         k_BNSQ, v_BNSU = self.keys_values(latent_BSC, k_B1SR)
         k_BNSQ, v_BNSU = tap("k", k_BNSQ, context), tap("v", v_BNSU, context)
         q_latent, q_input = self.query_inputs(x_BTD)
-        q_BNTQ = self.queries(q_input, context)
+        q_BNTQ = self.queries(q_input, of_all_keys)  # padding before the window counts in positions
         if self.indexer is not None:
             context = context.with_selection(self.indexer(x_BTD, q_latent, context))
         y_BNTU = attend(
