@@ -99,6 +99,7 @@ _NAMES: Final = {
         in_context("tensor", "tanh of the scores"),
         in_context("tensor", "temperatures"),
         in_context("tensor", "token ids"),
+        in_context("tensor", "token of each choice"),
         in_context("tensor", "token types"),
         in_context("tensor", "tokens"),
         in_context("tensor", "tokens of the blocks"),

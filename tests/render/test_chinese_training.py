@@ -45,7 +45,21 @@ CHINESE = translator("zh")
 CHARACTER = re.compile("[\u4e00-\u9fff]")
 MODELS = ("llama-3-8b", "deepseek-v3", "gpt2", "t5-small", "bert-base")
 # Terms that Chinese texts write in Latin letters, names of libraries, options and the letters of formulas.
-TERMS = {"CPU", "FLOPs", "FSDP", "GPU", "LoRA", "autograd", "dropout", "dtype", "logits", "softcap", "softmax", "tanh"}
+TERMS = {
+    "transformers",
+    "CPU",
+    "FLOPs",
+    "FSDP",
+    "GPU",
+    "LoRA",
+    "autograd",
+    "dropout",
+    "dtype",
+    "logits",
+    "softcap",
+    "softmax",
+    "tanh",
+}
 TERMS |= {"Adafactor", "AdamW", "Apex", "FusedAdam", "GeLU", "LayerNorm", "Muon", "PyTorch", "SGD", "autocast", "torch"}
 TERMS |= {"eager", "flash", "float", "fp", "math", "sinks", "torchao", "erf", "kv_up", "up", "Kaplan", "et", "al"}
 TERMS |= {"d_attn", "d_ff", "d_head", "d_model", "lh", "n_ctx", "sb", "tokens"}
