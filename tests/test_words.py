@@ -23,6 +23,7 @@ FORMULAS = {
     "seq + min(past, {w} − 1)",
     "⌊(past + seq) / {w}⌋",
     "⌊(past + seq) / {w}⌋ − ⌊past / {w}⌋",
+    "⌊seq / {w}⌋ · min(1, seq − 1)",
     "min(seq + past, {w})",
     "seq·past + seq·(seq + 1)/2",
     LOGISTIC,

@@ -102,6 +102,25 @@ SYMBOL_WORDS = {
         None,
         msg("sum of min({w}, source_new − t + 1 + (t − 1) mod {w}) over t = 1 … source_new"),
     ),
+    "staggered": SymbolWords(
+        msg("pairs of tokens of one block, where blocks begin half a block earlier"),
+        None,
+        msg(
+            "sum of min(seq, t + {w} − 1 − (t − 1 + {w}/2) mod {w})"
+            " − max(1, t − (t − 1 + {w}/2) mod {w}) + 1 over t = 1 … seq"
+        ),
+    ),
+    "source_staggered": SymbolWords(
+        msg("pairs of the source's tokens of one block, where blocks begin half a block earlier"),
+        None,
+        msg(
+            "sum of min(source_new, t + {w} − 1 − (t − 1 + {w}/2) mod {w})"
+            " − max(1, t − (t − 1 + {w}/2) mod {w}) + 1 over t = 1 … source_new"
+        ),
+    ),
+    "whole_chunks": SymbolWords(
+        msg("whole chunks of a text; none for a single token"), None, msg("⌊seq / {w}⌋ · min(1, seq − 1)")
+    ),
     "first": SymbolWords(msg("tokens that all others attend to"), None, msg("min(seq, {w})")),
     "source_first": SymbolWords(
         msg("tokens of the source that all others attend to"), None, msg("min(source_new, {w})")
