@@ -108,13 +108,17 @@ def command(
         )
         return
     location = locate(source)
-    architecture = "" if view or settings else unread_architecture(location)
-    if architecture:
-        note(msg("no architecture {name} is read: these are the tensors of its file", name=shown(architecture)))
-    if view == FILES or architecture or (view is None and has_no_architecture(location)):
+    if view == FILES or (view is None and has_no_architecture(location)):
         show_files(read_headers(location), form, output=output, color=not no_color)
         return
-    spec = load_source(source, settings)
+    try:
+        spec = load_source(source, settings)
+    except InputError:
+        if view or settings or not (architecture := unread_architecture(location)):
+            raise
+        note(msg("no architecture {name} is read: these are the tensors of its file", name=shown(architecture)))
+        show_files(read_headers(location), form, output=output, color=not no_color)
+        return
     in_files = None if settings else _file_tensors(location)
     all_parts = _whole(source, dtype) if whole and not settings else None
 

@@ -1,7 +1,7 @@
 """LLaMA, and the dense decoders that are LLaMA with differences: a row each."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -508,18 +508,18 @@ def gemma_gguf_tensors(norms: Mapping[str, str]) -> TensorMap:
     )
 
 
-def gemma3_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
-    """The 27B alone scales its scores by the model's width (llama.cpp src/models/gemma3.cpp: 62 layers)."""
-    wide = config.get("num_hidden_layers") == 62
-    scalar = config["hidden_size"] // config["num_attention_heads"] if wide else config.get("head_dim", 256)
-    return {"query_pre_attn_scalar": scalar}
+def score_scalar(n_layers: int) -> Callable[[Any, dict[str, Any]], dict[str, Any]]:
+    """Return what gives Gemma's scalar of the scores: of the model's width in the 27B alone, which has so many layers.
 
+    llama.cpp src/models/gemma2.cpp: 46; src/models/gemma3.cpp: 62.
+    """
 
-def gemma2_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
-    """The 27B alone scales its scores by the model's width (llama.cpp src/models/gemma2.cpp: 46 layers)."""
-    wide = config.get("num_hidden_layers") == 46
-    scalar = config["hidden_size"] // config["num_attention_heads"] if wide else config.get("head_dim", 256)
-    return {"query_pre_attn_scalar": scalar}
+    def keys_of(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+        wide = config.get("num_hidden_layers") == n_layers
+        scalar = config["hidden_size"] // config["num_attention_heads"] if wide else config.get("head_dim", 256)
+        return {"query_pre_attn_scalar": scalar}
+
+    return keys_of
 
 
 GEMMA_GGUF_NORMS = {
@@ -599,7 +599,7 @@ GEMMA2 = decoder(
             "final_logit_softcapping": "final_logit_softcapping",
         },
         gemma_gguf_tensors(GEMMA_GGUF_NORMS),
-        config_keys=gemma2_gguf,
+        config_keys=score_scalar(46),
     ),
 )
 VAULTGEMMA = derive(GEMMA2, "vaultgemma", "VaultGemmaForCausalLM", layer={}, constraints=())
@@ -645,7 +645,7 @@ GEMMA3 = derive(
             "rope.freq_base_swa": "rope_local_base_freq",
         },
         gemma_gguf_tensors(GEMMA_GGUF_NORMS | GGUF_QK_NORMS),
-        config_keys=gemma3_gguf,
+        config_keys=score_scalar(62),
     ),
 )
 GEMMA3_ENCODER = derive(

@@ -251,12 +251,8 @@ GPT_OSS = decoder(
         "gpt-oss",
         SIZES
         | HEAD_DIM
-        | {
-            "expert_count": "num_local_experts",
-            "expert_used_count": "num_experts_per_tok",
-            "expert_feed_forward_length": "intermediate_size",
-            "attention.sliding_window": "sliding_window",
-        },
+        | EXPERT_KEYS
+        | {"expert_feed_forward_length": "intermediate_size", "attention.sliding_window": "sliding_window"},
         table(
             OUTSIDE,
             modules(QK | ATTENTION | GGUF_MOE | {"ffn_norm": "post_attention_norm"}, *BLOCK),
@@ -307,10 +303,9 @@ QWEN2_MOE = decoder(
     gguf=GgufMap(
         "qwen2moe",
         SIZES
+        | EXPERT_KEYS
         | {
             "expert_count": "num_experts",
-            "expert_used_count": "num_experts_per_tok",
-            "expert_feed_forward_length": "moe_intermediate_size",
             "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
         },
         table(
