@@ -10,13 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.analysis import flops
-from archcalc.analysis.activations import saved_tensors
 from archcalc.analysis.memory import summary as memory
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
 from archcalc.nn import taps
 from archcalc.nn.build import build as build_module
-from archcalc.proof import verify
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
@@ -25,21 +23,15 @@ from archcalc.spec.workload import Workload, workload
 from tests import test_workloads as workloads
 from tests.checkpoint.test_logits import assert_close
 from tests.examples import examples
-from tests.nn import flop_truth, saved_truth
+from tests.nn import flop_truth
+from tests.nn.two_readings import check_counts
 from tests.strategies import compressed_specs
 
 
 @examples(20)
 @given(compressed_specs(), st.sampled_from(("none", "full", "selective")), st.sampled_from(("fp32", "bf16")))
 def test_modules_and_ledger_agree(spec: Spec, recompute: Any, dtype: Any) -> None:
-    assert all(comparison.is_equal for comparison in verify(spec))
-    work = workload(spec, batch=2, seq=9)
-    ours = flops.summary(build(spec), work)
-    assert ours["forward"] == flop_truth.prefill(spec, 2, 9).total
-    assert ours["backward"] == flop_truth.backward(spec, 2, 9).total
-    execution = Execution(dtype=dtype, recompute=recompute)
-    saved = sum(tensor.bytes for tensor in saved_tensors(build(spec, execution), work, execution))
-    assert saved == sum(tensor.nbytes for tensor in saved_truth.kept(spec, work, execution))
+    check_counts(spec, Execution(dtype=dtype, recompute=recompute), seq=9)
 
 
 @examples(12)

@@ -9,15 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc.analysis import flops
-from archcalc.analysis.activations import saved_tensors
 from archcalc.errors import InputError
 from archcalc.interp.trace.run import trace
-from archcalc.ledger.build import build
 from archcalc.nn import taps
 from archcalc.nn.build import build as build_module
 from archcalc.nn.linear import GroupedLinear, Linear, dense_weight
-from archcalc.proof import verify
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
@@ -25,7 +21,7 @@ from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
 from tests.checkpoint.test_logits import assert_close
 from tests.examples import examples
-from tests.nn import flop_truth, saved_truth
+from tests.nn.two_readings import check_counts
 from tests.strategies import convolved_specs
 
 
@@ -41,14 +37,7 @@ def randomized(spec: Spec) -> Any:
 @examples(25)
 @given(spec=convolved_specs(), recompute=st.sampled_from(("none", "full")), dtype=st.sampled_from(("fp32", "bf16")))
 def test_modules_and_ledger_agree(spec: Spec, recompute: Any, dtype: Any) -> None:
-    assert all(comparison.is_equal for comparison in verify(spec))
-    work = workload(spec, batch=2, seq=5)
-    ours = flops.summary(build(spec), work)
-    assert ours["forward"] == flop_truth.prefill(spec, 2, 5).total
-    assert ours["backward"] == flop_truth.backward(spec, 2, 5).total
-    execution = Execution(dtype=dtype, recompute=recompute)
-    saved = sum(tensor.bytes for tensor in saved_tensors(build(spec, execution), work, execution))
-    assert saved == sum(tensor.nbytes for tensor in saved_truth.kept(spec, work, execution))
+    check_counts(spec, Execution(dtype=dtype, recompute=recompute))
 
 
 @examples(10)

@@ -12,25 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc import inside
-from archcalc.analysis import flops
-from archcalc.analysis.activations import saved_tensors
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
 from archcalc.interp.trace.run import trace
-from archcalc.ledger.build import build
-from archcalc.nn import taps
 from archcalc.nn.build import build as build_module
-from archcalc.proof import verify
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
 from archcalc.spec.sites import sites
-from archcalc.spec.workload import workload
 from tests.checkpoint.random_models import random_model
 from tests.checkpoint.test_logits import assert_close
 from tests.examples import examples
 from tests.interp.recompute import Interpreter
-from tests.nn import flop_truth, saved_truth
+from tests.nn.two_readings import check_counts, check_sites_and_cache
 from tests.strategies import cycle_specs
 
 LAYER = {
@@ -65,27 +59,14 @@ def changed(run: int, **fields: Any) -> list[dict[str, Any]]:
     dtype=st.sampled_from(("fp32", "bf16")),
 )
 def test_modules_and_ledger_agree(spec: Spec, recompute: Any, dtype: Any) -> None:
-    assert all(comparison.is_equal for comparison in verify(spec))
-    work = workload(spec, batch=2, seq=5)
-    ours = flops.summary(build(spec), work)
-    assert ours["forward"] == flop_truth.prefill(spec, 2, 5).total
-    assert ours["backward"] == flop_truth.backward(spec, 2, 5).total
-    execution = Execution(dtype=dtype, recompute=recompute)
-    saved = sum(tensor.bytes for tensor in saved_tensors(build(spec, execution), work, execution))
-    assert saved == sum(tensor.nbytes for tensor in saved_truth.kept(spec, work, execution))
+    check_counts(spec, Execution(dtype=dtype, recompute=recompute))
 
 
 @examples(6)
 @given(spec=cycle_specs())
 def test_a_cache_changes_nothing_and_sites_have_their_shapes(spec: Spec) -> None:
-    model = build_module(spec, "cpu").eval()
-    ids = torch.arange(14).view(2, 7) % spec.vocab_size
-    found = taps.record(model, ids)
-    shapes = {site.name: site.shape(workload(spec, batch=2, seq=7)) for site in sites(spec)}
-    assert {name: tuple(value.shape) for name, value in found.items()} == shapes
-    cache = model.new_cache(2, 7)
-    assert_close(torch.cat([model(step, cache=cache) for step in ids.split((3, 1, 3), 1)], 1), found.logits)
-    steps = {one.step.name for one in trace(model, [1, 2, 3]).steps}
+    check_sites_and_cache(spec)
+    steps = {one.step.name for one in trace(build_module(spec, "cpu").eval(), [1, 2, 3]).steps}
     assert {site.name for site in sites(spec)} <= steps
 
 

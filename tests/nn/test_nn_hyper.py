@@ -9,23 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc.analysis import flops
-from archcalc.analysis.activations import saved_tensors
 from archcalc.errors import InputError
-from archcalc.ledger.build import build
-from archcalc.nn import taps
 from archcalc.nn.build import build as build_module
 from archcalc.nn.hyper import balanced
-from archcalc.proof import verify
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
-from archcalc.spec.sites import sites
-from archcalc.spec.workload import workload
-from tests.checkpoint.test_logits import assert_close
 from tests.examples import examples
-from tests.nn import flop_truth, saved_truth
 from tests.nn.test_nn_altup import ATTENTION, LATER, document
+from tests.nn.two_readings import check_counts, check_sites_and_cache
 from tests.strategies import hyper_specs
 
 HYPER: dict[str, Any] = {"kind": "hyper", "n_streams": 3}
@@ -35,26 +27,13 @@ FFN = {"arms": LATER["arms"], "norm_in": {"kind": "rmsnorm"}}
 @examples(12)
 @given(spec=hyper_specs(), recompute=st.sampled_from(("none", "full")), dtype=st.sampled_from(("fp32", "bf16")))
 def test_modules_and_ledger_agree(spec: Spec, recompute: Any, dtype: Any) -> None:
-    assert all(comparison.is_equal for comparison in verify(spec))
-    work = workload(spec, batch=2, seq=5)
-    ours = flops.summary(build(spec), work)
-    assert ours["forward"] == flop_truth.prefill(spec, 2, 5).total
-    assert ours["backward"] == flop_truth.backward(spec, 2, 5).total
-    execution = Execution(dtype=dtype, recompute=recompute)
-    saved = sum(tensor.bytes for tensor in saved_tensors(build(spec, execution), work, execution))
-    assert saved == sum(tensor.nbytes for tensor in saved_truth.kept(spec, work, execution))
+    check_counts(spec, Execution(dtype=dtype, recompute=recompute))
 
 
 @examples(6)
 @given(spec=hyper_specs())
 def test_a_cache_changes_nothing_and_sites_have_their_shapes(spec: Spec) -> None:
-    model = build_module(spec, "cpu").eval()
-    ids = torch.arange(14).view(2, 7) % spec.vocab_size
-    found = taps.record(model, ids)
-    shapes = {site.name: site.shape(workload(spec, batch=2, seq=7)) for site in sites(spec)}
-    assert {name: tuple(value.shape) for name, value in found.items()} == shapes
-    cache = model.new_cache(2, 7)
-    assert_close(torch.cat([model(step, cache=cache) for step in ids.split((3, 1, 3), 1)], 1), found.logits)
+    check_sites_and_cache(spec)
 
 
 def test_one_stream_with_weights_of_one_is_a_residual_stream() -> None:

@@ -1,0 +1,40 @@
+"""What the two readings of a spec must agree on: the module that runs, and the ledger that counts."""
+
+from __future__ import annotations
+
+import torch
+
+from archcalc.analysis import flops
+from archcalc.analysis.activations import saved_tensors
+from archcalc.ledger.build import build
+from archcalc.nn import taps
+from archcalc.nn.build import build as build_module
+from archcalc.proof import verify
+from archcalc.spec import Spec
+from archcalc.spec.execution import Execution
+from archcalc.spec.sites import sites
+from archcalc.spec.workload import workload
+from tests.checkpoint.test_logits import assert_close
+from tests.nn import flop_truth, saved_truth
+
+
+def check_counts(spec: Spec, execution: Execution, *, seq: int = 5) -> None:
+    """Weights, FLOPs in both directions and saved bytes of two texts are the module's."""
+    assert all(comparison.is_equal for comparison in verify(spec))
+    work = workload(spec, batch=2, seq=seq)
+    ours = flops.summary(build(spec), work)
+    assert ours["forward"] == flop_truth.prefill(spec, 2, seq).total
+    assert ours["backward"] == flop_truth.backward(spec, 2, seq).total
+    saved = sum(tensor.bytes for tensor in saved_tensors(build(spec, execution), work, execution))
+    assert saved == sum(tensor.nbytes for tensor in saved_truth.kept(spec, work, execution))
+
+
+def check_sites_and_cache(spec: Spec) -> None:
+    """Recorded values have the shapes of the sites, and steps from a cache give the logits of one pass."""
+    model = build_module(spec, "cpu").eval()
+    ids = torch.arange(14).view(2, 7) % spec.vocab_size
+    found = taps.record(model, ids)
+    shapes = {site.name: site.shape(workload(spec, batch=2, seq=7)) for site in sites(spec)}
+    assert {name: tuple(value.shape) for name, value in found.items()} == shapes
+    cache = model.new_cache(2, 7)
+    assert_close(torch.cat([model(step, cache=cache) for step in ids.split((3, 1, 3), 1)], 1), found.logits)
