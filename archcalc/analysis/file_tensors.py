@@ -1,6 +1,6 @@
 """The tensors in a model's files, from the headers alone: names, shapes, types and bytes, all exact.
 
-No weight is read, and no config is needed. The component of a tensor is told from its name.
+No weight is read, and no config is needed. The component of a tensor follows from its name.
 """
 
 from __future__ import annotations

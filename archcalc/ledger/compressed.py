@@ -111,7 +111,7 @@ def _pool(
 def _entries(
     part: CompressedAttention, own: Compression, width: Poly, n_series: Poly, d: Symbols, x: Tensor, ctx: ForwardContext
 ) -> Forward[Tensor]:
-    """Yield the leaves of entries; return them. With overlap values and gates are put together anew."""
+    """Yield the leaves of entries; return them. With overlap, values and gates are joined again."""
     values = yield from linear("kv", x, n_series, "attention", bias=False)
     gates = yield from linear("gate", x, n_series, "attention", bias=False)
     yield Weight("positions", (d.n_pool, n_series), "attention")

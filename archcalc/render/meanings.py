@@ -456,7 +456,7 @@ MEANINGS: dict[str, Message] = {
     "XlAttention": msg("attention of an encoder by projected sinusoids of distances (Transformer-XL, XLNet)"),
     "XlAttention.n_heads": msg("number of heads"),
     "XlAttention.d_head": msg("width of a head; none: d_model / n_heads"),
-    "XlAttention.max_distance": msg("the largest distance that is told from others; none: no bound"),
+    "XlAttention.max_distance": msg("the largest distance with a position of its own; none: no bound"),
     "SparseAttention": msg("multi-head attention of an encoder whose queries read some of the keys"),
     "SparseAttention.n_heads": msg("number of heads"),
     "SparseAttention.pattern": msg("which keys a query reads"),

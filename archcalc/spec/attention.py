@@ -68,7 +68,7 @@ class Differential(Part, frozen=True, kw_only=True):
     the first half and the one half of all heads after it make a pair, which gives a·v − λ·b·v, where a and b are their
     patterns. λ is exp(lambda_q1 · lambda_k1) − exp(lambda_q2 · lambda_k2) + `offset` with four learned vectors of
     d_head numbers. A pair's output is normalized by `norm` and multiplied by 1 − `offset`. Each half of the wide values
-    is weighted by a pattern computed anew, so that kernels for values as wide as keys apply (DiffLlama). `n_pairs` is
+    is weighted by a pattern computed again, so that kernels for values as wide as keys apply (DiffLlama). `n_pairs` is
     n_heads / 2.
     """
 

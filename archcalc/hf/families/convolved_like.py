@@ -51,7 +51,7 @@ NYSTROMFORMER = derive(
     run_constraints=(Constraint("num_landmarks", (SEQUENCE,)),),
     irrelevant="add_cross_attention segment_means_seq_len num_landmarks attention_probs_dropout_prob",
     other_products=msg(
-        "the class computes products of landmarks, whose number it is told; ours are those of all tokens"
+        "the class computes products of landmarks, whose number the config states; ours are those of all tokens"
     ),
 )
 

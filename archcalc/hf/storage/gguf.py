@@ -13,7 +13,7 @@ from archcalc.formats.gguf_types import FILE_BLOCKS
 from archcalc.hf.storage.patterns import any_of
 from archcalc.spec.storage import FloatName, Storage, StoredFormat
 
-# What llama.cpp allocates for caches unless told otherwise.
+# What llama.cpp allocates for caches by default.
 _CACHE_DTYPE: Final[FloatName] = "fp16"
 _INDEX = re.compile(r"\.(\d+)\.")
 
