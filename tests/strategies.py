@@ -694,6 +694,7 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
         norm_after=draw(optional(NORMS)),
         skip_reads=skip_reads,
         in_gate_rank=draw(st.sampled_from((None, None, 1, 3))),
+        skip_weight=draw(st.sampled_from((False, False, True))),
         **draw(RESIDUALS),
     )
 
@@ -762,7 +763,7 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
         mixer=mixer,
         cross=draw(attentions(place, cross=True)) if has_source else None,
         cross_reads="nothing" if has_source and place.is_idle else "source",
-        out_scalar=draw(st.sampled_from((False, False, True))),
+        **draw(flags("skip_weight", "out_scalar")),
         ffn=draw(FFNS | grouped_ffns(place.d_model)) if "ffn" in parts else None,
     )
 

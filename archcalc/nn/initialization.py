@@ -9,6 +9,7 @@ from archcalc.nn.activation import Xielu
 from archcalc.nn.norm import GroupNorm, HeadNorm, LayerNorm, PieceNorm, RMSNorm
 from archcalc.nn.position import StoredSinusoidal
 from archcalc.nn.rope import RotaryTable
+from archcalc.nn.scaling import ChannelScale
 
 STANDARD_DEVIATION = 0.02  # Radford et al. 2018, section 4.1
 
@@ -38,6 +39,8 @@ def initialize_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
         tensor.fill_(1.0)
     elif isinstance(module, GroupNorm | HeadNorm | LayerNorm | PieceNorm | RMSNorm):
         tensor.fill_(0.0 if getattr(module, "unit_offset", False) else 1.0)
+    elif isinstance(module, ChannelScale):
+        tensor.fill_(1.0)
     elif isinstance(module, Xielu):
         tensor.fill_(module.FIRST_VALUES[name])
     elif isinstance(module, StoredSinusoidal | RotaryTable):

@@ -352,7 +352,7 @@ def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
 
 _SHORT_FIELDS = (
     *("norm", "placement", "attention", "mixer", "cross", "cross_reads", "ffn"),
-    *("scale", "skip", "skip_reads"),
+    *("scale", "skip", "skip_reads", "skip_weight"),
 )
 
 
