@@ -1371,6 +1371,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     QkNorm: QK_NORMS,
     Gate: GATES,
     Differential: DIFFERENTIAL,
+    KeyBias: KEY_BIASES,
+    ProductKeys: PRODUCT_KEYS,
     LogTemperature: LOG_TEMPERATURES,
     PowerTemperature: POWER_TEMPERATURES,
     Learned: LEARNED,

@@ -57,8 +57,8 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     mask. `bias_table` is a learned bias of this layer alone. `has_own_value_width`: values are not as wide as keys.
     `is_copy_free`: several layers share the keys and values, and each query head has its own key head, so that no copy
     is made. `is_eager`: no fused kernel computes it. `n_selected` keys are selected for each query; `selection` is the
-    mask of the others. `relative` are relative positions as keys and queries, `key_bias` are biases of keys, `pattern` are the keys that each query
-    reads, if those are not a window.
+    mask of the others. `relative` are relative positions as keys and queries, `key_bias` are biases of keys, `pattern`
+    are the keys that each query reads, if those are not a window.
     """
 
     n_heads: Poly

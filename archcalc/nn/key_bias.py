@@ -23,27 +23,27 @@ class KeyBiasTerm(ScoreTerm):
 
     n_heads: int
     n_kept: int | None
-    bias_BKS: Tensor
+    biases: Tensor
 
     @property
     def heads(self) -> tuple[Tensor, ...]:
         """Return the biases."""
-        return (self.bias_BKS,)
+        return (self.biases,)
 
     def with_heads(self, *heads: Tensor) -> KeyBiasTerm:
         """Return a copy with these biases."""
-        return replace(self, bias_BKS=heads[0])
+        return replace(self, biases=heads[0])
 
     def scores(self, q_BNTH: Tensor, k_BNSH: Tensor, context: AttentionContext, scale: float) -> Tensor:
         """Return the bias of each head [B, N, 1, S]."""
-        return self._by_head(self.bias_BKS).unsqueeze(2)
+        return self._by_head(self.biases).unsqueeze(2)
 
     def hidden(self, hidden_TS: Tensor | None) -> Tensor | None:
         """Return True [B, N, T, S] but where a key has one of the largest biases that the query sees."""
         if self.n_kept is None:
             return hidden_TS
         assert hidden_TS is not None, "a causal attention hides later keys"
-        bias_BKTS = self.bias_BKS.detach().unsqueeze(2).masked_fill(hidden_TS, -torch.inf)
+        bias_BKTS = self.biases.detach().unsqueeze(2).masked_fill(hidden_TS, -torch.inf)
         best = bias_BKTS.topk(min(self.n_kept, bias_BKTS.shape[-1]), -1, sorted=False).indices
         unread_BKTS = torch.ones_like(bias_BKTS, dtype=torch.bool).scatter(-1, best, value=False)
         return self._by_head(unread_BKTS | hidden_TS)

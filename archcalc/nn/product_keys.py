@@ -25,7 +25,7 @@ class ProductKeys(nn.Module):
         self.part, self.dropout, self.execution = part, model.dropout.ffn, Execution()
         self.router = Linear(model.d_model, 2 * part.n_keys, bias=False)
         self.activation = activation(part.activation)
-        self.up, self.down = (EmbeddingTable(part.n_experts, model.d_model) for _ in range(2))
+        self.up_rows, self.down_rows = (EmbeddingTable(part.n_experts, model.d_model) for _ in range(2))
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]."""
@@ -34,8 +34,8 @@ class ProductKeys(nn.Module):
         scores_BTk, chosen_BTk = sums_BTS.topk(self.part.n_active, -1)
         chosen_BTk = tap("chosen", chosen_BTk)
         weights_BTk = tap("weights", scores_BTk.softmax(-1))
-        hidden_BTk = (self.up(chosen_BTk) @ x_BTD.unsqueeze(-1)).squeeze(-1)
+        hidden_BTk = (self.up_rows(chosen_BTk) @ x_BTD.unsqueeze(-1)).squeeze(-1)
         hidden_BTk = tap("hidden", self.activation(hidden_BTk) * weights_BTk)
         hidden_BTk = F.dropout(hidden_BTk, self.dropout, self.training and self.execution.dropout)
-        y_BTD: Tensor = (hidden_BTk.unsqueeze(-2) @ self.down(chosen_BTk)).squeeze(-2)
+        y_BTD: Tensor = (hidden_BTk.unsqueeze(-2) @ self.down_rows(chosen_BTk)).squeeze(-2)
         return y_BTD

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import itertools
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -598,7 +598,7 @@ class Interpreter:
         """Every query by itself, among the keys up to its own."""
         kept = torch.full_like(x, -torch.inf)
         for head, t in itertools.product(range(x.shape[0]), range(x.shape[1])):
-            best = sorted(range(t + 1), key=lambda s: float(b[head, 0, s]), reverse=True)[:n]  # noqa: B023
+            best = sorted(range(t + 1), key=lambda s: float(b[head, 0, s]), reverse=True)[:n]
             kept[head, t, best] = x[head, t, best]
         return kept
 

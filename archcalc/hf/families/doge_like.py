@@ -9,8 +9,8 @@ from typing import Any, final
 import msgspec
 
 from archcalc.hf.config import Config
-from archcalc.hf.family import derive
 from archcalc.hf.families.llama_like import LLAMA, window
+from archcalc.hf.family import derive
 from archcalc.hf.lens import ConfigDraft, ConfigLens, Constraint
 from archcalc.hf.templates.decoder import BIASED, MLP_BIAS
 from archcalc.hf.tensors import TensorEntry, module, modules
@@ -91,7 +91,8 @@ DENSE = derive(
     constraints=(Constraint("is_moe", (False,)),),
     irrelevant=keys("num_experts num_experts_per_tok norm_topk_prob"),
 )
-# The class mixes the router's scores of all tokens of a pass, so its logits depend on later tokens.
+# The class cuts the router's scores of all tokens of a pass into two lists, so its logits of a text depend on later
+# tokens. Ours are those of one token after the other, where its lists are the token's own.
 MIXED = derive(
     DENSE,
     "doge",
@@ -100,7 +101,7 @@ MIXED = derive(
     tensors=(
         *TENSORS,
         module("layers.{i}.experts.router", "model.layers.{i}.mlp.router_gate"),
-        modules({"up": "down_embed", "down": "up_embed"}, "layers.{i}.experts.", "model.layers.{i}.mlp."),
+        modules({"up_rows": "down_embed", "down_rows": "up_embed"}, "layers.{i}.experts.", "model.layers.{i}.mlp."),
     ),
     constraints=(Constraint("is_moe", (True,)),),
     fixed_keys={"is_moe": True},

@@ -183,7 +183,9 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("by_distance", "of_distance"),
         msg("for each query and key, x of the row r of their distance: rows are columns of x, or its rows"),
     ),
-    "of_keys(x, n)": FunctionMeaning(("of_keys",), msg("the numbers x of each key as those of n heads, for all queries")),
+    "of_keys(x, n)": FunctionMeaning(
+        ("of_keys",), msg("the numbers x of each key as those of n heads, for all queries")
+    ),
     "kept(x, b, n)": FunctionMeaning(
         ("kept",), msg("x where b is among the n largest of the keys that a query sees, −∞ elsewhere")
     ),

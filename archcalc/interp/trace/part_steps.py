@@ -369,7 +369,7 @@ def _weights(part: MoE, logits: Expression, scores: Expression, chosen: Value) -
 
 def product_keys(part: ProductKeys, ctx: PartContext) -> PartSteps:
     """Yield the steps of experts of one hidden unit each."""
-    up, down = (Module(f"{ctx.weight_prefix}{name}") for name in ("up", "down"))
+    up, down = (Module(f"{ctx.weight_prefix}{name}_rows") for name in ("up", "down"))
     yield "router", "router", ctx.linear(ctx.input, "router")
     sums = call("pair_sums", ctx.step("router"))
     yield "chosen", "chosen", call("top", sums, part.n_active)
