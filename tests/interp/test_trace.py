@@ -174,7 +174,8 @@ SPECS = {
     "keys with a bias": of(
         {
             "norm": RMS,
-            "attention": GQA | {"key_bias": {"bias": True, "n_kept": 2}, "position": {"kind": "rope"}},
+            "attention": {"kind": "gqa", "n_heads": 3, "n_kv_heads": 1, "position": {"kind": "rope"}}
+            | {"key_bias": {"bias": True, "n_kept": 2}},
             "ffn": GATED,
             "skip_weight": True,
         }
