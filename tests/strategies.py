@@ -23,6 +23,7 @@ from archcalc.spec.attention import (
     Differential,
     Gate,
     Indexer,
+    KeyBias,
     LatentAttention,
     LogTemperature,
     PowerTemperature,
@@ -36,7 +37,7 @@ from archcalc.spec.claim import Claim
 from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
-from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain, ProductKeys
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import (
     Arm,
@@ -275,6 +276,7 @@ def positions(width: int, place: Place, n_heads: int, n_kv_heads: int) -> st.Sea
     return found | st.just(place.table[1]) if n_heads == place.table[0] else found
 
 
+KEY_BIASES = st.builds(KeyBias, bias=st.booleans(), n_kept=st.sampled_from((None, None, 1, 2, 4)))
 DIFFERENTIAL = st.builds(Differential, offset=st.sampled_from((0.25, 0.8)), norm=NORMS)
 HEADS_EACH = st.sampled_from(((2, 3), (1, 3), (3, 1), (2, 1), (1, 1), (5, 1)))  # n_kv_heads, query heads of each
 WINDOWS = st.sampled_from((*[None] * 9, *range(1, 10)))
@@ -309,6 +311,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
     position = None if cross else draw(positions(min(width, d_value or width), place, n_heads, n_kv_heads))
     if isinstance(position, Rope) and position.d_rotary is None and width != min(width, d_value or width):
         position = None
+    window = None if cross else draw(WINDOWS)
     flags, extras = draw(ATTENTION_FLAGS), draw(ATTENTION_EXTRAS)
     has_pairs = n_kv_heads % 2 == 0 and extras["gate"] is None
     may_share = extras["v_norm"] is not None and not flags["v_bias"] and d_value is None
@@ -321,6 +324,10 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
     blocks = {
         f"{name}_block": draw(st.sampled_from((None, *_blocks(*each)))) for name, each in widths.items() if is_grouped
     }
+    window_kind = "sliding" if window is None else draw(st.sampled_from(("sliding", "chunked")))
+    key_bias = draw(st.none() | st.none() | KEY_BIASES) if place.is_decoder and not cross else None
+    if key_bias and window_kind == "chunked":
+        key_bias = structs.replace(key_bias, n_kept=None)
     return Attention(
         value_is_key=value_is_key,
         **(blocks | {"v_block": None} if value_is_key else blocks),
@@ -330,8 +337,9 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         d_value=d_value,
         qk_norm=draw(optional(QK_NORMS)),
         position=position,
-        window=(window := None if cross else draw(WINDOWS)),
-        window_kind="sliding" if window is None else draw(st.sampled_from(("sliding", "chunked"))),
+        window=window,
+        window_kind=window_kind,
+        key_bias=key_bias,
         softcap=draw(SOFTCAPS),
         scale=draw(OPTIONAL_SCALES),
         **flags,
@@ -479,7 +487,12 @@ ADAPTERS = st.sampled_from((1, 2, 3)).flatmap(
         bias=st.booleans(),
     )
 )
-FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures()
+PRODUCT_KEYS = st.sampled_from(((5, 3), (4, 4), (9, 2), (1, 1), (12, 1))).flatmap(
+    lambda sizes: st.builds(
+        ProductKeys, n_experts=st.just(sizes[0]), n_active=st.just(sizes[1]), activation=FIXED_ACTIVATIONS
+    )
+)
+FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures() | PRODUCT_KEYS
 
 
 @st.composite
@@ -694,6 +707,7 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
         norm_after=draw(optional(NORMS)),
         skip_reads=skip_reads,
         in_gate_rank=draw(st.sampled_from((None, None, 1, 3))),
+        skip_weight=draw(st.sampled_from((False, False, True))),
         **draw(RESIDUALS),
     )
 
@@ -762,7 +776,7 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
         mixer=mixer,
         cross=draw(attentions(place, cross=True)) if has_source else None,
         cross_reads="nothing" if has_source and place.is_idle else "source",
-        out_scalar=draw(st.sampled_from((False, False, True))),
+        **draw(flags("skip_weight", "out_scalar")),
         ffn=draw(FFNS | grouped_ffns(place.d_model)) if "ffn" in parts else None,
     )
 
@@ -1357,6 +1371,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     QkNorm: QK_NORMS,
     Gate: GATES,
     Differential: DIFFERENTIAL,
+    KeyBias: KEY_BIASES,
+    ProductKeys: PRODUCT_KEYS,
     LogTemperature: LOG_TEMPERATURES,
     PowerTemperature: POWER_TEMPERATURES,
     Learned: LEARNED,

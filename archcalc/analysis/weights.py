@@ -106,6 +106,8 @@ _ROLES: dict[str, Role] = {
     "distances": "table",
     "global_tokens": "table",
     "table": "table",
+    "up_rows": "table",
+    "down_rows": "table",
     "q_norm": "vector",
     "k_norm": "vector",
 }

@@ -52,7 +52,7 @@ LAYERS_THAT_RUN = frozenset({"hrm_text"})
 MIXED_LATENTS = frozenset({"dots3_note_text"})
 _TEXT_STACKS = frozenset({"seamless_m4t", "seamless_m4t_v2"})
 
-_TABLE = re.compile(r"(?:.*_)?(?:embeddings?|shared|bias|embed_tokens.*|embed_global|wte|wpe)")
+_TABLE = re.compile(r"(?:.*_)?(?:embeddings?|shared|bias|embed_tokens.*|embed_global|(?:up|down)_embed|wte|wpe)")
 _TABLES: tuple[Role, ...] = ("embedding", "tied", "position", "types", "table")
 
 

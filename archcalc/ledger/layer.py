@@ -102,14 +102,33 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 
     def branch(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
-        yield from self.output(branch, x)
+        read = yield from self.branch_input(branch, x)
+        yield from self.skip(names(branch).skip, read if branch.skip_reads == "normed" else x)
+        yield from self.arms(branch, read)
         return (yield from self.norm(branch.norm_after, names(branch).norm_after, x.new("states")))
 
     def output(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of a branch that reads `x`, up to what it adds; return that."""
+        read = yield from self.branch_input(branch, x)
+        return (yield from self.arms(branch, read))
+
+    def branch_input(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of what the arms of a branch read; return that."""
         branch_input = yield from self.norm_in(branch, names(branch).norm_in, x)
         branch_input = yield from self.gate(names(branch).in_gate, branch.arms[0], branch_input)
         self.inputs[branch.arms[0].name] = branch_input
+        return branch_input
+
+    def skip(self, name: str | None, x: Tensor) -> Forward[None]:
+        """Yield the leaves of the weights of what a branch is added to, if there are any."""
+        if name is not None:
+            path = f"{self.ctx.prefix}{name}"
+            yield Weight(f"{path}.weight", x.axes[-1:], "other")
+            yield Elementwise(path, x.axes, "other", "product")
+            yield Save(path, x, "other")
+
+    def arms(self, branch: Branch, branch_input: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of the arms of a branch and of their norms; return what it adds."""
         outputs = []
         for arm in branch.arms:
             read = branch_input if arm.input_of is None else self.inputs[arm.input_of]

@@ -5,7 +5,7 @@ Axes: B batch, T tokens, D model.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from archcalc.nn.attention_context import LayerContext
 from archcalc.nn.global_tokens import normed_apart
 from archcalc.nn.input_gate import InputGate
 from archcalc.nn.norm import norm
-from archcalc.nn.scaling import multiply
+from archcalc.nn.scaling import ChannelScale, multiply
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
 from archcalc.spec.branches import (
@@ -85,6 +85,8 @@ class Block(nn.Module):
                     self.add_module(name, norm(part, model.d_model))
             if branch.in_gate_rank is not None:
                 self.add_module(str(names(branch).in_gate), InputGate(branch.in_gate_rank, model.d_model))
+            if branch.skip_weight:
+                self.add_module(str(names(branch).skip), ChannelScale(model.d_model))
         self.n_global = global_tokens.n_tokens if global_tokens else 0
         self.global_norms = {own: name for own, name, _ in global_norms(layer, global_tokens)}
         for _, name, part in global_norms(layer, global_tokens):
@@ -127,7 +129,7 @@ class Block(nn.Module):
         """
         read_BTD = self.branch_input(branch_names, x_BTD)
         inputs[branch.arms[0].name] = read_BTD
-        skip_BTD = read_BTD if branch.skip_reads == "normed" else x_BTD
+        skip_BTD = self.weigh_skip(branch_names.skip, read_BTD if branch.skip_reads == "normed" else x_BTD)
         sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, inputs, context)])
         return (
             sum_BTD
@@ -198,6 +200,10 @@ class Block(nn.Module):
     def apply_gate(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """Return the states times the gate of this name; None leaves them as they are."""
         return x_BTD if name is None else tap(name, self.get_submodule(name)(x_BTD))
+
+    def weigh_skip(self, name: str | None, x_BTD: Tensor) -> Tensor:
+        """Return what a branch is added to, times the weights of this name; None leaves it as it is."""
+        return x_BTD if name is None else cast(Tensor, self.get_submodule(name)(x_BTD))
 
     def norm_module(self, name: str) -> nn.Module:
         """Return the module of the norm of this name, which may be that of another norm."""

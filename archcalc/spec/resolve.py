@@ -352,7 +352,7 @@ def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
 
 _SHORT_FIELDS = (
     *("norm", "placement", "attention", "mixer", "cross", "cross_reads", "ffn"),
-    *("scale", "skip", "skip_reads"),
+    *("scale", "skip", "skip_reads", "skip_weight"),
 )
 
 
@@ -481,6 +481,8 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
         raise InputError(msg("cross-attention reads the whole source"), where=f"{where}.window", allowed="null")
     if part.temperature:
         raise InputError(msg("cross-attention has no positions"), where=f"{where}.temperature", allowed="null")
+    if part.key_bias:
+        raise InputError(msg("keys of a source have no bias"), where=f"{where}.key_bias", allowed="null")
 
 
 # Why a stack of a role cannot have a part, and what it may have.
@@ -495,4 +497,6 @@ def _resolved_part(part: Part, spec: Spec, role: str, where: str) -> Any:
     if role not in variant(part).roles:
         found, other = _ROLES[role]
         raise InputError(found, where=where, allowed=other)
+    if role == "encoder" and getattr(part, "key_bias", None):
+        raise InputError(msg("keys of an encoder have no bias"), where=f"{where}.key_bias", allowed="null")
     return implementation(part, "resolve")(part, spec, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import Any
 
 import msgspec.structs
@@ -10,7 +11,7 @@ from archcalc.errors import InputError
 from archcalc.spec.activation import with_parameters
 from archcalc.spec.attention import Attention, Differential, Indexer, LatentAttention
 from archcalc.spec.compressed import CompressedAttention
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
     Disentangled,
@@ -69,6 +70,12 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             msg("a norm over all heads must come before the rotation"),
             where=f"{where}.qk_norm.when",
             allowed=msg("before, or over head or each"),
+        )
+    if part.is_chunked and part.key_bias and part.key_bias.n_kept is not None:
+        raise InputError(
+            msg("keys are kept among all, not among those of a chunk"),
+            where=f"{where}.key_bias.n_kept",
+            allowed=msg("null, or window_kind: sliding"),
         )
     differential = part.differential and _pairs(part.differential, part, n_kv_heads, where)
     return msgspec.structs.replace(
@@ -420,3 +427,19 @@ def adapters(part: Adapters, spec: Spec, where: str) -> Adapters:
             allowed=msg("less than n_adapters"),
         )
     return msgspec.structs.replace(part, activation=with_parameters(part.activation))
+
+
+def product_keys(part: ProductKeys, spec: Spec, where: str) -> ProductKeys:
+    """Return the experts with the number of keys and the parameters of their activation."""
+    n_keys = isqrt(part.n_experts)
+    if part.n_keys not in (None, n_keys):
+        raise InputError(
+            msg("found {found}", found=part.n_keys), where=f"{where}.n_keys", allowed=msg("⌊√n_experts⌋, {n}", n=n_keys)
+        )
+    if part.n_active > n_keys * n_keys:
+        raise InputError(
+            msg("{n_active} of {n_experts} experts", n_active=part.n_active, n_experts=n_keys * n_keys),
+            where=f"{where}.n_active",
+            allowed=msg("1 to {n_experts}", n_experts=n_keys * n_keys),
+        )
+    return msgspec.structs.replace(part, activation=with_parameters(part.activation), n_keys=n_keys)

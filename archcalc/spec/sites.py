@@ -26,7 +26,7 @@ from archcalc.spec.branches import (
     stream_branches,
     stream_names,
 )
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Reads, Stack
 from archcalc.spec.model import ModelStack, Spec
@@ -272,10 +272,10 @@ def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
             sizes={"K": part.n_kv_heads, axis: d_value},
             is_source=is_cross,
         )
-    capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias | Disentangled)
+    is_biased = isinstance(part.position, Alibi | RelativeBias | Disentangled) or part.key_bias is not None
     if part.differential:
         axis, d_value = "U", 2 * d_value
-    yield from softmax(part.n_heads, d_value, axis, SCORES[capped, biased], part.window, is_cross)
+    yield from softmax(part.n_heads, d_value, axis, SCORES[part.softcap is not None, is_biased], part.window, is_cross)
     if part.differential:
         sizes = {"N": part.n_heads // 2, axis: d_value}
         difference = msg("the difference of each pair of heads, normalized")
@@ -373,6 +373,19 @@ def adapters(part: Adapters, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the sites of the one adapter that is computed."""
     hidden = msg("hidden units of the adapter, activated")
     yield Site(name="hidden", axes="BTF", description=hidden, sizes={"F": part.d_adapter})
+    yield states_site("out", msg("the output of the feed-forward"), width)
+
+
+def product_keys(part: ProductKeys, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the sites of experts of one hidden unit each."""
+    assert part.n_keys is not None, "the spec is resolved"
+    chosen = {"k": part.n_active}
+    scores = msg("two lists of scores, whose sums are those of the experts")
+    yield Site(name="router", axes="BTE", description=scores, sizes={"E": 2 * part.n_keys})
+    yield Site(name="chosen", axes="BTk", description=msg("the chosen experts' numbers (integers)"), sizes=chosen)
+    yield Site(name="weights", axes="BTk", description=msg("the routing weights of the chosen experts"), sizes=chosen)
+    hidden = msg("the hidden unit of each chosen expert, activated and weighted")
+    yield Site(name="hidden", axes="BTk", description=hidden, sizes=chosen)
     yield states_site("out", msg("the output of the feed-forward"), width)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -589,6 +590,18 @@ class Interpreter:
         kept = [[s in chosen for s in range(x.shape[-1])] for chosen in places.tolist()]
         return x.masked_fill(~torch.tensor(kept), -torch.inf)
 
+    def of_keys(self, x: Tensor, n: int) -> Tensor:
+        """[S, K] to [n, 1, S]: heads in turn have the numbers of one key head."""
+        return torch.stack([x[:, head * x.shape[1] // n] for head in range(n)])[:, None]
+
+    def kept(self, x: Tensor, b: Tensor, n: int) -> Tensor:
+        """Every query by itself, among the keys up to its own."""
+        kept = torch.full_like(x, -torch.inf)
+        for head, t in itertools.product(range(x.shape[0]), range(x.shape[1])):
+            best = sorted(range(t + 1), key=lambda s: float(b[head, 0, s]), reverse=True)[:n]
+            kept[head, t, best] = x[head, t, best]
+        return kept
+
     def over_heads(self, x: Tensor, w: Tensor) -> Tensor:
         return torch.einsum("nts,tn->ts", x, w)
 
@@ -640,6 +653,10 @@ class Interpreter:
 
     def joined(self, x: Tensor) -> Tensor:
         return torch.cat(tuple(x), -1)
+
+    def pair_sums(self, x: Tensor) -> Tensor:
+        n = x.shape[-1] // 2
+        return torch.stack([x[..., i] + x[..., n + j] for i in range(n) for j in range(n)], -1)
 
     def top(self, x: Tensor, n: int) -> Tensor:
         found = x.topk(min(n, x.shape[-1]), -1).indices

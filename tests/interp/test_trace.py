@@ -171,6 +171,15 @@ SPECS = {
         {"kind": "gqa", "n_heads": 8, "n_kv_heads": 4, "position": {"kind": "rope"}, "differential": {"offset": 0.3}},
         GATED,
     ),
+    "keys with a bias": of(
+        {
+            "norm": RMS,
+            "attention": {"kind": "gqa", "n_heads": 3, "n_kv_heads": 1, "position": {"kind": "rope"}}
+            | {"key_bias": {"bias": True, "n_kept": 2}},
+            "ffn": GATED,
+            "skip_weight": True,
+        }
+    ),
     "matrix memory": of({"norm": RMS, "mixer": MLSTM, "ffn": GATED}),
     "sines first": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "halves"}}),
     "fairseq": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "fairseq", "n_extra": 2}}),

@@ -255,7 +255,8 @@ class _Reading:
                 read_D, steps = self._through(found, full + name, norm, read_D, i), [norm, *steps]
             steps = [Multiply(arm.scale), *steps]
             self._arm(found, i, arm, block.get_submodule(arm.name), read_D * arm.scale, steps, n_promoted)
-        skip: _Path = (Multiply(branch.skip),), direction_D * branch.skip
+        factor = branch.skip if own.skip is None else block.get_submodule(own.skip).weight.double() * branch.skip
+        skip: _Path = (Multiply(factor),), direction_D * factor
         of_stream = [] if branch.skip_reads == "normed" else [skip]
         of_normed = skips if of_stream else [skip, *skips]
         if own.norm_in is not None and of_normed:

@@ -311,6 +311,7 @@ class LayerSteps:
         self.inputs[branch.arms[0].name] = branch_input
         outputs = yield from self.outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual
+        skip = skip if own.skip is None else skip * Parameter(f"{self.weight_prefix}{own.skip}.weight")
         total = reduce(add, [_times(skip, branch.skip), *(_times(output, branch.scale) for output in outputs)])
         if own.sum is None:
             return (yield from self._stream(stream_name, total))

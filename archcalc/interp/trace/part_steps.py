@@ -10,7 +10,7 @@ from archcalc.interp.trace.expression import Call, Expression, Module, Parameter
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
 from archcalc.spec.attention import Attention, Differential, Gate, Indexer, LatentAttention, LogTemperature, Temperature
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
@@ -83,6 +83,7 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if isinstance(part.position, Disentangled):
         scores = _with_distances(part, part.position, ctx, scores)
     v: Expression = Value(f"{ctx.key_prefix}v")
+    scores = _with_key_bias(part, ctx, scores, v)
     v = call("paired", v) if part.differential else v
     is_masked = ctx.is_causal or part.window is not None
     yield from softmaxed(scores, ctx, v, is_masked=is_masked, has_sinks=part.sinks)
@@ -129,6 +130,16 @@ def _with_distances(part: Attention, position: Disentangled, ctx: PartContext, s
         products = call("dot", queries, ctx.step("k"))
         scores += call("of_distance", products, Value("distance_rows")) * part.score_scale
     return scores
+
+
+def _with_key_bias(part: Attention, ctx: PartContext, scores: Expression, v: Expression) -> Expression:
+    """Return the scores plus the bias of each key, and those of the largest biases alone if the others are hidden."""
+    if part.key_bias is None:
+        return scores
+    steps = call("softplus", ctx.linear(call("joined", v), "key_bias.steps"))
+    biases = call("of_keys", call("exp", Parameter(f"{ctx.weight_prefix}key_bias.rate") * steps), part.n_heads)
+    n_kept = part.key_bias.n_kept
+    return scores + biases if n_kept is None else call("kept", scores + biases, biases, n_kept)
 
 
 def _projected(part: Attention, ctx: PartContext, name: str, x: Expression, n_heads: int) -> Expression:
@@ -354,3 +365,15 @@ def _weights(part: MoE, logits: Expression, scores: Expression, chosen: Value) -
         assert part.jitter is not None, "the spec is resolved"
         return call("sparsemixer", logits, chosen, part.jitter)
     return call(part.weigh, call("at", logits, chosen))
+
+
+def product_keys(part: ProductKeys, ctx: PartContext) -> PartSteps:
+    """Yield the steps of experts of one hidden unit each."""
+    up, down = (Module(f"{ctx.weight_prefix}{name}_rows") for name in ("up", "down"))
+    yield "router", "router", ctx.linear(ctx.input, "router")
+    sums = call("pair_sums", ctx.step("router"))
+    yield "chosen", "chosen", call("top", sums, part.n_active)
+    yield "weights", "chosen", call("softmax", call("at", sums, ctx.step("chosen")))
+    hidden = activated(part.activation, call("linears", ctx.input, ctx.step("chosen"), up), ctx)
+    yield "hidden", "hidden", hidden * ctx.step("weights")
+    yield "out", "ffn_out", call("summed", ctx.step("hidden"), call("rows", down, ctx.step("chosen")))

@@ -9,7 +9,7 @@ from archcalc.render.diagram.shapes import BoxText
 from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
 from archcalc.spec.embedding import ExtraTable
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
 from archcalc.spec.layer import Arm, Stack
 from archcalc.spec.model import Pooler, Spec, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
@@ -149,6 +149,13 @@ def head(spec: Spec, say: Translator) -> BoxText:
     )
 
 
+def product_keys(part: ProductKeys, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of experts of one hidden unit each."""
+    experts = say(msg("{active} of {n} experts per token", active=exact(part.n_active), n=exact(part.n_experts)))
+    keys = say(msg("chosen by {n} × {n} keys", n=exact(part.n_keys or 0)))
+    return say(msg("experts of one unit")), [experts, keys, _activation(part.activation)]
+
+
 def _transform(part: Transform, say: Translator) -> str:
     if part.d_hidden:
         return say(
@@ -186,6 +193,9 @@ def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list
     lines += positions(part.position, width, say)
     more = [say(msg("norm on q and k"))] if part.qk_norm else []
     more += [say(msg("sinks"))] if part.sinks else []
+    more += [say(msg("a bias of each key"))] if part.key_bias else []
+    if part.key_bias and part.key_bias.n_kept is not None:
+        more.append(say(msg("at most {n} keys for a query", n=exact(part.key_bias.n_kept))))
     more += [say(msg("softcap {value}", value=f"{part.softcap:g}"))] if part.softcap else []
     more += [say(msg("q, k, v within ±{value}", value=f"{part.clip:g}"))] if part.clip else []
     more += [say(msg("q scaled by position"))] if part.temperature else []
