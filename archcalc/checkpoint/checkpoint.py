@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 from torch import nn
 
-from archcalc.checkpoint.config import read_config
+from archcalc.checkpoint.config import check_quantization, read_config
 from archcalc.checkpoint.fill import Progress, fill, load_module
 from archcalc.checkpoint.load_plan import Plan, make_plan
 from archcalc.checkpoint.memory_map import DTYPES, INTEGERS, FileMaps, check_equal, file_maps
 from archcalc.checkpoint.native import CANONICAL_NAMES, is_native
+from archcalc.checkpoint.quantized.group import with_quantized
+from archcalc.checkpoint.quantized.tensor import QuantizedTensor
 from archcalc.checkpoint.tensor_shard import TensorShard
 from archcalc.errors import InputError, shown
 from archcalc.formats.file_tensor import FileTensor
+from archcalc.formats.packings import BESIDE
 from archcalc.formats.safetensors_folder import read_headers
 from archcalc.hf import family_of, from_config
 from archcalc.hf.classes import resolve
@@ -28,6 +32,7 @@ from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import Shape, TensorMap
 from archcalc.locations import Folder, Gguf, Location, Pickle, Preset, Repo, locate
 from archcalc.nn import build
+from archcalc.nn.dtypes import MODEL_DTYPES
 from archcalc.sources import document_of
 from archcalc.spec.document import decode
 from archcalc.words import msg
@@ -38,7 +43,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights in files. `dtype`: the stored one, fp32 for quantized GGUF; `gguf`: a GGUF file's metadata."""
+    """Weights in files. `gguf`: a GGUF file's metadata.
+
+    `dtype`: the stored one; of quantized weights fp32 for GGUF, else what the config states.
+    """
 
     spec: Spec
     label: str
@@ -122,6 +130,7 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
                 allowed=msg("a model of text alone"),
             )
         document, (config, _) = from_config(config), resolve(config)
+        check_quantization(config, document)
         form = family_of(config["model_type"]).form(config)
         form.check_runnable(config)
     except InputError as error:
@@ -141,6 +150,10 @@ def _checkpoint(
     """Return the checkpoint whose tensors all have a place in the spec."""
     try:
         spec = decode(document)
+        storage = spec.about.storage
+        if metadata is None and storage.naming != "canonical":
+            stored = with_quantized(stored, storage)
+            spelling = msgspec.structs.replace(spelling, unused=dict(spelling.unused) | BESIDE)
         if metadata is None:
             _refuse_quantized(stored, spelling)
         load_plan = make_plan(stored, _shapes(spec), tensors, spelling)
@@ -152,6 +165,8 @@ def _checkpoint(
     dtype = max(sizes, key=lambda kind: kind.is_floating_point * sizes[kind])
     if metadata is not None and any(move.stored.dtype not in DTYPES for move in load_plan.moves):
         dtype = torch.float32
+    elif any(isinstance(move.stored, QuantizedTensor) for move in load_plan.moves):
+        dtype = next((kind for name, kind in MODEL_DTYPES.items() if name == storage.dtype), torch.bfloat16)
     return Checkpoint(spec, label, folder, metadata, dtype, sizes.total(), load_plan)
 
 
@@ -163,7 +178,7 @@ def _shapes(spec: Spec) -> dict[str, Shape]:
 def _refuse_quantized(stored: Mapping[str, FileTensor], spelling: Spelling) -> None:
     for tensor in stored.values():
         name = spelling.name(tensor.name)
-        if tensor.dtype in INTEGERS and spelling.has_integers(name):
+        if isinstance(tensor, QuantizedTensor) or (tensor.dtype in INTEGERS and spelling.has_integers(name)):
             continue
         if tensor.dtype not in DTYPES and not spelling.unused_reason(name):
             raise InputError(

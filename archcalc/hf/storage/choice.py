@@ -25,14 +25,14 @@ class FormatChoice:
 
     def of(self, module: str) -> Iterator[StoredFormat]:
         """Yield the formats whose patterns match a module's name, in their order."""
-        spellings = _spellings(module)
-        for one, pattern in self._formats:
-            if not pattern or any(map(pattern.fullmatch, spellings)):
-                yield one
         if time.monotonic() > self._deadline:
             raise InputError(
                 msg("matching its patterns takes too long"), where="about.storage", allowed=msg("simpler patterns")
             )
+        spellings = _spellings(module)
+        for one, pattern in self._formats:
+            if not pattern or any(map(pattern.fullmatch, spellings)):
+                yield one
 
 
 def _spellings(module: str) -> tuple[str, ...]:
