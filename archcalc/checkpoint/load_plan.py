@@ -125,7 +125,7 @@ def _tied_copies(
     unused: Mapping[str, FileTensor], named: Mapping[str, FileTensor], spelling: Spelling
 ) -> tuple[tuple[FileTensor, FileTensor], ...]:
     """Return the unused tensors that are tied copies, with their originals. Raise InputError for any other."""
-    same = []
+    same: list[tuple[FileTensor, FileTensor]] = []
     for name, tensor in unused.items():
         original = named.get(spelling.copies.get(name, ""))
         if original is not None:

@@ -12,10 +12,11 @@ from archcalc.checkpoint.quantized.matrix import Sizes
 from archcalc.checkpoint.quantized.tensor import QuantizedTensor, quantized_tensor
 from archcalc.errors import InputError, shown
 from archcalc.formats.file_tensor import FileTensor
+from archcalc.formats.layouts import Shape
 from archcalc.formats.packings import ELEMENTS, PACKINGS, PackedPart
 from archcalc.hf.storage.choice import FormatChoice
 from archcalc.spec.storage import Storage, StoredFormat
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 _WEIGHT = ".weight"
 
@@ -40,13 +41,18 @@ def with_quantized(stored: Mapping[str, FileTensor], storage: Storage) -> dict[s
 
 
 def _weight_of(tensor: FileTensor, parts: Mapping[str, PackedPart]) -> str | None:
-    """Return the name of the weight whose elements a tensor has in this packing; None if it has not the form of any."""
-    elements = parts[ELEMENTS]
-    if tensor.dtype not in elements.types:
+    """Return the name of the weight whose elements a tensor may be in this packing; None if of none."""
+    others = (part for role, part in parts.items() if role != ELEMENTS)
+    if tensor.dtype not in parts[ELEMENTS].types or any(_match(tensor.name, part) for part in others):
         return None
-    for name in elements.names:
-        pattern = re.escape(name).replace(r"\{w\}", "(?P<w>.+)").replace(r"\{m\}", "(?P<m>.+)")
-        if match := re.fullmatch(pattern, tensor.name):
+    return _match(tensor.name, parts[ELEMENTS])
+
+
+def _match(name: str, part: PackedPart) -> str | None:
+    """Return the name of the weight of which a tensor of this name is the part; None if it is not."""
+    for template in part.names:
+        pattern = re.escape(template).replace(r"\{w\}", "(?P<w>.+)").replace(r"\{m\}", "(?P<m>.+)")
+        if match := re.fullmatch(pattern, name):
             groups = match.groupdict()
             return groups.get("w") or groups["m"] + _WEIGHT
     return None
@@ -122,15 +128,15 @@ def _parts(
             yield role, tensor
 
 
-def _misfit(part: FileTensor, allowed: object) -> InputError:
+def _misfit(part: FileTensor, allowed: str | Message) -> InputError:
     return InputError(
         msg("has shape {shape}", shape=list(part.shape)),
         where=shown(part.name, 200),
-        allowed=allowed,  # type: ignore[arg-type]
+        allowed=allowed,
         file=str(part.file),
     )
 
 
-def _long_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _long_axes(shape: Shape) -> tuple[int, ...]:
     """Return a shape without axes of length 1, which libraries write or leave out."""
     return tuple(size for size in shape if size != 1)
