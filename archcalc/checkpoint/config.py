@@ -33,7 +33,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def check_quantization(config: Mapping[str, Any], document: Document) -> None:
     """Raise InputError if the weights of a config's document are quantized in a way that is counted, but not loaded."""
     method, formats = quantization_method(config), document.get("about", {}).get("storage", {}).get("formats", ())
-    if method and not any("packing" in one for one in formats):
+    if method and not any(one.get("packing") for one in formats):
         raise InputError(
             msg("the weights are quantized ({method})", method=shown(method)),
             where="quantization_config",

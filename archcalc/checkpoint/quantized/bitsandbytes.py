@@ -53,8 +53,8 @@ def elements(matrix: Matrix, rows: slice) -> Tensor:
     n_in = matrix.sizes.n_in
     first, last = rows.start * n_in, rows.stop * n_in
     codes = nibbles(matrix[ELEMENTS].flatten()[first // 2 : ceil(last, 2)], high_first=True)
-    levels: Tensor = matrix["levels"][codes[first % 2 : first % 2 + last - first]]
-    return levels.view(-1, n_in)
+    found: Tensor = matrix["levels"][codes[first % 2 : first % 2 + last - first].view(-1, n_in)]
+    return found
 
 
 def scales(matrix: Matrix) -> Tensor:

@@ -98,7 +98,9 @@ def _quantized(weight: str, one: StoredFormat, stored: Mapping[str, FileTensor],
         raise _misfit(elements, msg("a matrix"))
     *stack, n_out, n_in = shape
     for role, wanted in decoder.parts(Sizes(n_out, n_in, one.layout, facts)).items():
-        if role in parts and _long_axes(parts[role].shape) not in (_long_axes((*stack, *wanted)), _long_axes(wanted)):
+        found = _long_axes(parts[role].shape) if role in parts else None
+        is_shared = found == _long_axes(wanted) == ()
+        if found is not None and found != _long_axes((*stack, *wanted)) and not is_shared:
             raise _misfit(parts[role], str([*stack, *wanted]))
     return quantized_tensor(weight, shape, one.name, one.packing, one.layout, parts, facts)
 
