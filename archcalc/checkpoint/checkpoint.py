@@ -13,6 +13,7 @@ import msgspec
 import torch
 from torch import nn
 
+from archcalc.checkpoint import gguf_blocks
 from archcalc.checkpoint.config import check_quantization, read_config
 from archcalc.checkpoint.fill import Progress, fill, load_module
 from archcalc.checkpoint.load_plan import Plan, make_plan
@@ -150,24 +151,30 @@ def _checkpoint(
     """Return the checkpoint whose tensors all have a place in the spec."""
     try:
         spec = decode(document)
-        storage = spec.about.storage
-        if metadata is None and storage.naming != "canonical":
-            stored = with_quantized(stored, storage)
-            spelling = msgspec.structs.replace(spelling, unused=dict(spelling.unused) | BESIDE)
         if metadata is None:
+            stored = with_quantized(stored, spec.about.storage)
+            spelling = msgspec.structs.replace(spelling, unused=dict(spelling.unused) | BESIDE)
             _refuse_quantized(stored, spelling)
         load_plan = make_plan(stored, _shapes(spec), tensors, spelling)
+        if metadata is not None:
+            for move in {move.stored.dtype: move for move in load_plan.moves}.values():
+                gguf_blocks.check_dequantizable(move.stored)
     except InputError as error:
         raise error.within(label) from None
+    n_bytes = sum(move.stored.n_bytes for move in load_plan.moves)
+    return Checkpoint(spec, label, folder, metadata, _dtype(spec, load_plan, metadata), n_bytes, load_plan)
+
+
+def _dtype(spec: Spec, load_plan: Plan, metadata: Mapping[str, Any] | None) -> torch.dtype:
+    """Return the dtype of most bytes; of quantized weights, fp32 for GGUF, else what the config states."""
     sizes: Counter[torch.dtype] = Counter()
     for move in load_plan.moves:
         sizes[(DTYPES | INTEGERS).get(move.stored.dtype, torch.float32)] += move.stored.n_bytes
-    dtype = max(sizes, key=lambda kind: kind.is_floating_point * sizes[kind])
     if metadata is not None and any(move.stored.dtype not in DTYPES for move in load_plan.moves):
-        dtype = torch.float32
-    elif any(isinstance(move.stored, QuantizedTensor) for move in load_plan.moves):
-        dtype = next((kind for name, kind in MODEL_DTYPES.items() if name == storage.dtype), torch.bfloat16)
-    return Checkpoint(spec, label, folder, metadata, dtype, sizes.total(), load_plan)
+        return torch.float32
+    if any(isinstance(move.stored, QuantizedTensor) for move in load_plan.moves):
+        return next((kind for name, kind in MODEL_DTYPES.items() if name == spec.about.storage.dtype), torch.bfloat16)
+    return max(sizes, key=lambda kind: kind.is_floating_point * sizes[kind])
 
 
 def _shapes(spec: Spec) -> dict[str, Shape]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from archcalc.checkpoint.memory_map import FileMaps
-from archcalc.checkpoint.quantized.matrix import Matrix, Sizes
+from archcalc.checkpoint.quantized.matrix import MatrixParts, Sizes
 from archcalc.checkpoint.quantized.stated import Parts, checked_shape, fault, is_size, json_of
 from archcalc.checkpoint.quantized.unpacking import nibbles
 from archcalc.formats.layouts import Shape, ceil
@@ -48,7 +48,7 @@ def part_shapes(sizes: Sizes) -> Mapping[str, Shape]:
     return {ELEMENTS: (ceil(count, 2),), "scale": (blocks,), "levels": (16,), "scale_levels": (256,)} | nested
 
 
-def elements(matrix: Matrix, rows: slice) -> Tensor:
+def elements(matrix: MatrixParts, rows: slice) -> Tensor:
     """Return the levels of some rows: the first of two is in the high half of a byte."""
     n_in = matrix.sizes.n_in
     first, last = rows.start * n_in, rows.stop * n_in
@@ -57,17 +57,17 @@ def elements(matrix: Matrix, rows: slice) -> Tensor:
     return found
 
 
-def scales(matrix: Matrix) -> Tensor:
+def scales(matrix: MatrixParts) -> Tensor:
     """Return the scale of each block."""
     scale = matrix["scale"].flatten()
     if not matrix.sizes.facts["nested"]:
         return scale
     of_block = matrix["scale_scale"].flatten().repeat_interleave(matrix.sizes.facts["nested_blocksize"])
-    found: Tensor = matrix["scale_levels"][scale.int()] * of_block[: len(scale)]
-    return found + matrix.sizes.facts["nested_offset"]
+    found: Tensor = matrix["scale_levels"][scale.int()] * of_block[: len(scale)] + matrix.sizes.facts["nested_offset"]
+    return found
 
 
-def spread(matrix: Matrix, small: Tensor, rows: slice) -> Tensor:
+def spread(matrix: MatrixParts, small: Tensor, rows: slice) -> Tensor:
     """Return the scale of each element of some rows."""
     n_in = matrix.sizes.n_in
     places = torch.arange(rows.start * n_in, rows.stop * n_in) // matrix.sizes.facts["blocksize"]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from archcalc.checkpoint.quantized import bitsandbytes
-from archcalc.checkpoint.quantized.matrix import Matrix, Sizes, floats, spread_tiles
+from archcalc.checkpoint.quantized.matrix import MatrixParts, Sizes, floats, spread_tiles
 from archcalc.checkpoint.quantized.stated import Facts, nothing, stated_shape
 from archcalc.checkpoint.quantized.unpacking import E2M1, nibbles, unpacked
 from archcalc.formats.layouts import Shape, ceil
@@ -38,29 +38,29 @@ class Decoder(NamedTuple):
 
     shape: Callable[[Shape, int, Mapping[str, Any]], Shape]
     parts: Callable[[Sizes], Mapping[str, Shape]]
-    elements: Callable[[Matrix, slice], Tensor]
-    scale: Callable[[Matrix], Tensor]
-    zero: Callable[[Matrix], Tensor | None] = lambda matrix: None
-    shift: Callable[[Matrix], Tensor | None] = lambda matrix: None
-    spread: Callable[[Matrix, Tensor, slice], Tensor] = spread_tiles
+    elements: Callable[[MatrixParts, slice], Tensor]
+    scale: Callable[[MatrixParts], Tensor]
+    zero: Callable[[MatrixParts], Tensor | None] = lambda matrix: None
+    shift: Callable[[MatrixParts], Tensor | None] = lambda matrix: None
+    spread: Callable[[MatrixParts, Tensor, slice], Tensor] = spread_tiles
     facts: Facts = nothing
 
 
-def _tiles(matrix: Matrix, role: str) -> Tensor:
+def _tiles(matrix: MatrixParts, role: str) -> Tensor:
     """Return a part that has a value for each tile."""
     return floats(matrix[role]).reshape(matrix.sizes.n_tiles)
 
 
-def _turned_tiles(matrix: Matrix, role: str) -> Tensor:
+def _turned_tiles(matrix: MatrixParts, role: str) -> Tensor:
     """Return a part with a value for each tile, stored by columns."""
     return floats(matrix[role]).T
 
 
-def _scale(matrix: Matrix) -> Tensor:
+def _scale(matrix: MatrixParts) -> Tensor:
     return _tiles(matrix, "scale")
 
 
-def _as_stored(matrix: Matrix, rows: slice) -> Tensor:
+def _as_stored(matrix: MatrixParts, rows: slice) -> Tensor:
     return matrix[ELEMENTS][rows].float()
 
 
@@ -98,12 +98,12 @@ def _words(count: int, bits: int) -> int:
     return ceil(count * bits, _WORD)
 
 
-def _signed(matrix: Matrix) -> int:
+def _signed(matrix: MatrixParts) -> int:
     """Return what is added to a signed integer to pack it."""
     return 1 << (matrix.sizes.bits - 1)
 
 
-def _packed_zeros(matrix: Matrix) -> Tensor | None:
+def _packed_zeros(matrix: MatrixParts) -> Tensor | None:
     """Return the zero points that compressed-tensors packs along the outputs."""
     if "zero" not in matrix:
         return None
@@ -130,7 +130,7 @@ _PACKED = Decoder(
 )
 
 
-def _gptq_zeros(matrix: Matrix, offset: int) -> Tensor:
+def _gptq_zeros(matrix: MatrixParts, offset: int) -> Tensor:
     """Return zero points, which files of the first version store less 1."""
     bits = matrix.sizes.bits
     zeros = (unpacked(matrix["zero"], bits, matrix.sizes.n_out) + offset) & ((1 << bits) - 1)
@@ -157,7 +157,7 @@ def _awq_outputs(words: Tensor) -> Tensor:
     return unpacked(words.reshape(-1, 1), 4, 8)[:, _AWQ_PLACES].reshape(len(words), -1).T
 
 
-def _awq_elements(matrix: Matrix, rows: slice) -> Tensor:
+def _awq_elements(matrix: MatrixParts, rows: slice) -> Tensor:
     first = rows.start // 8
     outputs = _awq_outputs(matrix[ELEMENTS][:, first : ceil(rows.stop, 8)])
     return outputs[rows.start - 8 * first : rows.stop - 8 * first]

@@ -62,7 +62,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Matrix:
+class MatrixParts:
     """A matrix and its parts as tensors over the maps of their files."""
 
     stored: QuantizedTensor
@@ -70,7 +70,7 @@ class Matrix:
     tensors: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, maps: FileMaps, stored: QuantizedTensor) -> Matrix:
+    def of(cls, maps: FileMaps, stored: QuantizedTensor) -> MatrixParts:
         """Return a matrix; nothing is read before it is used."""
         n_out, n_in = stored.shape
         tensors = {role: raw_tensor(maps, part) for role, part in stored.parts.items()}
@@ -103,7 +103,7 @@ def floats(tensor: Tensor) -> Tensor:
     return torch.exp2(tensor.view(torch.uint8).float() - 127) if is_exponent else tensor.float()
 
 
-def spread_tiles(matrix: Matrix, small: Tensor, rows: slice) -> Tensor:
+def spread_tiles(matrix: MatrixParts, small: Tensor, rows: slice) -> Tensor:
     """Return the value of the tile [R, C] of each element of some rows, or a column if the tiles are whole rows."""
     height, width = matrix.sizes.tile
     of_rows = small[rows] if height == 1 else small[torch.arange(rows.start, rows.stop) // height]
@@ -112,7 +112,7 @@ def spread_tiles(matrix: Matrix, small: Tensor, rows: slice) -> Tensor:
     return of_rows if small.shape[1] == 1 else of_rows.repeat_interleave(width, 1)[:, : matrix.sizes.n_in]
 
 
-def _groups(matrix: Matrix, n: int) -> Tensor:
+def _groups(matrix: MatrixParts, n: int) -> Tensor:
     """Return the group of each input."""
     index = matrix["index"].long()
     if index.min() < 0 or index.max() >= n:

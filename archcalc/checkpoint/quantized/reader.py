@@ -9,7 +9,7 @@ from torch import Tensor
 
 from archcalc.checkpoint.memory_map import FileMaps, chunks
 from archcalc.checkpoint.quantized.decoders import DECODERS
-from archcalc.checkpoint.quantized.matrix import Matrix
+from archcalc.checkpoint.quantized.matrix import MatrixParts
 from archcalc.checkpoint.quantized.tensor import QuantizedTensor
 
 RowReader = Callable[[slice], Tensor]
@@ -37,7 +37,7 @@ def whole(maps: FileMaps, stored: QuantizedTensor) -> Tensor:
 
 
 def _of_matrix(maps: FileMaps, stored: QuantizedTensor) -> RowReader:
-    matrix, decoder = Matrix.of(maps, stored), DECODERS[stored.packing]
+    matrix, decoder = MatrixParts.of(maps, stored), DECODERS[stored.packing]
     scale, zero, shift = decoder.scale(matrix), decoder.zero(matrix), decoder.shift(matrix)
 
     def rows_of(rows: slice) -> Tensor:
