@@ -1061,6 +1061,7 @@ STORED_FORMATS = st.builds(
     layout=optional(st.sampled_from((PerTensor(1, 4), PerRow(1, 2, 1), Tiled(1, 3, 4, 2), Grouped(8, 0, 2)))),
     roles=st.sampled_from((("linear", "experts"), ("head", "embedding"))),
     pattern=st.sampled_from((None, ".*attn.*", r"(?:encoder\.|decoder\.|)layers\.0\..*")),
+    packing=st.sampled_from((None, "scaled", "gptq")),
 )
 STORAGES = st.builds(
     Storage,
