@@ -106,6 +106,7 @@ _ROLES: dict[str, Role] = {
     "distances": "table",
     "global_tokens": "table",
     "table": "table",
+    "columns": "head",
     "q_norm": "vector",
     "k_norm": "vector",
 }
