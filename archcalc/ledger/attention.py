@@ -81,7 +81,7 @@ def _keys_values(part: Attention, d: Symbols, d_value: Poly, kv_input: Tensor, c
     block = None if part.k_block is None else d.k_block
     keys = yield from linear("k", kv_input, d.n_kv_heads * d.d_head, "attention", bias=part.k_bias, block=block)
     k = yield from _heads(part, "k", d.n_kv_heads, d, keys, ctx)
-    v = yield from _values(part, d, d_value, keys, kv_input, ctx)
+    v = yield from _values(part, d, d_value, keys, ctx.value_states or kv_input, ctx)
     return k, v
 
 

@@ -79,7 +79,8 @@ class Attention(nn.Module):
             d_source = part.d_source or model.d_model
             self.k = linear(d_source, self.n_kv_heads * self.d_head, bias=part.k_bias, block=part.k_block)
             values = self.n_kv_heads * self.d_value
-            self.v = None if part.value_is_key else linear(d_source, values, bias=part.v_bias, block=part.v_block)
+            d_values = part.d_value_source or d_source
+            self.v = None if part.value_is_key else linear(d_values, values, bias=part.v_bias, block=part.v_block)
         self.out = linear(self.n_heads * self.d_value, model.d_model, bias=part.out_bias, block=part.out_block)
         self.relative = Relative(part, model) if isinstance(part.position, Disentangled) else None
         self.q_norm = self._qk_norm(self.n_heads)
@@ -131,6 +132,8 @@ class Attention(nn.Module):
         """Return keys [B, K, S, H], normed and rotated, and values [B, K, S, U], as a cache stores them."""
         keys_BSZ = self.k(states_BSD)
         k_BKSH = self._project_heads(keys_BSZ, self.k_norm, context)
+        if context.value_states is not None:
+            states_BSD = context.value_states
         v_BKSU = self._split(keys_BSZ if self.v is None else self.v(states_BSD), self.d_value)
         v_BKSU = self._clip(v_BKSU if self.v_norm is None else self.v_norm(v_BKSU))
         if self.part.value_scale is not None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
-from archcalc.interp.checks import check_one_stream, check_position
+from archcalc.interp.checks import check_no_bottleneck, check_one_stream, check_position
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.attribution_result import ContributionPart
 from archcalc.interp.heads.frozen_head import FrozenHead, frozen_head
@@ -112,6 +112,7 @@ def attribute(
     spec = canonical_spec(model)
     stack = read_stack(spec)
     check_one_stream(spec)
+    check_no_bottleneck(stack)
     _check_layers(layers_of(stack.stack))
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])

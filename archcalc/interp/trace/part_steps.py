@@ -11,7 +11,7 @@ from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
 from archcalc.spec.attention import Attention, Differential, Gate, Indexer, LatentAttention, LogTemperature, Temperature
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
-from archcalc.spec.norm import Norm
+from archcalc.spec.norm import Affine, LayerNorm, Norm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
 # A step's own name, its kind, its expression.
@@ -26,7 +26,8 @@ class PartContext:
     and values, which belong to an earlier layer if they are shared, `lender_prefix` those of the layer that lends a
     selection. `input` is what it reads, `source` the one that cross-attention computes keys and values from,
     None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding. `d_model` is
-    the width of the states, `ids` are the tokens.
+    the width of the states, `ids` are the tokens. `value_input`: what values are projected from, if keys have another
+    input.
     """
 
     step_prefix: str
@@ -39,6 +40,7 @@ class PartContext:
     per_layer: Expression | None = None
     d_model: int = 0
     ids: Value | None = None
+    value_input: Expression | None = None
 
     @property
     def has_own_keys(self) -> bool:
@@ -59,6 +61,13 @@ class PartContext:
         return call("norm", x, Module(f"{self.weight_prefix}{module}"))
 
 
+def normalized(part: Norm, x: Expression) -> Expression:
+    """Return `x` as a norm leaves it before its weights."""
+    if isinstance(part, Affine):
+        return x
+    return call("standardized" if isinstance(part, LayerNorm) else "over_rms", x, part.eps)
+
+
 def attention(part: Attention, ctx: PartContext) -> PartSteps:
     """Yield the steps of multi-head, grouped-query or cross-attention."""
     assert part.d_head is not None, "the spec is resolved"
@@ -68,7 +77,7 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if ctx.has_own_keys:
         yield "k", "keys", _projected(part, ctx, "k", states, part.n_kv_heads)
         name, block = ("k", part.k_block) if part.value_is_key else ("v", part.v_block)
-        values = call("heads", ctx.linear(states, name, block), part.n_kv_heads)
+        values = call("heads", ctx.linear(ctx.value_input or states, name, block), part.n_kv_heads)
         yield "v", "values", _values(part, values if part.v_norm is None else ctx.normed(values, "v_norm"))
     scale = part.score_scale
     scores: Expression = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
