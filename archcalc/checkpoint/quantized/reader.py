@@ -49,7 +49,7 @@ def _of_matrix(maps: FileMaps, stored: QuantizedTensor) -> RowReader:
         values = decoder.elements(matrix, rows).float()
         for table, apply in steps:
             of_rows = decoder.spread(matrix, table, rows)
-            apply(values if of_rows.dim() == 2 else values.unflatten(1, (of_rows.shape[1], -1)), of_rows)
+            apply(values if of_rows.dim() == 2 else values.view(len(values), of_rows.shape[1], -1), of_rows)
         return values
 
     return rows_of
