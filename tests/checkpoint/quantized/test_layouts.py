@@ -134,7 +134,9 @@ def test_values_are_elements_times_scales(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(values, wanted, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("how", [{"quant_type": "nf4"}, {"quant_type": "fp4", "compress_statistics": True}], ids=str)
+@pytest.mark.parametrize(
+    "how", [{"quant_type": "nf4"}, {"quant_type": "fp4", "compress_statistics": True, "blocksize": 128}], ids=str
+)
 def test_blocks_of_bitsandbytes_may_span_rows(how: dict[str, Any], tmp_path: Path) -> None:
     weight = torch.randn(57, 33)
     elements, state = bnb.quantize_4bit(weight, **how)
