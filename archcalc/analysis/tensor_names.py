@@ -19,6 +19,7 @@ _NAMES: Final = {
         in_context("tensor", "attended"),
         in_context("tensor", "back in order"),
         in_context("tensor", "beyond capacity"),
+        in_context("tensor", "bias of each key"),
         in_context("tensor", "both latents"),
         in_context("tensor", "both halves"),
         in_context("tensor", "buckets"),
@@ -71,6 +72,7 @@ _NAMES: Final = {
         in_context("tensor", "rescaled projections"),
         in_context("tensor", "rescaling"),
         in_context("tensor", "rest of decays"),
+        in_context("tensor", "rows of each token"),
         in_context("tensor", "scaled"),
         in_context("tensor", "scaled gate"),
         in_context("tensor", "scaled keys"),
@@ -109,6 +111,7 @@ _NAMES: Final = {
         in_context("tensor", "widened"),
         in_context("tensor", "written states"),
         in_context("tensor", "written values"),
+        in_context("tensor", "values of all heads"),
     )
 }
 # What stands around another name.

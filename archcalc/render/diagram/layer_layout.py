@@ -96,6 +96,8 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     scales = scale(branch.scale)
     if branch.joins == "later_streams":
         scales = (*scales, BoxText(say(msg("to all streams but the first")), (), "other"))
+    if own.skip is not None:
+        scales = (*scales, at(BoxText(say(msg("to the stream × learned factors")), (), "other"), own.skip))
     if len(chains) == 1:
         chains, before = [(*before, *chains[0], *out, *scales)], ()
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
