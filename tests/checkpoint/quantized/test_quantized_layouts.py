@@ -22,7 +22,7 @@ from archcalc.formats.safetensors_file import read_header
 from archcalc.hf.storage import storage_of
 from archcalc.sources import with_quantization
 from archcalc.spec.storage import Storage
-from tests.checkpoint.quantized.test_words import words
+from tests.checkpoint.quantized.test_quantized_words import words
 
 FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6])
 N_OUT, N_IN = 16, 64
