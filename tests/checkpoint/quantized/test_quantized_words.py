@@ -84,7 +84,8 @@ CASES: dict[str, tuple[str, str, Random, dict[str, Any], dict[str, Any]]] = {
     "gptq, experts": ("mixtral", "gptq", Random(8, 96), GPTQ | {"bits": 8, "group_size": -1}, WIDE),
     "awq": ("llama", "awq", Random(4, 32), {"quant_method": "awq", "bits": 4, "group_size": 32}, WIDE),
     "awq, joined": (
-        "phi3 plain", "awq", Random(4, 32), {"quant_method": "awq", "w_bit": 4, "q_group_size": 32, "version": "GEMM"}, WIDE,
+        "phi3 plain", "awq", Random(4, 32), {"quant_method": "awq", "w_bit": 4, "q_group_size": 32, "version": "GEMM"},
+        WIDE,
     ),
     "mlx": ("qwen3", "mlx", Random(4, 32), {"bits": 4, "group_size": 32}, WIDE | {"head_dim": 16}),
 }  # fmt: skip
