@@ -85,6 +85,13 @@ MEANINGS: dict[str, Message] = {
     "AltUp.active": msg("the stream that the layers compute, counted from 0"),
     "AltUp.norm": msg("the norm of what the router of the streams reads"),
     "AltUp.out_scale": msg("a learned vector multiplies what later branches read"),
+    "Stack.reads_pass": msg("the tokens of one pass see each other in both directions (CPM-Ant)"),
+    "Stack.soft_prompt": msg("learned rows before every text; none: none"),
+    "SoftPrompt": msg("learned rows that go through the layers before the tokens of a text"),
+    "SoftPrompt.n_tokens": msg("rows that a text reads"),
+    "SoftPrompt.n_rows": msg("rows of the table"),
+    "SoftPrompt.first": msg("the first row that is read"),
+    "SoftPrompt.segment": msg("its row in the table of segments"),
     "Stack.global_tokens": msg(
         "learned states that go through the layers after those of the text (PEGASUS-X); none: none"
     ),
@@ -541,6 +548,7 @@ MEANINGS: dict[str, Message] = {
     "Alibi.max_bias": msg("slopes end at 2^−this (8 in the paper)"),
     "RelativeBias": msg("a learned bias for each bucket of distance and each head (T5)"),
     "RelativeBias.n_buckets": msg("buckets of distance: rows of the table"),
+    "RelativeBias.n_segments": msg("segments: each pair of different ones has a bias of its own; 0: none"),
     "RelativeBias.max_distance": msg("tokens of distance from which all share the last bucket"),
     "RelativeBias.shared": msg("which layers share a table"),
     "RelativeBias.shared.stack": msg("all of the stack (T5)"),

@@ -23,6 +23,7 @@ from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_bottleneck import check_bottlenecks, inside, with_value_source
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.resolve_streams import check_streams
+from archcalc.spec.soft_prompt import check_soft_prompt
 from archcalc.spec.sparse import SparseAttention, summary_bias
 from archcalc.spec.variants import implementation, variant
 from archcalc.words import msg
@@ -221,6 +222,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_global_tokens(resolved, role)
     check_bottlenecks(resolved, role)
     check_cycles(resolved, role)
+    check_soft_prompt(resolved, spec, role)
     _check_prefix(resolved, spec, role)
     return resolved
 

@@ -81,6 +81,8 @@ NO_CACHE = {
     "rwkv",
 }
 KEEPS_ALL = {"gpt_neo"}
+# Whose class takes the whole text in every step, and leaves out what is cached.
+TAKES_ALL = {"cpmant"}
 # What transformers cannot run on meta: configs, or all of a model type.
 LENGTHS = "it looks whether a text is longer than its input"
 NOT_ON_META = {
@@ -148,7 +150,7 @@ def counted(spec: Spec, config: dict[str, Any], seq: int) -> dict[str, int]:
         if crosses:
             more |= {"encoder_outputs": (out.encoder_last_hidden_state,), "decoder_input_ids": _ids(1)}
         else:
-            more["input_ids"] = _ids(1)
+            more["input_ids"] = _ids(seq + 1 if config["model_type"] in TAKES_ALL else 1)
         with torch.no_grad(), FlopCounterMode(display=False) as step:
             model(**more)
         found["decode"] = step.get_total_flops()
