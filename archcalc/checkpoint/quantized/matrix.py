@@ -40,7 +40,11 @@ class Sizes:
 
     @property
     def tile(self) -> tuple[int, int]:
-        """Return the rows and columns that share a scale."""
+        """Return the rows and columns that share a scale: no more than there are."""
+        rows, columns = self._stated_tile()
+        return min(rows, self.n_out), min(columns, self.n_in)
+
+    def _stated_tile(self) -> tuple[int, int]:
         match self.layout:
             case PerRow():
                 return 1, self.n_in
