@@ -22,6 +22,7 @@ from archcalc.ledger.tokens import BATCH
 from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, disentangled
+from archcalc.spec.position import ContentBias
 from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Plain
@@ -127,7 +128,9 @@ def check_part(part: Part) -> None:
     """Raise InputError for a part that several ranks cannot share under tp."""
     record = variant(part)
     is_grouped = isinstance(part, Attention | Plain) and part.is_grouped
-    is_whole = any(getattr(part, field, None) is not None for field in ("differential", "key_bias"))
+    is_whole = any(getattr(part, field, None) is not None for field in ("differential", "key_bias", "d_conv"))
+    is_whole |= any(getattr(part, field, False) for field in ("scores_shared", "out_scale"))
+    is_whole |= isinstance(getattr(part, "position", None), ContentBias)
     if is_grouped or is_whole or disentangled(part) or (record.mixes_tokens and record.rank is None):
         raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
 

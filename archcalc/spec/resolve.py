@@ -23,6 +23,7 @@ from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.resolve_streams import check_streams
 from archcalc.spec.sparse import SparseAttention, summary_bias
+from archcalc.spec.position import ContentBias
 from archcalc.spec.variants import implementation, variant
 from archcalc.words import msg
 
@@ -433,6 +434,8 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
 
 
 def _arm(arm: Arm, spec: Spec, role: str, where: str) -> Arm:
+    if arm.d_out_conv and (role == "encoder" or arm.reads == "nothing"):
+        raise InputError(msg("a convolution reads earlier tokens"), where=f"{where}.d_out_conv", allowed="null")
     part = _with_source_width(arm.part, arm.reads, spec, role, where)
     return msgspec.structs.replace(arm, part=_resolved_part(part, spec, role, f"{where}.part"))
 
@@ -483,6 +486,8 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
         raise InputError(msg("cross-attention has no positions"), where=f"{where}.temperature", allowed="null")
     if part.key_bias:
         raise InputError(msg("keys of a source have no bias"), where=f"{where}.key_bias", allowed="null")
+    if part.d_conv:
+        raise InputError(msg("a convolution reads earlier tokens"), where=f"{where}.d_conv", allowed="null")
 
 
 # Why a stack of a role cannot have a part, and what it may have.
@@ -499,4 +504,7 @@ def _resolved_part(part: Part, spec: Spec, role: str, where: str) -> Any:
         raise InputError(found, where=where, allowed=other)
     if role == "encoder" and getattr(part, "key_bias", None):
         raise InputError(msg("keys of an encoder have no bias"), where=f"{where}.key_bias", allowed="null")
+    if role == "encoder" and isinstance(part, Attention) and (part.d_conv or isinstance(part.position, ContentBias)):
+        field = "d_conv" if part.d_conv else "position"
+        raise InputError(msg("it reads earlier tokens only"), where=f"{where}.{field}", allowed=msg("a part of an encoder"))
     return implementation(part, "resolve")(part, spec, where)
