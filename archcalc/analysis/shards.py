@@ -22,11 +22,11 @@ from archcalc.ledger.tokens import BATCH
 from archcalc.results import Result, Row, Sureness, count, data, text
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, disentangled
-from archcalc.spec.position import ContentBias
 from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Plain
 from archcalc.spec.groups import layers_of
+from archcalc.spec.position import ContentBias
 from archcalc.spec.variants import variant
 from archcalc.spec.workload import Workload
 from archcalc.units import exact

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from archcalc.ledger import norm
 from archcalc.ledger.algebra import Poly
-from archcalc.ledger.content_bias import content_bias
 from archcalc.ledger.attention_core import CoreOptions, RelativeTensors, core
+from archcalc.ledger.content_bias import content_bias
 from archcalc.ledger.differential import differences
 from archcalc.ledger.forward_context import ForwardContext, Lent
 from archcalc.ledger.key_bias import key_bias

@@ -133,7 +133,9 @@ def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
     GPU's has no float32.
     """
     requested = ctx.execution.attention
-    is_biased = options.bias is RelativeBias or options.relative or options.key_bias or options.content or options.is_eager
+    is_biased = (
+        options.bias is RelativeBias or options.relative or options.key_bias or options.content or options.is_eager
+    )
     if requested == "eager" or options.softcap or options.sinks or is_biased or options.pattern:
         return "eager"
     has_dropout = ctx.execution.dropout and ctx.dropout.attention > 0

@@ -11,10 +11,10 @@ from archcalc.ledger import input_gate, norm
 from archcalc.ledger.algebra import ONE
 from archcalc.ledger.forward_context import ForwardContext, dropout
 from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, collect, with_prefix, without_weights
+from archcalc.ledger.mixers.conv import causal_conv
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import CROSS
-from archcalc.ledger.mixers.conv import causal_conv
 from archcalc.spec.branches import (
     arm_conv,
     arm_norm,

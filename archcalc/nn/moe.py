@@ -138,9 +138,7 @@ class MoE(nn.Module):
         y_BTD = y_BTD + self._shared_output(x_BTD, shared_Qs)
         return y_BTD / 2 if self.part.shared_combine == "average" else y_BTD
 
-    def route(
-        self, x_QD: Tensor, n_tokens: int, ids_BT: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def route(self, x_QD: Tensor, n_tokens: int, ids_BT: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return weights (float32 at least) and indices of the chosen experts, both [Q, k], of states [Q, D].
 
         And the weights [Q, s] of shared experts, if the router weighs those. Each text has `n_tokens` of the states.

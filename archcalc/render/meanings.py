@@ -218,7 +218,9 @@ MEANINGS: dict[str, Message] = {
     "Attention.temperature": msg("queries are multiplied by a function of their position; none: not"),
     "Attention.gate": msg("what the heads give is multiplied by a gate made of the layer's input; none: not"),
     "Attention.out_norm": msg("a norm between the heads and the out projection"),
-    "Attention.d_conv": msg("a causal convolution over so many tokens is added to keys and values (Inkling); none: not"),
+    "Attention.d_conv": msg(
+        "a causal convolution over so many tokens is added to keys and values (Inkling); none: not"
+    ),
     "Attention.key_bias": msg("each key has a bias on its scores, computed from the values (Doge); none: not"),
     "Attention.differential": msg("pairs of heads are subtracted (Differential Transformer); none: not"),
     "Attention.d_source": msg("width of a source that differs from the layer's; none: the same"),

@@ -19,11 +19,11 @@ from archcalc.spec.global_tokens import check_global_tokens
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.per_layer import check_per_layer, with_per_layer
+from archcalc.spec.position import ContentBias
 from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.resolve_streams import check_streams
 from archcalc.spec.sparse import SparseAttention, summary_bias
-from archcalc.spec.position import ContentBias
 from archcalc.spec.variants import implementation, variant
 from archcalc.words import msg
 
@@ -506,5 +506,7 @@ def _resolved_part(part: Part, spec: Spec, role: str, where: str) -> Any:
         raise InputError(msg("keys of an encoder have no bias"), where=f"{where}.key_bias", allowed="null")
     if role == "encoder" and isinstance(part, Attention) and (part.d_conv or isinstance(part.position, ContentBias)):
         field = "d_conv" if part.d_conv else "position"
-        raise InputError(msg("it reads earlier tokens only"), where=f"{where}.{field}", allowed=msg("a part of an encoder"))
+        raise InputError(
+            msg("it reads earlier tokens only"), where=f"{where}.{field}", allowed=msg("a part of an encoder")
+        )
     return implementation(part, "resolve")(part, spec, where)

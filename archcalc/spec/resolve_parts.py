@@ -358,8 +358,17 @@ def _check_shared(part: MoE, where: str) -> None:
 
 # What shared experts that the router weighs may have.
 _WEIGHTED = {
-    **{"weigh": "score", "choose": "sigmoid", "by_token": False, "n_zero": 0, "capacity": None, "weight_on": "output"},
-    **{"shared_gate": False, "shared_combine": "sum", "expert_scales": False, "expert_bias": False, "gated": True},
+    "weigh": "score",
+    "choose": "sigmoid",
+    "by_token": False,
+    "n_zero": 0,
+    "capacity": None,
+    "weight_on": "output",
+    "shared_gate": False,
+    "shared_combine": "sum",
+    "expert_scales": False,
+    "expert_bias": False,
+    "gated": True,
 }
 
 

@@ -275,7 +275,9 @@ def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
             sizes={"K": part.n_kv_heads, axis: d_value},
             is_source=is_cross,
         )
-    is_biased = isinstance(part.position, Alibi | RelativeBias | Disentangled | ContentBias) or part.key_bias is not None
+    is_biased = (
+        isinstance(part.position, Alibi | RelativeBias | Disentangled | ContentBias) or part.key_bias is not None
+    )
     if part.differential:
         axis, d_value = "U", 2 * d_value
     yield from softmax(part.n_heads, d_value, axis, SCORES[part.softcap is not None, is_biased], part.window, is_cross)

@@ -43,9 +43,11 @@ def logits_of(model: Any, texts: list[list[int]], position: int) -> Tensor:
 
 
 def is_refused(spec: Spec) -> bool:
-    """Whether gated inputs are added, or heads subtracted, rotated back or projected by experts."""
+    """Whether gated inputs are added, outputs convolved, or heads subtracted, rotated back or projected by experts."""
     layers = layers_of(spec.stacks[-1].stack)
     parts = [arm.part for layer in layers for arm in arms(layer)]
+    if any(arm.d_out_conv for layer in layers for arm in arms(layer)):
+        return True
     if any(
         isinstance(part, CompressedAttention | RoutedAttention) or getattr(part, "differential", None) for part in parts
     ):

@@ -25,7 +25,7 @@ from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
 from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, MLstm, RgLru, ShortConv, TimeMix
 from archcalc.spec.model import ModelStack
-from archcalc.spec.position import Disentangled
+from archcalc.spec.position import ContentBias, Disentangled
 from archcalc.spec.routed import RoutedAttention
 from tests.examples import examples
 from tests.nn import test_nn_transformers as theirs
@@ -453,6 +453,8 @@ def products(part: Any, batch: int, new: int, past: int, source: int) -> int:
     if isinstance(relative, Disentangled):
         read = new * relative.content_to_position + keys * relative.position_to_content
         read *= 2 * relative.n_distances * part.d_head
+    if isinstance(relative, ContentBias):
+        read = new * relative.d_rel * relative.n_distances
     each = heads * (new * keys * (part.d_head + (part.d_value or part.d_head)) + read)
     return each * (1 if part.differential is None else 2)  # a pattern for each half of the values
 

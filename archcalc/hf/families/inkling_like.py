@@ -24,7 +24,7 @@ DENSE_WIDTH = size("dense_intermediate_size", None)
 class ExpertWidth(ConfigLens, msgspec.Struct, frozen=True):
     """The width of an expert: `intermediate_size` in files that have another key for that of dense layers."""
 
-    own: Key = size("moe_intermediate_size", 3072)  # noqa: RUF009
+    own: Key = size("moe_intermediate_size", 3072)
 
     def names(self) -> Iterator[str]:
         """Yield all keys."""

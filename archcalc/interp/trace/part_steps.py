@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
-from archcalc.spec.attention import Attention, Differential, Gate, Indexer, LatentAttention, LateTemperature, LogTemperature, Temperature
+from archcalc.spec.attention import (
+    Attention,
+    Differential,
+    Gate,
+    Indexer,
+    LatentAttention,
+    LateTemperature,
+    LogTemperature,
+    Temperature,
+)
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import Alibi, ContentBias, Disentangled, RelativeBias, Rope

@@ -8,9 +8,7 @@ from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH, convolved
 
 
-def causal_conv(
-    name: str, x: Tensor, width: Poly, *, bias: bool, component: Component = "mixer"
-) -> Forward[Tensor]:
+def causal_conv(name: str, x: Tensor, width: Poly, *, bias: bool, component: Component = "mixer") -> Forward[Tensor]:
     """Yield the leaves of a convolution of each channel of `x` [BATCH, tokens, channels] over the last `width` tokens.
 
     Padding positions count, as torch counts them. The state holds the last width − 1 tokens. The output is a view of a

@@ -81,7 +81,9 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     def convolution(arm: Arm) -> tuple[BoxText, ...]:
         if arm.d_out_conv is None:
             return ()
-        return (at(BoxText(say(msg("+ its convolution over {n} tokens", n=arm.d_out_conv)), (), "other"), arm_conv(arm)),)
+        return (
+            at(BoxText(say(msg("+ its convolution over {n} tokens", n=arm.d_out_conv)), (), "other"), arm_conv(arm)),
+        )
 
     chains = [
         (
