@@ -326,7 +326,7 @@ class AttentionContext:
 
 
 def _temperatures(part: Temperature, positions: Tensor) -> Tensor:
-    """Return the factors in float32: ln grows by steps of n_tokens, a power with every token, ln late only from one on."""
+    """Return the factors in float32: ln grows by steps of n_tokens or, if late, from there on; a power always."""
     if isinstance(part, LateTemperature):
         return 1.0 + part.factor * ((positions.float() + 1) / part.n_tokens).clamp(min=1.0).log()
     x = (positions.float() + part.from_one) / part.n_tokens

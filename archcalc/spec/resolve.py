@@ -504,7 +504,8 @@ def _resolved_part(part: Part, spec: Spec, role: str, where: str) -> Any:
         raise InputError(found, where=where, allowed=other)
     if role == "encoder" and getattr(part, "key_bias", None):
         raise InputError(msg("keys of an encoder have no bias"), where=f"{where}.key_bias", allowed="null")
-    if role == "encoder" and isinstance(part, Attention) and (part.d_conv or isinstance(part.position, ContentBias)):
+    is_causal = isinstance(part, Attention) and (part.d_conv or isinstance(part.position, ContentBias))
+    if role == "encoder" and is_causal:
         field = "d_conv" if part.d_conv else "position"
         raise InputError(
             msg("it reads earlier tokens only"), where=f"{where}.{field}", allowed=msg("a part of an encoder")

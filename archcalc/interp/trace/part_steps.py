@@ -330,21 +330,7 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
         assert ctx.ids is not None, "a layer has tokens"
         chosen = call("picked", Parameter(f"{ctx.weight_prefix}expert_table"), ctx.ids)
     yield "chosen", "chosen", chosen
-    weights = _weights(part, logits, scores, ctx.step("chosen"))
-    if part.scores_shared:
-        weights = call("concat", weights, call("last", all_scores, part.n_shared))
-    if part.normalize:
-        weights = call("shares", weights, *([part.normalize_min] if part.normalize_min else []))
-    scaled = weights if part.scale == 1 else weights * part.scale
-    if part.expert_scales:
-        scaled *= call("at", Parameter(f"{ctx.weight_prefix}expert_scales"), ctx.step("chosen"))
-    if part.weight_scale:
-        scaled *= Parameter(f"{ctx.weight_prefix}weight_scale")
-    if part.scores_shared:
-        yield "shared_weights", "chosen", call("last", scaled, part.n_shared)
-        scaled = call("first", scaled, part.n_active)
-    taken = scaled if part.capacity is None else call("taken", scaled, ctx.step("chosen"), part.capacity)
-    yield "weights", "chosen", taken
+    yield from _routing_weights(part, ctx, logits, all_scores)
     is_input_weighted, experts = part.weight_on == "input", Module(f"{ctx.weight_prefix}experts")
     expert_input = _normed(part.input_norm, ctx, "input_norm")
     input_weights = [ctx.step("weights")] if is_input_weighted else []
@@ -362,16 +348,46 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
         out = ctx.linear(out, "latent_up")
     if part.out_bias:
         out += Parameter(f"{ctx.weight_prefix}out_bias")
-    if part.scores_shared:
-        every = call("every_expert", expert_input, Module(f"{ctx.weight_prefix}shared"))
-        out += call("summed", ctx.step("shared_weights"), every)
-    elif part.n_shared:
-        up, gate = (ctx.linear(expert_input, f"shared.{name}") for name in ("up", "gate"))
-        act = part.shared_activation or part.activation
-        yield "shared.hidden", "hidden", _gated(act, gate, up, ctx) if part.gated else activated(act, up, ctx)
-        shared = ctx.linear(ctx.step("shared.hidden"), "shared.down")
-        out += shared * call("sigmoid", ctx.linear(expert_input, "shared_gate")) if part.shared_gate else shared
+    if part.n_shared and not part.scores_shared:
+        yield "shared.hidden", "hidden", _shared_hidden(part, ctx, expert_input)
+    out = _with_shared(part, ctx, expert_input, out) if part.n_shared else out
     yield "out", "ffn_out", out * 0.5 if part.shared_combine == "average" else out
+
+
+def _routing_weights(part: MoE, ctx: PartContext, logits: Expression, all_scores: Expression) -> PartSteps:
+    """Yield the steps of the weights of the chosen experts, and of the shared ones if the router weighs those."""
+    scores = call("first", all_scores, part.n_choices) if part.scores_shared else all_scores
+    weights = _weights(part, logits, scores, ctx.step("chosen"))
+    if part.scores_shared:
+        weights = call("concat", weights, call("last", all_scores, part.n_shared))
+    if part.normalize:
+        weights = call("shares", weights, *([part.normalize_min] if part.normalize_min else []))
+    scaled = weights if part.scale == 1 else weights * part.scale
+    if part.expert_scales:
+        scaled *= call("at", Parameter(f"{ctx.weight_prefix}expert_scales"), ctx.step("chosen"))
+    if part.weight_scale:
+        scaled *= Parameter(f"{ctx.weight_prefix}weight_scale")
+    if part.scores_shared:
+        yield "shared_weights", "chosen", call("last", scaled, part.n_shared)
+        scaled = call("first", scaled, part.n_active)
+    taken = scaled if part.capacity is None else call("taken", scaled, ctx.step("chosen"), part.capacity)
+    yield "weights", "chosen", taken
+
+
+def _shared_hidden(part: MoE, ctx: PartContext, x: Expression) -> Expression:
+    """Return the hidden units of the shared experts."""
+    up, gate = (ctx.linear(x, f"shared.{name}") for name in ("up", "gate"))
+    act = part.shared_activation or part.activation
+    return _gated(act, gate, up, ctx) if part.gated else activated(act, up, ctx)
+
+
+def _with_shared(part: MoE, ctx: PartContext, x: Expression, out: Expression) -> Expression:
+    """Return the sum of the routed experts plus the output of the shared ones."""
+    if part.scores_shared:
+        every = call("every_expert", x, Module(f"{ctx.weight_prefix}shared"))
+        return out + call("summed", ctx.step("shared_weights"), every)
+    shared = ctx.linear(ctx.step("shared.hidden"), "shared.down")
+    return out + (shared * call("sigmoid", ctx.linear(x, "shared_gate")) if part.shared_gate else shared)
 
 
 def per_layer_gate(part: PerLayerGate, ctx: PartContext) -> PartSteps:
