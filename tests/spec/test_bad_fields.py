@@ -317,10 +317,6 @@ def test_biases_of_keys_and_product_keys_know_their_bounds():
             {"attention": GQA | {"d_conv": 3, "value_is_key": True, "v_norm": NORM}},
             "attention.d_conv: values that are the keys are convolved once; allowed: null",
         ),
-        (
-            {"branches": [{"arms": [{"name": "cross", "part": GQA, "reads": "nothing", "d_out_conv": 3}]}]},
-            "arms[0].d_out_conv: a convolution reads earlier tokens; allowed: null",
-        ),
         ({"ffn": experts | {"n_active": 1, "n_keys": 5}}, "ffn.n_keys: found 5; allowed: ⌊√n_experts⌋, 4"),
     ):
         with pytest.raises(InputError, match=re.escape(line)):
@@ -329,6 +325,9 @@ def test_biases_of_keys_and_product_keys_know_their_bounds():
         load(cross(d_conv=3))
     with pytest.raises(InputError, match=r"cross\.key_bias: keys of a source have no bias; allowed: null"):
         load(cross(key_bias={}))
+    idle = {"arms": [{"name": "cross", "part": GQA, "reads": "nothing", "d_out_conv": 3}]}
+    with pytest.raises(InputError, match=r"arms\[0\]\.d_out_conv: a convolution reads earlier tokens; allowed: null"):
+        load(changed("decoder.runs.0.pattern", [{"branches": [idle]}]))
     for attention, line in (
         (kept, r"attention\.key_bias: keys of an encoder have no bias; allowed: null"),
         (GQA | {"d_conv": 3}, r"attention\.d_conv: it reads earlier tokens only; allowed: a part of an encoder"),
