@@ -48,7 +48,7 @@ BAD: list[tuple[str, Any, str, str]] = [
         f"{ATTENTION}.position",
         "rope",
         f"{PLACE}.attention.position: found 'rope'",
-        "rope or alibi or relative or disentangled, or null",
+        "rope or alibi or relative or disentangled or content, or null",
     ),
     (f"{ATTENTION}.position.kind", "rop", f"{PLACE}.attention.position.kind: found 'rop'", "(did you mean 'rope'?)"),
     (f"{ATTENTION}.position.scaling", {"kind": "ntk"}, f"{PLACE}.attention.position.scaling.kind: found 'ntk'", "yarn"),
