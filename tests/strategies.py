@@ -33,6 +33,7 @@ from archcalc.spec.attention import (
     lends_selection,
 )
 from archcalc.spec.base import Activation, Part
+from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import norms, parts
 from archcalc.spec.claim import Claim
 from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
@@ -70,7 +71,7 @@ from archcalc.spec.mixer import (
     TimeMix,
 )
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
-from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
+from archcalc.spec.norm import Affine, LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
     Alibi,
     AttentionPosition,
@@ -146,6 +147,7 @@ _LAYER_NORMS = [
 ]
 _RMS_NORMS = [RMSNorm(weight=weight, unit_offset=offset, eps=eps) for weight, offset, eps in _EACH]
 _RMS_NORMS += [RMSNorm(weight=weight, bias=True) for weight in (True, False)]
+AFFINES = st.builds(Affine, weight=st.booleans(), bias=st.booleans(), unit_offset=st.booleans())
 _NORMS: list[Norm] = [*_LAYER_NORMS, *_RMS_NORMS]
 LAYER_NORMS, RMS_NORMS, NORMS = st.sampled_from(_LAYER_NORMS), st.sampled_from(_RMS_NORMS), st.sampled_from(_NORMS)
 _OVER = (("head", "before"), ("head", "after"), ("each", "before"), ("each", "after"), ("full", "before"))
@@ -1092,6 +1094,7 @@ STORED_FORMATS = st.builds(
     layout=optional(st.sampled_from((PerTensor(1, 4), PerRow(1, 2, 1), Tiled(1, 3, 4, 2), Grouped(8, 0, 2)))),
     roles=st.sampled_from((("linear", "experts"), ("head", "embedding"))),
     pattern=st.sampled_from((None, ".*attn.*", r"(?:encoder\.|decoder\.|)layers\.0\..*")),
+    packing=st.sampled_from((None, "scaled", "gptq")),
 )
 STORAGES = st.builds(
     Storage,
@@ -1389,6 +1392,45 @@ def convolved_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="convolved", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
 
 
+BOTTLENECKS = st.builds(
+    Bottleneck,
+    d_bottleneck=SIZES,
+    norm=optional(AFFINES | NORMS),
+    keys=st.sampled_from(("stream", "own", "own", "stored")),
+)
+
+
+@st.composite
+def bottleneck_specs(draw: st.DrawFn) -> Spec:
+    """A resolved encoder whose layers have bottlenecks, and a table with neighbors and columns; no other draws them."""
+    norm, bottleneck, d_model = draw(AFFINES | NORMS), draw(BOTTLENECKS), draw(st.sampled_from((12, 14)))
+    attention = draw(attentions(Place(bottleneck.d_bottleneck)))
+    plain = {"value_is_key": False, "v_block": None} if bottleneck.splits_attention else {}
+    position = None if isinstance(attention.position, Disentangled) else attention.position
+    attention = structs.replace(attention, position=position, **plain)
+    ffns = [Arm(name=name, part=draw(FFNS)) for name in ("ffn_0", "ffn")[: draw(st.integers(1, 2))]]
+    arms_ = (Arm(name="attn", part=attention), *ffns)
+    layer = Layer(bottleneck=bottleneck, branches=tuple(Branch(arms=(arm,), norm_after=norm) for arm in arms_))
+    short = Layer(norm=norm, placement="post", attention=attention, ffn=ffns[0].part, bottleneck=bottleneck)
+    wide = Layer(norm=draw(NORMS), attention=Attention(n_heads=2, d_head=draw(SIZES)), ffn=draw(FFNS))
+    chosen = draw(st.sampled_from(((layer,), (layer, wide), (short,))))
+    run = Run(count=2, pattern=chosen, share_weights=draw(st.booleans()))
+    factor = Factor(
+        d_embed=draw(st.sampled_from((3, 5))), bias=draw(st.booleans()), n_neighbors=draw(st.integers(0, 2))
+    )
+    tied = draw(st.booleans())
+    columns = {
+        "tied": tied,
+        "d_in": None if tied else draw(st.sampled_from((4, 7))),
+        "own_columns": draw(st.booleans()),
+    }
+    head = Head(**columns, bias=draw(st.booleans()), transform=draw(optional(TRANSFORMS)))
+    encoder = Stack(runs=(run,), final_norm=draw(optional(AFFINES)))
+    embedding = Embedding(factor=factor, n_token_types=draw(st.sampled_from((0, 2))))
+    spec = Spec(name="narrow", vocab_size=17, n_ctx=19, d_model=d_model, encoder=encoder, head=head)
+    return resolve(structs.replace(spec, embedding=embedding, dropout=draw(DROPOUTS)))
+
+
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))
 ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
@@ -1399,6 +1441,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Storage: STORAGES,
     LayerNorm: LAYER_NORMS,
     RMSNorm: RMS_NORMS,
+    Affine: AFFINES,
+    Bottleneck: BOTTLENECKS,
     QkNorm: QK_NORMS,
     Gate: GATES,
     Differential: DIFFERENTIAL,

@@ -108,6 +108,7 @@ _ROLES: dict[str, Role] = {
     "table": "table",
     "up_rows": "table",
     "down_rows": "table",
+    "columns": "head",
     "q_norm": "vector",
     "k_norm": "vector",
 }

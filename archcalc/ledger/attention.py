@@ -84,7 +84,9 @@ def _keys_values(part: Attention, d: Symbols, d_value: Poly, kv_input: Tensor, c
     """Yield the leaves of keys and values, which the cache holds and later layers may share."""
     block = None if part.k_block is None else d.k_block
     keys = yield from linear("k", kv_input, d.n_kv_heads * d.d_head, "attention", bias=part.k_bias, block=block)
-    values = keys if part.value_is_key else (yield from _projected_values(part, d, d_value, kv_input))
+    values = (
+        keys if part.value_is_key else (yield from _projected_values(part, d, d_value, ctx.value_states or kv_input))
+    )
     if part.d_conv is not None:
         keys = (yield from _convolved("k_conv", d, keys)).new("k")
         values = (yield from _convolved("v_conv", d, values)).new("v")

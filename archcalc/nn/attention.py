@@ -83,7 +83,8 @@ class Attention(nn.Module):
             d_source = part.d_source or model.d_model
             self.k = linear(d_source, self.n_kv_heads * self.d_head, bias=part.k_bias, block=part.k_block)
             values = self.n_kv_heads * self.d_value
-            self.v = None if part.value_is_key else linear(d_source, values, bias=part.v_bias, block=part.v_block)
+            d_values = part.d_value_source or d_source
+            self.v = None if part.value_is_key else linear(d_values, values, bias=part.v_bias, block=part.v_block)
         self.out = linear(self.n_heads * self.d_value, model.d_model, bias=part.out_bias, block=part.out_block)
         self.relative = Relative(part, model) if isinstance(part.position, Disentangled) else None
         self.content = Content(part.position, self.n_heads, model) if isinstance(part.position, ContentBias) else None
@@ -139,7 +140,8 @@ class Attention(nn.Module):
     def keys_values(self, states_BSD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
         """Return keys [B, K, S, H], normed and rotated, and values [B, K, S, U], as a cache stores them."""
         keys_BSZ = self.k(states_BSD)
-        values_BSZ = keys_BSZ if self.v is None else self.v(states_BSD)
+        read = states_BSD if context.value_states is None else context.value_states
+        values_BSZ = keys_BSZ if self.v is None else self.v(read)
         if self.part.d_conv is not None:
             state = context.cache.state if isinstance(context.cache, ConvolvedCache) else None
             both = (self.k_conv, self.v_conv), (keys_BSZ, values_BSZ)

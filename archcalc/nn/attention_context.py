@@ -48,6 +48,7 @@ class AttentionContext:
     `n_summaries` are keys after those of the tokens, which stand for blocks of them or are the `n_global` global tokens
     of the stack, which have no positions. `prompt` holds learned keys and values [K, P, H] that every query sees
     besides, before the others. `prefix` [B, T] is True at the tokens of a prefix, which see each other.
+    `value_states` [B, T, D] are projected to values where these have another input than keys.
 
     Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
     """
@@ -74,6 +75,7 @@ class AttentionContext:
     n_summaries: int = 0
     n_global: int = 0
     prefix: Tensor | None = None
+    value_states: Tensor | None = None
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def keys_values(self, compute: Callable[[], Pair]) -> Pair:
@@ -354,7 +356,8 @@ class LayerContext:
     The mappings are by arm of the layer: `caches` of earlier tokens, `borrowed` tensors of an earlier layer that it
     reads (keys and values, or a selection), `lent`, filled with those that later layers read, and `prompts`, learned
     keys and values. `per_layer` is the layer's own embedding [B, T, W], or, before the layers, that of all [B, T, L·W].
-    `ids` [B, T] are those of the tokens, where layers read them.
+    `ids` [B, T] are those of the tokens, where layers read them. `split`: what queries and keys, and what values are
+    projected from, if these differ.
     """
 
     own: AttentionContext
@@ -365,6 +368,7 @@ class LayerContext:
     prompts: Mapping[str, Pair] = field(default_factory=dict)
     per_layer: Tensor | None = None
     ids: Tensor | None = None
+    split: Mapping[str, Pair] = field(default_factory=dict)
 
     def for_arm(self, arm: Arm) -> AttentionContext:
         """Return the context of one arm of the layer."""
@@ -374,6 +378,8 @@ class LayerContext:
             context = replace(context, cache=self.caches[arm.name])
         if arm.name in self.borrowed:
             context = _with_borrowed(context, arm, self.borrowed[arm.name])
+        if arm.name in self.split:
+            context = replace(context, value_states=self.split[arm.name][1])
         if arm.name in self.prompts:
             context = replace(context, prompt=self.prompts[arm.name])
         if arm.name in self.lent:

@@ -5,15 +5,18 @@ Axes: B batch, T tokens, D model.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from msgspec import structs
 from torch import Tensor, nn
 
 from archcalc.nn.added_conv import with_convolutions
 from archcalc.nn.arm_cache import RecurrentState
 from archcalc.nn.attention_context import LayerContext
+from archcalc.nn.bottleneck import Bottleneck
 from archcalc.nn.global_tokens import normed_apart
 from archcalc.nn.input_gate import InputGate
 from archcalc.nn.mixers.conv import CausalConv
@@ -34,6 +37,7 @@ from archcalc.spec.branches import (
     norms,
     stream_branches,
     stream_names,
+    stream_start,
     tied_norms,
 )
 from archcalc.spec.execution import Execution
@@ -57,10 +61,11 @@ class Block(nn.Module):
     """One layer of a stack; `archcalc.spec.layer.Branch` defines what each branch computes.
 
     `branches` and `arms` are those that a forward pass computes; an idle one still has its modules. With `streams` it
-    has several residual streams [B, T, J, D].
+    has several residual streams [B, T, J, D]; with a `bottleneck` its branches work at another width.
     """
 
     streams: nn.Module | None
+    bottleneck: Bottleneck | None
 
     def __init__(
         self,
@@ -71,6 +76,7 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.branches, self.stream_names = stream_branches(layer), stream_names(layer)
+        self.stream_start, self.bottleneck = stream_start(layer), None
         self.branch_names = [names(branch) for branch in self.branches]
         self.later_branches = later_branches(layer)
         self.streams = stream_implementation(streams, "module")(streams, layer, model) if streams else None
@@ -79,6 +85,9 @@ class Block(nn.Module):
         self.id_readers = {arm.name for arm in arms(layer) if reads_ids(arm.part)}
         self.dropout, self.execution = model.dropout.residual, Execution()
         self.out_scalar: Tensor | None
+        if layer.bottleneck is not None:
+            self.bottleneck = Bottleneck(layer.bottleneck, model, self.branches[0].arms[0].name)
+            model = structs.replace(model, d_model=layer.bottleneck.d_bottleneck)
         self.register_buffer("out_scalar", torch.empty(1) if layer.out_scalar else None)
         for arm in arms(layer):
             self.add_module(arm.name, implementation(arm.part, _MODULES[arm.reads])(arm.part, model))
@@ -105,6 +114,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, context: LayerContext) -> Tensor:
         """Map states [B, T, D] to states [B, T, D], or streams to streams."""
+        if self.bottleneck is not None:
+            widened: Tensor = self.bottleneck(
+                x, lambda stream, split: self.run_branches(stream, replace(context, split=split)), self.apply_dropout
+            )
+            return widened
         if self.streams is None:
             return self.run_branches(x, context)
         y: Tensor = self.streams(x, self, context)
@@ -112,7 +126,7 @@ class Block(nn.Module):
 
     def run_branches(self, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the residual stream [B, T, D] after the branches that join it."""
-        x_BTD = tap("resid_pre", x_BTD)
+        x_BTD = tap(self.stream_start, x_BTD)
         inputs: dict[str, Tensor] = {}
         for branch, branch_names, stream_name in zip(self.branches, self.branch_names, self.stream_names, strict=True):
             x_BTD = self.run_branch(branch, branch_names, x_BTD, context, inputs)
@@ -172,7 +186,9 @@ class Block(nn.Module):
             sum_BTD = _sum(outputs)
             sum_BTD = sum_BTD if branch_names.arms_sum is None else tap(branch_names.arms_sum, sum_BTD)
             outputs = [self.apply_norm(branch_names.norm_out, sum_BTD)]
-        return [self.apply_dropout(multiply(y_BTD, branch.scale)) for y_BTD in outputs]
+        scaled = [multiply(y_BTD, branch.scale) for y_BTD in outputs]
+        # Within a bottleneck it is what leaves that is dropped out.
+        return scaled if self.bottleneck is not None else [self.apply_dropout(y_BTD) for y_BTD in scaled]
 
     def arm_output(self, arm: Arm, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the output of one arm [B, T, D] after its own norm, with its input if it adds that."""
@@ -187,6 +203,8 @@ class Block(nn.Module):
             arguments = (context.ids,)
         if arm.name in self.per_layer_gates:
             arguments = (context.per_layer,)
+        if arm.name in context.split:
+            x_BTD, _ = context.split[arm.name]
         x_BTD = multiply(x_BTD, arm.in_scale)
         y_BTD: Tensor = tap_scope(arm.name, self.get_submodule(arm.name), x_BTD, *arguments)
         return multiply(self.convolve(arm_conv(arm), tap(f"{arm.name}.out", y_BTD), context), arm.scale)

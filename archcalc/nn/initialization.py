@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.nn.activation import Xielu
-from archcalc.nn.norm import GroupNorm, HeadNorm, LayerNorm, PieceNorm, RMSNorm
+from archcalc.nn.norm import Affine, GroupNorm, HeadNorm, LayerNorm, PieceNorm, RMSNorm
 from archcalc.nn.position import StoredSinusoidal
 from archcalc.nn.rope import RotaryTable
 from archcalc.nn.scaling import ChannelScale
@@ -37,7 +37,7 @@ def initialize_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
         tensor.zero_()
     elif name in _ONES:
         tensor.fill_(1.0)
-    elif isinstance(module, GroupNorm | HeadNorm | LayerNorm | PieceNorm | RMSNorm):
+    elif isinstance(module, Affine | GroupNorm | HeadNorm | LayerNorm | PieceNorm | RMSNorm):
         tensor.fill_(0.0 if getattr(module, "unit_offset", False) else 1.0)
     elif isinstance(module, ChannelScale):
         tensor.fill_(1.0)

@@ -165,7 +165,7 @@ class MoE(nn.Module):
             weights_Qk = weights_Qk * upcast(self.weight_scale)
         if not part.scores_shared:
             return tap("weights", weights_Qk), experts_Qk, None
-        chosen_Qk, shared_Qs = weights_Qk.split((part.n_active, part.n_shared), -1)
+        chosen_Qk, shared_Qs = torch.split(weights_Qk, [part.n_active, part.n_shared], -1)
         return tap("weights", chosen_Qk), experts_Qk, tap("shared_weights", shared_Qs)
 
     def _choice(self, scores_QE: Tensor, ids_BT: Tensor | None) -> Tensor:

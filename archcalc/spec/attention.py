@@ -108,8 +108,9 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     keys and values are clamped to ±`clip`, after a norm but before the rotation. With `d_conv`, a causal convolution of
     each channel over the last d_conv tokens is added to projected keys and to values, before all that (Inkling).
     `out_norm` is after the gate and before the out projection. With `differential`, pairs of heads are subtracted; with
-    a `key_bias`, each key has a bias of its own. `d_source` is the width of the source, if it is not d_model. Whether a
-    file stores q, k and v fused or split is not part of the spec.
+    a `key_bias`, each key has a bias of its own. `d_source` is the width of the source, if it is not d_model;
+    `d_value_source` that of what values are projected from, if it is not that of keys (in a layer whose bottleneck
+    splits attention). Whether a file stores q, k and v fused or split is not part of the spec.
 
     A projection with a block (`q_block` …) is grouped: its outputs are in groups, each of which reads so many channels
     of its own (SqueezeBERT, Iandola et al. 2020, section 3.1).
@@ -141,6 +142,7 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     key_bias: KeyBias | None = None
     d_conv: Size | None = None
     d_source: Size | None = None
+    d_value_source: Size | None = None
     q_block: Size | None = None
     k_block: Size | None = None
     v_block: Size | None = None

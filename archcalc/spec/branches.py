@@ -160,9 +160,21 @@ def tied_norms(layer: Layer) -> dict[str, str]:
 
 
 def stream_names(layer: Layer) -> list[str]:
-    """Return the name of the residual stream after each branch that joins it: `resid_mid`…, then `resid_post`."""
-    firsts = [branch.arms[0].name for branch in stream_branches(layer)]
-    return ["resid_mid" if name == "attn" else f"resid_mid_{name}" for name in firsts[:-1]] + ["resid_post"]
+    """Return the name of the branches' stream after each branch that joins it: `resid_mid`…, then `resid_post`.
+
+    Within a bottleneck it is not the residual stream: `narrow_mid`…, then `narrow_post`.
+    """
+    firsts, stream = [branch.arms[0].name for branch in stream_branches(layer)], _stream(layer)
+    return [f"{stream}_mid" if name == "attn" else f"{stream}_mid_{name}" for name in firsts[:-1]] + [f"{stream}_post"]
+
+
+def stream_start(layer: Layer) -> str:
+    """Return the name of the branches' stream before the first branch."""
+    return f"{_stream(layer)}_pre"
+
+
+def _stream(layer: Layer) -> str:
+    return "resid" if layer.bottleneck is None else "narrow"
 
 
 def streams_names(layer: Layer) -> list[str]:

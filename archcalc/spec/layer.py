@@ -8,6 +8,7 @@ import msgspec
 
 from archcalc.spec.attention import AnyAttention, Attention
 from archcalc.spec.base import Count, LayerCount, Part, Positive, Size
+from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.ffn import AnyFfn
 from archcalc.spec.mixer import AnyMixer
@@ -97,7 +98,8 @@ class Layer(Part, frozen=True, kw_only=True):
     cross-attention. The explicit form states `branches` instead. `archcalc.spec.branches` gives the branches of both
     forms. If a layer `shares` keys and values, its `attention` reads them, or the arms with `reads: shared`.
     `out_scalar`: the layer's output is multiplied by a stored number, a buffer (Gemma 4). `detached`: training computes
-    no gradients of the layer, nor through it (the first runs of a cycle in HRM).
+    no gradients of the layer, nor through it (the first runs of a cycle in HRM). With a `bottleneck` the branches are
+    narrower than the residual stream (MobileBERT).
     """
 
     name: Name | None = None
@@ -116,6 +118,7 @@ class Layer(Part, frozen=True, kw_only=True):
     shares: Shares | None = None
     out_scalar: bool = False
     detached: bool = False
+    bottleneck: Bottleneck | None = None
 
 
 class Run(Part, frozen=True, kw_only=True):

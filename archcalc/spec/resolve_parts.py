@@ -117,7 +117,7 @@ def _check_blocks(part: Attention, spec: Spec, d_head: int, where: str) -> None:
     n_kv_heads = part.n_kv_heads or part.n_heads
     check_block(part.q_block, spec.d_model, part.n_heads * d_head, f"{where}.q_block")
     check_block(part.k_block, d_source, n_kv_heads * d_head, f"{where}.k_block")
-    check_block(part.v_block, d_source, n_kv_heads * d_value, f"{where}.v_block")
+    check_block(part.v_block, part.d_value_source or d_source, n_kv_heads * d_value, f"{where}.v_block")
     check_block(part.out_block, part.n_heads * d_value, spec.d_model, f"{where}.out_block")
     if part.value_is_key and part.v_block is not None:
         raise InputError(msg("there is no projection of values"), where=f"{where}.v_block", allowed="null")

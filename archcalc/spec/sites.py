@@ -17,6 +17,7 @@ import msgspec
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention
+from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import (
     BranchNames,
     arm_conv,
@@ -26,6 +27,7 @@ from archcalc.spec.branches import (
     names,
     stream_branches,
     stream_names,
+    stream_start,
 )
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
 from archcalc.spec.groups import layers_of
@@ -63,6 +65,21 @@ SCORES = {
 
 # Sites with a value for each query and key.
 _OF_SCORES = (".scores", ".pattern")
+
+
+# Whether branches work within a bottleneck → descriptions of their stream before, between and after them.
+_STREAMS = {
+    False: (
+        msg("the residual stream before the layer"),
+        msg("the residual stream between two branches"),
+        msg("the residual stream after the layer"),
+    ),
+    True: (
+        msg("the layer's input, projected to the bottleneck"),
+        msg("the stream within the bottleneck, between two branches"),
+        msg("the stream within the bottleneck, after the last branch"),
+    ),
+}
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +223,8 @@ def states_site(name: str, description: Message, sizes: Sizes, is_source: bool =
 
 def _layer(stack: Stack, layer: Layer, width: Sizes) -> Iterator[Site]:
     """Return the sites of a layer of a stack."""
+    if layer.bottleneck is not None:
+        return _bottleneck_sites(layer.bottleneck, layer, width)
     if stack.streams is None:
         return layer_sites(layer, width)
     sites_of: Iterator[Site] = stream_implementation(stack.streams, "sites")(stack.streams, layer, width)
@@ -214,12 +233,25 @@ def _layer(stack: Stack, layer: Layer, width: Sizes) -> Iterator[Site]:
 
 def layer_sites(layer: Layer, width: Sizes) -> Iterator[Site]:
     """Yield the sites of the branches of one stream."""
-    yield states_site("resid_pre", msg("the residual stream before the layer"), width)
-    for branch, name_after in zip(stream_branches(layer), stream_names(layer), strict=True):
+    before, between, after = _STREAMS[layer.bottleneck is not None]
+    yield states_site(stream_start(layer), before, width)
+    *middle, last = stream_names(layer)
+    for branch, name_after in zip(stream_branches(layer), (*middle, last), strict=True):
         yield from branch_sites(branch, width)
-        if name_after != "resid_post":
-            yield states_site(name_after, msg("the residual stream between two branches"), width)
-    yield states_site("resid_post", msg("the residual stream after the layer"), width)
+        yield states_site(name_after, after if name_after == last else between, width)
+
+
+def _bottleneck_sites(part: Bottleneck, layer: Layer, width: Sizes) -> Iterator[Site]:
+    """Yield the sites of a layer whose branches are narrower than the residual stream."""
+    before, _, after = _STREAMS[False]
+    narrow = {"D": part.d_bottleneck}
+    yield states_site("resid_pre", before, width)
+    if part.splits_attention:
+        yield states_site("narrow_keys", msg("the layer's input, projected for queries and keys"), narrow)
+    yield from layer_sites(layer, narrow)
+    if part.norm is not None:
+        yield states_site("widened", msg("the residual stream after the addition, before the norm"), width)
+    yield states_site("resid_post", after, width)
 
 
 def branch_sites(branch: Branch, width: Sizes) -> Iterator[Site]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value
 from archcalc.spec import Spec
 from archcalc.spec.compressed import CompressedAttention
+from archcalc.spec.norm import Affine
 from archcalc.spec.sparse import LocalBlocks, RandomBlocks
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -45,6 +46,8 @@ class Interpreter:
         self.window = own.window if is_compressed else None
         self.n_pool = own.compression.n_pool if is_compressed and own.compression else 1
         self.global_tokens = first.global_tokens
+        bottleneck = first.runs[0].pattern[0].bottleneck
+        self.is_affine = bottleneck is not None and isinstance(bottleneck.norm, Affine)
         self.unit_offset = getattr(first.runs[0].pattern[0].norm, "unit_offset", False)
 
     def value(self, expression: Expression, known: Mapping[str, Tensor]) -> Tensor:
@@ -206,8 +209,15 @@ class Interpreter:
     def concat(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cat((x, y.expand(*x.shape[:-1], -1)), -1)
 
+    def with_neighbors(self, x: Tensor, n: int) -> Tensor:
+        beyond = x.new_zeros(n, x.shape[1])
+        wide = torch.cat((beyond, x, beyond))
+        return torch.cat([wide[2 * n - i : 2 * n - i + len(x)] for i in range(2 * n + 1)], -1)
+
     def norm(self, x: Tensor, module: str) -> Tensor:
         """By what has a bias: a layer norm of BERT's eps, else an RMS norm of its default."""
+        if self.is_affine:
+            return self.scaled(x, module)
         plain = self.over_rms(x, 1e-6) if self._weight(module, "bias") is None else self.standardized(x, 1e-12)
         return self.scaled(plain, module)
 

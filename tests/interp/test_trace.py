@@ -99,7 +99,21 @@ ADAPTED = {
 }
 LEARNED = {"final_norm": LN, "position": {"kind": "learned"}}
 CAPPED = GQA | {"softcap": 3.0, "scale": 0.4}
+AFFINE = {"kind": "affine"}
+NARROW = {
+    "bottleneck": {"d_bottleneck": 6, "norm": AFFINE, "keys": "own"},
+    "placement": "post",
+    "attention": BIASED | {"d_head": 3},
+    "norm": AFFINE,
+    "ffn": plain("relu"),
+}
+NARROWED = {
+    "encoder": {"runs": [{"count": 2, "pattern": [NARROW]}], "position": {"kind": "learned"}},
+    "embedding": {"factor": {"d_embed": 5, "bias": True, "n_neighbors": 1}},
+    "head": {"tied": True, "own_columns": True, "bias": True, "transform": {"activation": "relu"}},
+}
 SPECS = {
+    "bottleneck": load({"name": "x", "vocab_size": 19, "n_ctx": 12, "d_model": 16} | NARROWED),
     "happy": load("happy"),
     "shared keys": of(LAYER, reading(LAYER, 0), reading(LAYER, 0, n_heads=2)),
     "shared weights": of(LAYER, LAYER | {"shares": {"weights": 0}}),

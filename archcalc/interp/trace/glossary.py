@@ -23,6 +23,7 @@ STEP_KINDS: dict[str, Message] = {
     "embed": msg("the input of the first layer"),
     "per_layer": msg("the token's own numbers for each layer"),
     "residual": msg("the residual stream"),
+    "bottleneck": msg("projected to the width of the bottleneck"),
     "streams": msg("all residual streams"),
     "stream_weights": msg("what the weights of all streams follow from: to read, to write and to mix them"),
     "normalized": msg("normalized, before the weights"),
@@ -106,6 +107,10 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     ),
     "first(x, n), last(x, n), concat(x, y)": FunctionMeaning(
         ("first", "last", "concat"), msg("the first or last n dimensions; two vectors concatenated")
+    ),
+    "with_neighbors(x, n)": FunctionMeaning(
+        ("with_neighbors",),
+        msg("the x of the n tokens after each, of each, and of the n before, side by side; 0 beyond the text"),
     ),
     "sparse(x, s)": FunctionMeaning(
         ("sparse",), msg("max(0, x − t), where t exceeds a share s of a normal distribution as wide as x")

@@ -20,7 +20,7 @@ from archcalc.spec.attention import (
     Temperature,
 )
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
-from archcalc.spec.norm import Norm
+from archcalc.spec.norm import Affine, LayerNorm, Norm
 from archcalc.spec.position import Alibi, ContentBias, Disentangled, RelativeBias, Rope
 
 # A step's own name, its kind, its expression.
@@ -35,7 +35,8 @@ class PartContext:
     and values, which belong to an earlier layer if they are shared, `lender_prefix` those of the layer that lends a
     selection. `input` is what it reads, `source` the one that cross-attention computes keys and values from,
     None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding. `d_model` is
-    the width of the states, `ids` are the tokens.
+    the width of the states, `ids` are the tokens. `value_input`: what values are projected from, if keys have another
+    input.
     """
 
     step_prefix: str
@@ -48,6 +49,7 @@ class PartContext:
     per_layer: Expression | None = None
     d_model: int = 0
     ids: Value | None = None
+    value_input: Expression | None = None
 
     @property
     def has_own_keys(self) -> bool:
@@ -68,6 +70,13 @@ class PartContext:
         return call("norm", x, Module(f"{self.weight_prefix}{module}"))
 
 
+def normalized(part: Norm, x: Expression) -> Expression:
+    """Return `x` as a norm leaves it before its weights."""
+    if isinstance(part, Affine):
+        return x
+    return call("standardized" if isinstance(part, LayerNorm) else "over_rms", x, part.eps)
+
+
 def attention(part: Attention, ctx: PartContext) -> PartSteps:
     """Yield the steps of multi-head, grouped-query or cross-attention."""
     assert part.d_head is not None, "the spec is resolved"
@@ -77,7 +86,8 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if ctx.has_own_keys:
         yield "k", "keys", _projected(part, ctx, "k", states, part.n_kv_heads)
         name, block = ("k", part.k_block) if part.value_is_key else ("v", part.v_block)
-        values = call("heads", _with_convolution(part, ctx, name, ctx.linear(states, name, block)), part.n_kv_heads)
+        read = ctx.value_input or states
+        values = call("heads", _with_convolution(part, ctx, name, ctx.linear(read, name, block)), part.n_kv_heads)
         yield "v", "values", _values(part, values if part.v_norm is None else ctx.normed(values, "v_norm"))
     scale = part.score_scale
     scores: Expression = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
@@ -168,7 +178,7 @@ def _with_content(part: Attention, ctx: PartContext, scores: Expression) -> Expr
 def _projected(part: Attention, ctx: PartContext, name: str, x: Expression, n_heads: int) -> Expression:
     """Return queries or keys: projected, split into heads, normalized and rotated."""
     when, over = (part.qk_norm.when, part.qk_norm.over) if part.qk_norm is not None else ("", "")
-    projected = ctx.linear(x, name, part.q_block if name == "q" else part.k_block)
+    projected: Expression = ctx.linear(x, name, part.q_block if name == "q" else part.k_block)
     projected = projected if name == "q" else _with_convolution(part, ctx, name, projected)
     heads = call("heads", ctx.normed(projected, f"{name}_norm") if over == "full" else projected, n_heads)
     if when == "before" and over != "full":

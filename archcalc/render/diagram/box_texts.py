@@ -8,11 +8,12 @@ from typing import Final
 from archcalc.render.diagram.shapes import BoxText
 from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
+from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.embedding import ExtraTable
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
 from archcalc.spec.layer import Arm, Stack
 from archcalc.spec.model import Pooler, Spec, Transform
-from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
+from archcalc.spec.norm import Affine, LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
     AttentionPosition,
     ContentBias,
@@ -43,12 +44,21 @@ _ATTENTIONS = {
     "mqa": msg("multi-query attention"),
 }
 
-_NORMS: Final[dict[type, str]] = {LayerNorm: "LayerNorm", RMSNorm: "RMSNorm"}
+_NORMS: Final[dict[type, str]] = {LayerNorm: "LayerNorm", RMSNorm: "RMSNorm", Affine: "· w + b"}
 
 
 def norm(part: Norm) -> BoxText:
     """Return the text of a norm."""
     return BoxText(_NORMS[type(part)], (), "norm")
+
+
+def bottleneck(part: Bottleneck, say: Translator) -> Iterator[str]:
+    """Yield what a layer does whose branches are narrower than its stream."""
+    yield say(msg("projected to {n} and back, then added", n=exact(part.d_bottleneck)))
+    if part.splits_attention:
+        yield say(msg("queries and keys from a projection of their own, values from the layer's input"))
+    elif part.has_keys:
+        yield say(msg("a projection for queries and keys, never computed"))
 
 
 def input_gate(rank: int, say: Translator) -> BoxText:
@@ -85,6 +95,8 @@ def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
     lines = [f"{exact(spec.vocab_size)} × {exact(factor.d_embed) if factor else width}"]
     if factor:
         lines.append(say(msg("{inner}, projected to {width}", inner=exact(factor.d_embed), width=width)))
+        if factor.n_neighbors:
+            lines.append(say(msg("beside it {n} tokens on each side", n=exact(factor.n_neighbors))))
     if spec.embedding.n_token_types:
         lines.append(say(msg("+ {n} token types", n=spec.embedding.n_token_types)))
     lines += [say(_extra_table(extra)) for extra in spec.embedding.tables]
@@ -135,7 +147,7 @@ def head(spec: Spec, say: Translator) -> BoxText:
         lines.append(say(_READS[part.labels.reads]))
     if part.transform:
         lines.append(_transform(part.transform, say))
-    elif d_in:
+    elif d_in and not part.own_columns:
         lines.append(say(msg("projected to {width} first", width=width)))
     if part.bias_buffer:
         lines.append(say(msg("bias buffer")))

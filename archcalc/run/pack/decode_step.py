@@ -141,19 +141,8 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
 
 # Fields of an attention that this form does not support; where one is set, the module itself runs.
 _UNSUPPORTED = (
-    *(
-        "d_value",
-        "value_scale",
-        "clip",
-        "temperature",
-        "gate",
-        "out_norm",
-        "v_norm",
-        "differential",
-        "key_bias",
-        "d_conv",
-    ),
-    *("q_block", "k_block", "v_block", "out_block"),
+    *("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm", "differential", "key_bias"),
+    *("q_block", "k_block", "v_block", "out_block", "d_value_source", "d_conv"),
 )
 
 
@@ -189,6 +178,7 @@ class DecodeBlock(Block):
         nn.Module.__init__(self)
         self.branches, self.branch_names, self.stream_names = block.branches, block.branch_names, block.stream_names
         self.later_branches = ()
+        self.stream_start, self.bottleneck = block.stream_start, None
         self.out_scalar, self.streams = block.out_scalar, None
         self.forwards = forwards
         norm_names = [name for branch in block.branches for name, _ in norms(branch)]
