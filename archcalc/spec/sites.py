@@ -432,13 +432,13 @@ def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield Site(name="router", axes="BTE", description=msg("a logit for each expert"), sizes={"E": part.n_scores})
     yield Site(name="chosen", axes="BTk", description=msg("the chosen experts' numbers (integers)"), sizes=chosen)
     yield Site(name="weights", axes="BTk", description=msg("the routing weights of the chosen experts"), sizes=chosen)
-    outputs = msg("the output of each chosen expert, before weighting")
-    axis, size = ("D", width["D"]) if part.d_latent is None else ("C", part.d_latent)
-    yield Site(name="experts", axes=f"BTk{axis}", description=outputs, sizes=chosen | {axis: size})
     if part.scores_shared:
         description = msg("the routing weights of the shared experts")
         yield Site(name="shared_weights", axes="BTE", description=description, sizes={"E": part.n_shared})
-    elif part.n_shared:
+    outputs = msg("the output of each chosen expert, before weighting")
+    axis, size = ("D", width["D"]) if part.d_latent is None else ("C", part.d_latent)
+    yield Site(name="experts", axes=f"BTk{axis}", description=outputs, sizes=chosen | {axis: size})
+    if part.n_shared and not part.scores_shared:
         assert part.d_shared is not None, "the spec is resolved"
         hidden = {"F": part.n_shared * part.d_shared}
         yield Site(name="shared.hidden", axes="BTF", description=msg("the shared experts' hidden units"), sizes=hidden)

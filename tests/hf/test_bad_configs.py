@@ -207,7 +207,7 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
         (
             "inkling_text:late",
             {"layer_types": ["hybrid"] * 3},
-            "layer_types: found 3 words; allowed: 4, one for each layer",
+            "layer_types: found '3 words'; allowed: 4, one for each layer",
         ),
         ("doge:plain", {"keep_window_size": 0}, "keep_window_size: found 0; allowed: an integer from 1"),
         ("doge:experts", {"num_experts": 0}, "num_experts: found 0; allowed: an integer from 1"),

@@ -378,8 +378,9 @@ def _routing_weights(part: MoE, ctx: PartContext, logits: Expression, all_scores
     if part.weight_scale:
         scaled *= Parameter(f"{ctx.weight_prefix}weight_scale")
     if part.scores_shared:
+        yield "weights", "chosen", call("first", scaled, part.n_active)
         yield "shared_weights", "chosen", call("last", scaled, part.n_shared)
-        scaled = call("first", scaled, part.n_active)
+        return
     taken = scaled if part.capacity is None else call("taken", scaled, ctx.step("chosen"), part.capacity)
     yield "weights", "chosen", taken
 
