@@ -198,7 +198,10 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
         if isinstance(part, Attention):
             own = {"stream": min(capacity, part.window or capacity), "source": source, "shared": 0, "nothing": 0}
             tokens = own[arm.reads]
-            total += part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * tokens
+            kept = tokens + (part.d_conv - 1 if part.d_conv and arm.reads == "stream" else 0)
+            total += part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * kept
+        if arm.d_out_conv:
+            total += spec.d_model * (arm.d_out_conv - 1)
         if type(part) in STATES:
             total += STATES[type(part)](part, spec.d_model)
     return batch * total
