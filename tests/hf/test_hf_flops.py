@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.mra import modeling_mra
 
-from archcalc import presets
 from archcalc.analysis.flops import summary
 from archcalc.coverage import all_experts, pooler_flops
 from archcalc.errors import InputError
@@ -31,6 +30,7 @@ from tests.checkpoint.random_models import MRA_KERNEL
 from tests.hf.conv_steps import channel_decays, second_positions
 from tests.hf.hf_configs import CONFIGS
 from tests.nn.flop_truth import CONVOLUTION
+from tests.structures import STRUCTURES
 from tests.test_workloads import shallow
 
 SEQ, SHORT = 128, 13
@@ -182,7 +182,7 @@ def stated(spec: Spec, seq: int) -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize("name", [name for name in presets.names() if name not in NO_MODEL])
+@pytest.mark.parametrize("name", [name for name in STRUCTURES if name not in NO_MODEL])
 def test_presets_cost_what_transformers_models_do(name: str) -> None:
     """gpt-oss' sliding layers drop one of the 128 tokens before the next."""
     spec = shallow(name)
