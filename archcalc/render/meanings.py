@@ -821,6 +821,7 @@ MEANINGS: dict[str, Message] = {
     "StoredFormat.packing": msg("the tensors as which files store a matrix; left out: it is counted, but not loaded"),
     "StoredFormat.packing.scaled": msg("8-bit elements; weight_scale, perhaps weight_zero_point"),
     "StoredFormat.packing.scaled_inv": msg("fp8 elements; weight_scale_inv"),
+    "StoredFormat.packing.fp4_scaled": msg("two fp4 elements in a byte; weight_scale"),
     "StoredFormat.packing.fp4_scaled_inv": msg("two fp4 elements in a byte; weight_scale_inv"),
     "StoredFormat.packing.packed": msg("integers in 32-bit words: weight_packed, weight_scale, weight_shape"),
     "StoredFormat.packing.nvfp4": msg("fp4: weight_packed, weight_scale, weight_global_scale, which divides"),
