@@ -112,6 +112,11 @@ _NAMES: Final = {
         in_context("tensor", "written states"),
         in_context("tensor", "written values"),
         in_context("tensor", "values of all heads"),
+        in_context("tensor", "biases of all distances"),
+        in_context("tensor", "distances"),
+        in_context("tensor", "distances beyond the last"),
+        in_context("tensor", "sum with the convolution"),
+        in_context("tensor", "weighted"),
     )
 }
 # What stands around another name.

@@ -13,16 +13,20 @@ import torch.nn.functional as F
 from msgspec import structs
 from torch import Tensor, nn
 
+from archcalc.nn.added_conv import with_convolutions
+from archcalc.nn.arm_cache import RecurrentState
 from archcalc.nn.attention_context import LayerContext
 from archcalc.nn.bottleneck import Bottleneck
 from archcalc.nn.global_tokens import normed_apart
 from archcalc.nn.input_gate import InputGate
+from archcalc.nn.mixers.conv import CausalConv
 from archcalc.nn.norm import norm
 from archcalc.nn.scaling import ChannelScale, multiply
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
 from archcalc.spec.branches import (
     BranchNames,
+    arm_conv,
     arm_norm,
     arm_norm_out,
     arm_sum,
@@ -87,6 +91,8 @@ class Block(nn.Module):
         self.register_buffer("out_scalar", torch.empty(1) if layer.out_scalar else None)
         for arm in arms(layer):
             self.add_module(arm.name, implementation(arm.part, _MODULES[arm.reads])(arm.part, model))
+            if arm.d_out_conv is not None:
+                self.add_module(str(arm_conv(arm)), CausalConv(model.d_model, arm.d_out_conv, bias=False))
         self.tied_norms = tied_norms(layer)
         for branch in branches(layer):
             for name, part in norms(branch):
@@ -201,7 +207,16 @@ class Block(nn.Module):
             x_BTD, _ = context.split[arm.name]
         x_BTD = multiply(x_BTD, arm.in_scale)
         y_BTD: Tensor = tap_scope(arm.name, self.get_submodule(arm.name), x_BTD, *arguments)
-        return multiply(tap(f"{arm.name}.out", y_BTD), arm.scale)
+        return multiply(self.convolve(arm_conv(arm), tap(f"{arm.name}.out", y_BTD), context), arm.scale)
+
+    def convolve(self, name: str | None, y_BTD: Tensor, context: LayerContext) -> Tensor:
+        """Return the states plus their convolution of this name; None leaves them as they are."""
+        if name is None:
+            return y_BTD
+        state, convolution = context.caches.get(name), cast(CausalConv, self.get_submodule(name))
+        kept = state if isinstance(state, RecurrentState) else None
+        (sum_BTD,) = with_convolutions((convolution,), (y_BTD,), kept, context.own)
+        return tap(name, sum_BTD)
 
     def apply_norm(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """Return the states after the norm of this name; None leaves them as they are."""

@@ -116,6 +116,11 @@ def arm_norm(arm: Arm) -> str | None:
     return f"{arm.name}_norm" if arm.norm else None
 
 
+def arm_conv(arm: Arm) -> str | None:
+    """Return the name of the convolution of an arm's output; None if it has none."""
+    return f"{arm.name}_conv" if arm.d_out_conv else None
+
+
 def arm_norm_out(arm: Arm) -> str | None:
     """Return the name of the norm of an arm's output; None if it has none."""
     return f"{arm.name}_post_norm" if arm.norm_out else None

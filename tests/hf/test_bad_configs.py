@@ -209,6 +209,12 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
         ),
         ("axk2:mixed", {"gated_norm_rank": 0}, "gated_norm_rank: found 0; allowed: an integer from 1"),
         ("axk2:mixed", {"q_lora_rank": None}, "q_lora_rank: found None; allowed: an integer from 1"),
+        ("inkling_text:late", {"n_shared_experts": 0}, "n_shared_experts: found 0; allowed: an integer from 1"),
+        (
+            "inkling_text:late",
+            {"layer_types": ["hybrid"] * 3},
+            "layer_types: found '3 words'; allowed: 4, one for each layer",
+        ),
         ("doge:plain", {"keep_window_size": 0}, "keep_window_size: found 0; allowed: an integer from 1"),
         ("doge:experts", {"num_experts": 0}, "num_experts: found 0; allowed: an integer from 1"),
         (

@@ -43,8 +43,10 @@ def logits_of(model: Any, texts: list[list[int]], position: int) -> Tensor:
 
 
 def is_refused(spec: Spec) -> bool:
-    """Whether gated inputs are added."""
+    """Whether gated inputs are added, or outputs convolved."""
     layers = layers_of(spec.stacks[-1].stack)
+    if any(arm.d_out_conv for layer in layers for arm in arms(layer)):
+        return True
     return any(branch.in_gate_rank and branch.skip_reads == "normed" for layer in layers for branch in branches(layer))
 
 

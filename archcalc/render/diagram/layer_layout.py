@@ -9,8 +9,8 @@ from msgspec import structs
 
 from archcalc.render.diagram import box_texts
 from archcalc.render.diagram.shapes import Box, BoxText, Plus, Shape, Wire
-from archcalc.spec.branches import arm_norm, arm_norm_out, branches, names, stream_branches, stream_names
-from archcalc.spec.layer import Branch, Layer
+from archcalc.spec.branches import arm_conv, arm_norm, arm_norm_out, branches, names, stream_branches, stream_names
+from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.norm import Norm
 from archcalc.spec.stream_variants import stream_implementation
 from archcalc.spec.streams import AnyStreams
@@ -78,11 +78,19 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     def scale(value: float) -> tuple[BoxText, ...]:
         return () if value == 1 else (BoxText(say(msg("× {value}", value=f"{value:.4g}")), (), "other"),)
 
+    def convolution(arm: Arm) -> tuple[BoxText, ...]:
+        if arm.d_out_conv is None:
+            return ()
+        return (
+            at(BoxText(say(msg("+ its convolution over {n} tokens", n=arm.d_out_conv)), (), "other"), arm_conv(arm)),
+        )
+
     chains = [
         (
             *norms(arm.norm, arm_norm(arm)),
             *scale(arm.in_scale),
             at(box_texts.part(arm, d_model, say, is_causal=is_causal), arm.name),
+            *convolution(arm),
             *scale(arm.scale),
             *norms(arm.norm_out, arm_norm_out(arm)),
             *((BoxText(say(msg("+ its input")), (), "other"),) if arm.skip else ()),
