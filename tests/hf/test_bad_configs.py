@@ -355,3 +355,9 @@ def test_approximate_attention_is_counted_and_not_run() -> None:
     family_of("mra").check_runnable(config)
     with pytest.raises(InputError, match="block_per_row: found 1; allowed: 2"):
         family_of("mra").check_runnable(config | {"block_per_row": 1})
+
+
+def test_a_word_may_be_null_among_the_allowed() -> None:
+    config = CONFIGS["granitemoehybrid:plain"] | {"position_embedding_type": "rop"}
+    with pytest.raises(InputError, match=r"found 'rop' \(did you mean 'rope'\?\); allowed: nope, null, rope"):
+        from_config(config)
