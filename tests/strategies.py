@@ -608,6 +608,14 @@ MAMBA1 = st.builds(
     bias=st.booleans(),
     conv_bias=st.booleans(),
     norm=st.sampled_from((None, *_NORMS)),
+) | st.builds(
+    Mamba1,
+    n_heads=st.sampled_from((2, 1, 3)),
+    d_head=st.sampled_from((3, 2)),
+    d_state=SIZES,
+    dt_rank=optional(SIZES),
+    bias=st.booleans(),
+    norm=st.sampled_from((None, None, *_NORMS)),
 )
 MLSTM = st.builds(
     MLstm,

@@ -72,9 +72,10 @@ class Attention(nn.Module):
         if isinstance(part.position, RelativeBias) and part.position.shared == "layer":
             self.relative_bias = BiasTable(part.position, part.n_heads)
             self.softmax = replace(self.softmax, bias=self._layer_bias)
-        self.q = linear(model.d_model, self.n_heads * self.d_head, bias=part.q_bias, block=part.q_block)
+        d_in = model.d_model * (2 if part.reads_embedding else 1)
+        self.q = linear(d_in, self.n_heads * self.d_head, bias=part.q_bias, block=part.q_block)
         if self.has_keys:
-            d_source = part.d_source or model.d_model
+            d_source = part.d_source or d_in
             self.k = linear(d_source, self.n_kv_heads * self.d_head, bias=part.k_bias, block=part.k_block)
             values = self.n_kv_heads * self.d_value
             self.v = None if part.value_is_key else linear(d_source, values, bias=part.v_bias, block=part.v_block)

@@ -343,7 +343,7 @@ class LayerContext:
     The mappings are by arm of the layer: `caches` of earlier tokens, `borrowed` tensors of an earlier layer that it
     reads (keys and values, or a selection), `lent`, filled with those that later layers read, and `prompts`, learned
     keys and values. `per_layer` is the layer's own embedding [B, T, W], or, before the layers, that of all [B, T, L·W].
-    `ids` [B, T] are those of the tokens, where layers read them.
+    `ids` [B, T] are those of the tokens, `embedded` [B, T, D] the input of the first layer, where layers read them.
     """
 
     own: AttentionContext
@@ -354,6 +354,7 @@ class LayerContext:
     prompts: Mapping[str, Pair] = field(default_factory=dict)
     per_layer: Tensor | None = None
     ids: Tensor | None = None
+    embedded: Tensor | None = None
 
     def for_arm(self, arm: Arm) -> AttentionContext:
         """Return the context of one arm of the layer."""
@@ -378,12 +379,20 @@ class LayerContext:
         borrowed: Mapping[str, Lent],
         prompts: Mapping[str, Pair],
         per_layer: Tensor | None,
+        embedded: Tensor | None,
     ) -> LayerContext:
         """Return a copy that computes everything again, with these inputs of a layer."""
         source = self.source and replace(self.source.without_memo(), states=states)
         own, lent = replace(self.own.without_memo(), distance_table=distance_table), dict.fromkeys(self.lent)
         return LayerContext(
-            own, source, borrowed=borrowed, lent=lent, prompts=prompts, per_layer=per_layer, ids=self.ids
+            own,
+            source,
+            borrowed=borrowed,
+            lent=lent,
+            prompts=prompts,
+            per_layer=per_layer,
+            ids=self.ids,
+            embedded=embedded,
         )
 
 

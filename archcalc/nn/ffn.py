@@ -85,6 +85,19 @@ class Adapters(nn.Module):
         return y_BTD
 
 
+class Projection(nn.Module):
+    """A matrix from the model's width to the same width."""
+
+    def __init__(self, part: spec.Projection, model: Spec) -> None:
+        super().__init__()
+        self.project = Linear(model.d_model, model.d_model, bias=part.bias)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """Map states [B, T, D] to states [B, T, D]."""
+        y_BTD: Tensor = self.project(x_BTD)
+        return y_BTD
+
+
 def sparse(x_BTF: Tensor, sparsity: float) -> Tensor:
     """Return what exceeds a threshold of each token, which a share of a normal distribution does not (Gemma 3n)."""
     deviation_BT1 = x_BTF.std(-1, keepdim=True, unbiased=False)

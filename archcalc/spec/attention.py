@@ -92,6 +92,9 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
 
     A projection with a block (`q_block` …) is grouped: its outputs are in groups, each of which reads so many channels
     of its own (SqueezeBERT, Iandola et al. 2020, section 3.1).
+
+    With `reads_embedding` the input is [x, e], 2 · d_model wide: e is the input of the stack's first layer (Zamba). The
+    norm before the branch is as wide.
     """
 
     n_heads: Size
@@ -122,6 +125,7 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     k_block: Size | None = None
     v_block: Size | None = None
     out_block: Size | None = None
+    reads_embedding: bool = False
 
     @property
     def score_scale(self) -> float:

@@ -20,6 +20,7 @@ from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.per_layer import check_per_layer, with_per_layer
 from archcalc.spec.prompts import check_prompts
+from archcalc.spec.resolve_chains import check_chains
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.resolve_streams import check_streams
 from archcalc.spec.sparse import SparseAttention, summary_bias
@@ -197,6 +198,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_prompts(resolved, role)
     check_per_layer(resolved, role)
     check_streams(resolved, role)
+    check_chains(resolved, role)
     check_global_tokens(resolved, role)
     check_cycles(resolved, role)
     _check_prefix(resolved, spec, role)

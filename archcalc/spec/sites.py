@@ -18,15 +18,15 @@ import msgspec
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention
 from archcalc.spec.branches import (
-    BranchNames,
     arm_norm,
     arm_norm_out,
     arm_sum,
+    first_branches,
     names,
-    stream_branches,
-    stream_names,
+    names_after,
+    reads_embedding,
 )
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, Projection
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Reads, Stack
 from archcalc.spec.model import ModelStack, Spec
@@ -214,9 +214,9 @@ def _layer(stack: Stack, layer: Layer, width: Sizes) -> Iterator[Site]:
 def layer_sites(layer: Layer, width: Sizes) -> Iterator[Site]:
     """Yield the sites of the branches of one stream."""
     yield states_site("resid_pre", msg("the residual stream before the layer"), width)
-    for branch, name_after in zip(stream_branches(layer), stream_names(layer), strict=True):
+    for branch, name_after in zip(first_branches(layer), names_after(layer), strict=True):
         yield from branch_sites(branch, width)
-        if name_after != "resid_post":
+        if name_after not in (None, "resid_post"):
             yield states_site(name_after, msg("the residual stream between two branches"), width)
     yield states_site("resid_post", msg("the residual stream after the layer"), width)
 
@@ -224,7 +224,7 @@ def layer_sites(layer: Layer, width: Sizes) -> Iterator[Site]:
 def branch_sites(branch: Branch, width: Sizes) -> Iterator[Site]:
     """Yield the sites of a branch, but not those of the stream."""
     branch_names = names(branch)
-    yield from _branch_input(branch_names, width)
+    yield from _branch_input(branch, width)
     for arm in branch.arms:
         if name := arm_norm(arm):
             yield states_site(name, msg("the states, normalized"), width)
@@ -243,10 +243,18 @@ def branch_sites(branch: Branch, width: Sizes) -> Iterator[Site]:
     if branch_names.sum and branch_names.norm_after:
         yield states_site(branch_names.sum, msg("the residual stream after the addition, before the norm"), width)
         yield states_site(branch_names.norm_after, msg("the states, normalized"), width)
+    if branch_names.next_sum:
+        yield states_site(
+            branch_names.next_sum, msg("the residual stream and the branch's output: what the next branch reads"), width
+        )
 
 
-def _branch_input(branch_names: BranchNames, width: Sizes) -> Iterator[Site]:
-    if branch_names.norm_in:
+def _branch_input(branch: Branch, width: Sizes) -> Iterator[Site]:
+    branch_names = names(branch)
+    if branch_names.norm_in and reads_embedding(branch):
+        description = msg("the states and the input of the first layer, normalized")
+        yield Site(name=branch_names.norm_in, axes="BTZ", description=description, sizes={"Z": 2 * width["D"]})
+    elif branch_names.norm_in:
         yield states_site(branch_names.norm_in, msg("the states, normalized"), width)
     if branch_names.in_gate:
         yield states_site(branch_names.in_gate, msg("the states, gated: what the parts read"), width)
@@ -374,6 +382,11 @@ def adapters(part: Adapters, width: Sizes, reads: Reads) -> Iterator[Site]:
     hidden = msg("hidden units of the adapter, activated")
     yield Site(name="hidden", axes="BTF", description=hidden, sizes={"F": part.d_adapter})
     yield states_site("out", msg("the output of the feed-forward"), width)
+
+
+def projection(part: Projection, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the site of a projection."""
+    yield states_site("out", msg("the output of the projection"), width)
 
 
 def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:

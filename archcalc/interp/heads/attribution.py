@@ -126,12 +126,15 @@ def attribute(
 def _check_layers(layers: Sequence[Layer]) -> None:
     """Raise InputError for an arm that adds the input of an earlier branch, or a branch that adds a gated input.
 
-    And for an attention whose heads' outputs are rotated back before they are projected.
+    And for a branch that the next one reads, and an attention whose heads' outputs are rotated back before they are
+    projected.
     """
     if any(isinstance(arm.part, CompressedAttention) for layer in layers for arm in arms(layer)):
         raise InputError(msg("the outputs of heads are rotated"), where="kind", allowed=msg("another attention"))
     if any(arm.skip and arm.input_of for layer in layers for arm in arms(layer)):
         raise InputError(msg("an arm adds the input of an earlier branch"), where="skip", allowed="false")
+    if any(branch.joins in ("next", "next_sum") for layer in layers for branch in active_branches(layer)):
+        raise InputError(msg("a branch is read by the next one"), where="joins", allowed="stream")
     gated = [branch for layer in layers for branch in active_branches(layer) if branch.in_gate_rank]
     if any(branch.skip_reads == "normed" or any(arm.skip for arm in branch.arms) for branch in gated):
         raise InputError(msg("a gated input is added"), where="in_gate_rank", allowed="null")
@@ -264,7 +267,7 @@ class _Reading:
                 norm = frozen(block.norm_module(name), self.at(f"{path}{arm.name}.out") * arm.scale)
                 read_D, steps = self._through(found, full + name, norm, read_D, i), [norm, *steps]
             steps = [Multiply(arm.scale), *steps]
-            self._arm(found, i, arm, block.get_submodule(arm.name), read_D * arm.scale, steps, n_promoted)
+            self._arm(found, i, arm, block.part_module(arm.name), read_D * arm.scale, steps, n_promoted)
         skip: _Path = (Multiply(branch.skip),), direction_D * branch.skip
         of_stream = [] if branch.skip_reads == "normed" else [skip]
         of_normed = skips if of_stream else [skip, *skips]

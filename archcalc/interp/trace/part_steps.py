@@ -10,7 +10,7 @@ from archcalc.interp.trace.expression import Call, Expression, Module, Parameter
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
 from archcalc.spec.attention import Attention, Differential, Gate, Indexer, LatentAttention, LogTemperature, Temperature
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, Projection
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
@@ -339,6 +339,11 @@ def adapters(part: Adapters, ctx: PartContext) -> PartSteps:
     yield "up", "up", call("linear_at", ctx.input, part.active, up)
     yield "hidden", "hidden", activated(part.activation, ctx.step("up"), ctx)
     yield "out", "ffn_out", call("linear_at", ctx.step("hidden"), part.active, down)
+
+
+def projection(part: Projection, ctx: PartContext) -> PartSteps:
+    """Yield the step of a projection."""
+    yield "out", "ffn_out", ctx.linear(ctx.input, "project")
 
 
 def _normed(part: Norm | None, ctx: PartContext, name: str) -> Expression:

@@ -9,7 +9,7 @@ from archcalc.render.diagram.shapes import BoxText
 from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
 from archcalc.spec.embedding import ExtraTable
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, Projection
 from archcalc.spec.layer import Arm, Stack
 from archcalc.spec.model import Pooler, Spec, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
@@ -293,3 +293,8 @@ def adapters(part: Adapters, d_model: int, say: Translator) -> tuple[str, list[s
     sizes = say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_adapter)))
     number = say(msg("number {i} of {n}", i=exact(part.active + 1), n=exact(part.n_adapters)))
     return say(msg("adapter")), [number, sizes, _activation(part.activation)]
+
+
+def projection(part: Projection, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of a projection."""
+    return say(msg("projection")), [f"{exact(d_model)} × {exact(d_model)}"]
