@@ -13,7 +13,7 @@ from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.spec.activation import AnyActivation
-from archcalc.spec.ffn import Adapters, Gated, Plain, Projection, has_down_bias
+from archcalc.spec.ffn import Adapters, Gated, Plain, StateProjection, has_down_bias
 from archcalc.spec.norm import Norm
 
 
@@ -94,6 +94,6 @@ def _adapter_linear(part: Adapters, name: str, x: Tensor, out: Poly, d: Symbols)
     return x.new(name, *x.axes[:-1], out)
 
 
-def projection(part: Projection, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+def projection(part: StateProjection, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of a matrix from the model's width to the same width."""
     return (yield from linear("project", x, x.axes[-1], "ffn", bias=part.bias))

@@ -85,10 +85,10 @@ class Adapters(nn.Module):
         return y_BTD
 
 
-class Projection(nn.Module):
+class StateProjection(nn.Module):
     """A matrix from the model's width to the same width."""
 
-    def __init__(self, part: spec.Projection, model: Spec) -> None:
+    def __init__(self, part: spec.StateProjection, model: Spec) -> None:
         super().__init__()
         self.project = Linear(model.d_model, model.d_model, bias=part.bias)
 

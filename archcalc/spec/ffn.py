@@ -141,13 +141,13 @@ class Adapters(Part, frozen=True, kw_only=True, tag_field="kind", tag="adapters"
     bias: bool = True
 
 
-class Projection(Part, frozen=True, kw_only=True, tag_field="kind", tag="projection"):
+class StateProjection(Part, frozen=True, kw_only=True, tag_field="kind", tag="projection"):
     """A matrix from the model's width to the same width (Zamba, after each use of its shared block)."""
 
     bias: bool = False
 
 
-AnyFfn = Plain | Gated | MoE | PerLayerGate | Adapters | Projection
+AnyFfn = Plain | Gated | MoE | PerLayerGate | Adapters | StateProjection
 
 
 def reads_ids(part: object) -> bool:

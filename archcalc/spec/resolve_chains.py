@@ -5,6 +5,7 @@ from __future__ import annotations
 from archcalc.errors import InputError
 from archcalc.spec.attention import Attention
 from archcalc.spec.branches import branches, is_idle, reads_embedding
+from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Stack
 from archcalc.spec.position import Disentangled
 from archcalc.words import msg
@@ -23,6 +24,9 @@ def check_chains(stack: Stack, role: str) -> None:
             where = f"{role}.runs[{r}].pattern[{p}]"
             _check_joins(layer, where, has_one_stream=has_one_stream)
             _check_readers(layer, where, has_one_stream=has_one_stream)
+    if stack.n_mtp and any(reads_embedding(branch) for branch in branches(layers_of(stack)[-1])):
+        text = msg("its layers are copies of the last layer, which reads the input of the first")
+        raise InputError(text, where=f"{role}.n_mtp", allowed="0")
 
 
 def _check_joins(layer: Layer, where: str, *, has_one_stream: bool) -> None:

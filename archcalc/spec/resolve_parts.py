@@ -10,7 +10,7 @@ from archcalc.errors import InputError
 from archcalc.spec.activation import with_parameters
 from archcalc.spec.attention import Attention, Differential, Indexer, LatentAttention
 from archcalc.spec.compressed import CompressedAttention
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, Projection
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, StateProjection
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
     Disentangled,
@@ -422,6 +422,6 @@ def adapters(part: Adapters, spec: Spec, where: str) -> Adapters:
     return msgspec.structs.replace(part, activation=with_parameters(part.activation))
 
 
-def projection(part: Projection, spec: Spec, where: str) -> Projection:
+def projection(part: StateProjection, spec: Spec, where: str) -> StateProjection:
     """Return the projection, which has nothing to fill in."""
     return part

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from msgspec import structs
 
 from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, disentangled, lends_selection, reads_selection
-from archcalc.spec.branches import arms
+from archcalc.spec.branches import arms, branches
 from archcalc.spec.groups import layers_of, lender_indices, run_counts, weight_indices
-from archcalc.spec.layer import Arm, Layer, Shares, Stack
+from archcalc.spec.layer import Arm, Branch, Layer, Shares, Stack
 from archcalc.words import msg
 
 # Fields that affect keys and values only, so a layer that shares these does not use them.
@@ -26,6 +27,8 @@ def check_shares(stack: Stack, role: str) -> None:
             _check_shares_field(layer, f"{role}.runs[{r}].pattern[{p}]")
     if any(layer.shares for run in stack.runs for layer in run.pattern):
         _check_references(stack, role)
+    if any(branch.weights_of is not None for run in stack.runs for layer in run.pattern for branch in layer.branches):
+        _check_branches(stack, role)
 
 
 def _check_references(stack: Stack, role: str) -> None:
@@ -54,6 +57,43 @@ def _check_references(stack: Stack, role: str) -> None:
         if any(reads_selection(arm.part) for arm in arms(layers[-1])):
             text = msg("its layers are copies of the last layer, which reads a selection")
         raise InputError(text, where=f"{role}.n_mtp", allowed="0")
+
+
+def _check_branches(stack: Stack, role: str) -> None:
+    """Raise InputError for a branch that uses the weights of a branch that has none, or is unlike it."""
+    layers, owners, start = layers_of(stack), weight_indices(stack), 0
+    for r, (run, count) in enumerate(zip(stack.runs, run_counts(stack), strict=True)):
+        for p, layer in enumerate(run.pattern[:count]):
+            for b, branch in enumerate(layer.branches):
+                if branch.weights_of is not None:
+                    where = f"{role}.runs[{r}].pattern[{p}].branches[{b}].weights_of"
+                    owner = operator.index(branch.weights_of)
+                    _check_before(owner, start + p, where)
+                    _check_branch(branch, layers[owner], owners[owner] == owner, where)
+        start += count
+    if stack.n_mtp and any(branch.weights_of is not None for branch in layers[-1].branches):
+        text = msg("its layers are copies of the last layer, which uses the weights of another")
+        raise InputError(text, where=f"{role}.n_mtp", allowed="0")
+
+
+def _check_branch(branch: Branch, owner: Layer, has_own: bool, where: str) -> None:
+    """Raise InputError unless a layer has the weights of this branch."""
+    first = branch.arms[0].name
+    lender = next((other for other in branches(owner) if other.arms[0].name == first), None)
+    if lender is None or not has_own or lender.weights_of is not None:
+        raise InputError(
+            msg("that layer has no weights of {name} of its own", name=repr(first)),
+            where=where,
+            allowed=msg("the layer that has the weights"),
+        )
+    if structs.replace(branch, weights_of=None) != lender:
+        raise InputError(
+            msg("{name} of that layer has different fields", name=repr(first)),
+            where=where,
+            allowed=msg("a layer with an equal branch"),
+        )
+    if branch.norm_of is not None:
+        raise InputError(msg("its norm is that of another branch"), where=where, allowed=msg("norm_of: null"))
 
 
 def _check_shares_field(layer: Layer, where: str) -> None:

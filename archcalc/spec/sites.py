@@ -26,7 +26,7 @@ from archcalc.spec.branches import (
     names_after,
     reads_embedding,
 )
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, Projection
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, StateProjection
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Reads, Stack
 from archcalc.spec.model import ModelStack, Spec
@@ -384,7 +384,7 @@ def adapters(part: Adapters, width: Sizes, reads: Reads) -> Iterator[Site]:
     yield states_site("out", msg("the output of the feed-forward"), width)
 
 
-def projection(part: Projection, width: Sizes, reads: Reads) -> Iterator[Site]:
+def projection(part: StateProjection, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the site of a projection."""
     yield states_site("out", msg("the output of the projection"), width)
 

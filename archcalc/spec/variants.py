@@ -20,7 +20,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.convolved import ConvolvedAttention
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, Projection
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, StateProjection
 from archcalc.spec.layer import Layer
 from archcalc.spec.mixer import (
     ChannelMix,
@@ -501,13 +501,13 @@ VARIANTS: dict[type[Part], Variant] = {
         split={},
         fast="archcalc.run.pack.decode_step:module_forward",
     ),
-    Projection: Variant(
+    StateProjection: Variant(
         component="ffn",
         mixes_tokens=False,
         roles=ANY_STACK,
         resolve="archcalc.spec.resolve_parts:projection",
         ledger="archcalc.ledger.ffn:projection",
-        module="archcalc.nn.ffn:Projection",
+        module="archcalc.nn.ffn:StateProjection",
         query_module=None,
         cache=None,
         source_cache=None,

@@ -380,7 +380,7 @@ class Interpreter:
         return torch.cat(heads, -1)
 
     def selective_scan(self, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, module: str) -> Tensor:
-        """Gu & Dao 2023, algorithm 2, a number at a time along the tokens; equal heads of channels have b and c each."""
+        """Gu & Dao 2023, algorithm 2, a number at a time along the tokens; each head of channels has b and c."""
         a, d = -torch.exp(self.weights[f"{module}.A_log"]), self.weights[f"{module}.D"]
         n_heads = b.shape[1] // a.shape[1]
         b, c = (y.view(len(y), n_heads, -1).repeat_interleave(len(a) // n_heads, 1) for y in (b, c))

@@ -10,7 +10,7 @@ from archcalc.interp.trace.expression import Call, Expression, Module, Parameter
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
 from archcalc.spec.attention import Attention, Differential, Gate, Indexer, LatentAttention, LogTemperature, Temperature
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, Projection
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, StateProjection
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
@@ -341,7 +341,7 @@ def adapters(part: Adapters, ctx: PartContext) -> PartSteps:
     yield "out", "ffn_out", call("linear_at", ctx.step("hidden"), part.active, down)
 
 
-def projection(part: Projection, ctx: PartContext) -> PartSteps:
+def projection(part: StateProjection, ctx: PartContext) -> PartSteps:
     """Yield the step of a projection."""
     yield "out", "ffn_out", ctx.linear(ctx.input, "project")
 

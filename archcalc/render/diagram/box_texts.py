@@ -9,7 +9,7 @@ from archcalc.render.diagram.shapes import BoxText
 from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
 from archcalc.spec.embedding import ExtraTable
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, Projection
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, StateProjection
 from archcalc.spec.layer import Arm, Stack
 from archcalc.spec.model import Pooler, Spec, Transform
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
@@ -295,6 +295,6 @@ def adapters(part: Adapters, d_model: int, say: Translator) -> tuple[str, list[s
     return say(msg("adapter")), [number, sizes, _activation(part.activation)]
 
 
-def projection(part: Projection, d_model: int, say: Translator) -> tuple[str, list[str]]:
+def projection(part: StateProjection, d_model: int, say: Translator) -> tuple[str, list[str]]:
     """Return the heading and the lines of a projection."""
     return say(msg("projection")), [f"{exact(d_model)} × {exact(d_model)}"]
