@@ -20,7 +20,7 @@ from archcalc.nn.cache_store import PlainStore
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
-from archcalc.spec.branches import active_branches, borrowed_names, arms
+from archcalc.spec.branches import active_branches, arms, borrowed_names
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
 from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, MLstm, RgLru, ShortConv, TimeMix

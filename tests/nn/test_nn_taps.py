@@ -155,7 +155,7 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
                 if left is None:
                     assert own.next_sum is None or torch.equal(here[own.next_sum], x + _given(branch, here))
                     continue
-                skip = here[own.norm_in] if branch.skip_reads == "normed" else x
+                skip = here[own.in_gate or own.norm_in] if branch.skip_reads == "normed" else x
                 outputs = [_output(arm, here) for arm in branch.arms]
                 joins = [here[own.norm_out]] if own.norm_out else outputs
                 x = skip if branch.skip == 1 else skip * branch.skip

@@ -173,6 +173,8 @@ def zamba() -> Family:
             Constraint("hidden_mamba_act", ("silu", "swish")),
         ),
         irrelevant=MAMBA_IRRELEVANT | keys("num_logits_to_keep"),
+        # The class ties no block that one layer uses.
+        small={"layers_block_type": ["hybrid", "linear_attention", "hybrid"]},
     ).family
     return replace(base, tensors_of=tensors)
 
