@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from archcalc.errors import InputError
 from archcalc.spec.attention import Attention
-from archcalc.spec.branches import branches, is_idle, reads_embedding
+from archcalc.spec.branches import branches, reads_embedding
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Stack
 from archcalc.spec.position import Disentangled
@@ -42,7 +42,8 @@ def _check_joins(layer: Layer, where: str, *, has_one_stream: bool) -> None:
             if getattr(branch, name) != value:
                 found = msg("the branch is not added to the stream")
                 raise InputError(found, where=f"{field}.{name}", allowed=msg("left out"))
-        if is_idle(branch) or not any(_can_follow(after) for after in layer.branches[b + 1 : b + 2]):
+        is_own = all(arm.reads in ("stream", "shared") for arm in branch.arms)
+        if not is_own or not any(_can_follow(after) for after in layer.branches[b + 1 : b + 2]):
             found = msg("the next branch does not read it")
             raise InputError(found, where=f"{field}.joins", allowed=msg("stream, or a branch after it"))
 

@@ -193,6 +193,7 @@ def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list
     after += [say(msg("pairs of heads subtracted, normalized"))] if part.differential else []
     after += [say(msg("norm on the heads' outputs"))] if part.out_norm else []
     after += [say(msg("projections in groups"))] if part.is_grouped else []
+    after += [say(msg("reads the first layer's input too"))] if part.reads_embedding else []
     return say(_ATTENTIONS[kind]), lines + [" · ".join(words) for words in (more, after) if words]
 
 
