@@ -14,6 +14,7 @@ _NAMES: Final = {
         in_context("tensor", "1 + weight"),
         in_context("tensor", "1/deviation"),
         in_context("tensor", "1/root of the mean square"),
+        in_context("tensor", "C by head"),
         in_context("tensor", "above the threshold"),
         in_context("tensor", "activated"),
         in_context("tensor", "attended"),
@@ -48,6 +49,7 @@ _NAMES: Final = {
         in_context("tensor", "hidden experts"),
         in_context("tensor", "is first"),
         in_context("tensor", "is positive"),
+        in_context("tensor", "joined states"),
         in_context("tensor", "keys"),
         in_context("tensor", "later chunks"),
         in_context("tensor", "later tokens"),
@@ -71,6 +73,7 @@ _NAMES: Final = {
         in_context("tensor", "rescaled projections"),
         in_context("tensor", "rescaling"),
         in_context("tensor", "rest of decays"),
+        in_context("tensor", "returns its input"),
         in_context("tensor", "scaled"),
         in_context("tensor", "scaled gate"),
         in_context("tensor", "scaled keys"),
@@ -101,6 +104,7 @@ _NAMES: Final = {
         in_context("tensor", "token ids"),
         in_context("tensor", "token of each choice"),
         in_context("tensor", "token types"),
+        in_context("tensor", "states and embedding"),
         in_context("tensor", "tokens"),
         in_context("tensor", "tokens of the blocks"),
         in_context("tensor", "values"),
@@ -109,6 +113,7 @@ _NAMES: Final = {
         in_context("tensor", "widened"),
         in_context("tensor", "written states"),
         in_context("tensor", "written values"),
+        in_context("tensor", "Δ by head"),
     )
 }
 # What stands around another name.

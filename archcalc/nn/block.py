@@ -128,8 +128,8 @@ class Block(nn.Module):
         for branch, branch_names, stream_name in zip(self.branches, self.branch_names, self.stream_names, strict=True):
             if stream_name is None:
                 y_BTD = self.branch_output(branch, branch_names, read_BTD, context, inputs)
-                next_sum = branch_names.next_sum
-                read_BTD = y_BTD if next_sum is None else tap(next_sum, x_BTD + y_BTD)
+                y_BTD = x_BTD + y_BTD if branch.joins == "next_sum" else y_BTD
+                read_BTD = tap(str(branch_names.next), y_BTD)
                 continue
             x_BTD = self.run_branch(branch, branch_names, x_BTD, read_BTD, context, inputs)
             if self.out_scalar is not None and stream_name == "resid_post":
@@ -146,14 +146,11 @@ class Block(nn.Module):
         context: LayerContext,
         inputs: dict[str, Tensor],
     ) -> Tensor:
-        """Return the residual stream [B, T, D] after a branch whose norms have these names.
+        """Return the residual stream [B, T, D] after a branch that reads `read_BTD` and whose norms have these names.
 
-        `inputs` are those of the branches so far, by their first arms; the branch adds its own. `read_BTD`: what it
-        reads in place of the stream.
+        `inputs` are those of the branches so far, by their first arms; the branch adds its own.
         """
-        read_BTD = self.branch_input(
-            branch_names, self.joined(branch, x_BTD if read_BTD is None else read_BTD, context)
-        )
+        read_BTD = self.branch_input(branch_names, self.joined(branch_names, read_BTD, context))
         inputs[branch.arms[0].name] = read_BTD
         skip_BTD = read_BTD if branch.skip_reads == "normed" else x_BTD
         sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, inputs, context)])
@@ -172,15 +169,15 @@ class Block(nn.Module):
         inputs: dict[str, Tensor],
     ) -> Tensor:
         """Return what a branch that reads these states adds, [B, T, D]. `inputs` are as in `run_branch`."""
-        inputs[branch.arms[0].name] = self.branch_input(branch_names, self.joined(branch, x_BTD, context))
+        inputs[branch.arms[0].name] = self.branch_input(branch_names, self.joined(branch_names, x_BTD, context))
         return _sum(self.arm_outputs(branch, branch_names, inputs, context))
 
-    def joined(self, branch: Branch, x_BTD: Tensor, context: LayerContext) -> Tensor:
+    def joined(self, branch_names: BranchNames, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the states, beside the input of the first layer if the branch reads that too: [B, T, 2·D]."""
-        if not reads_embedding(branch):
+        if branch_names.joined is None:
             return x_BTD
         assert context.embedded is not None, "a stack with such layers has its input in the context"
-        return torch.cat((x_BTD, context.embedded), -1)
+        return tap(branch_names.joined, torch.cat((x_BTD, context.embedded), -1))
 
     def branch_input(self, branch_names: BranchNames, x_BTD: Tensor) -> Tensor:
         """Return what the arms of a branch read [B, T, D]: the states, normed and gated."""

@@ -90,8 +90,8 @@ def with_parts(layer: Layer, change: Callable[[Any], Any]) -> Layer:
 class BranchNames(msgspec.Struct, frozen=True):
     """The names of a branch's norms, gate and sums; None if there is none.
 
-    `arms_sum` is the sum of several arms before `norm_out`, `sum` the residual stream before `norm_after`, `next_sum`
-    the stream and the branch's output together, which the next branch reads.
+    `joined` is the input with that of the first layer, `arms_sum` the sum of several arms before `norm_out`, `sum` the
+    residual stream before `norm_after`, `next` what the next branch reads in place of the stream.
     """
 
     norm_in: str | None
@@ -100,7 +100,8 @@ class BranchNames(msgspec.Struct, frozen=True):
     norm_out: str | None
     norm_after: str | None
     sum: str | None
-    next_sum: str | None
+    next: str | None
+    joined: str | None
 
 
 def names(branch: Branch) -> BranchNames:
@@ -114,7 +115,8 @@ def names(branch: Branch) -> BranchNames:
         norm_out=f"{first}_out_norm" if branch.norm_out else None,
         norm_after=None if branch.norm_after is None else f"{first}_after_norm" if has_before else f"{first}_norm",
         sum=f"{first}_sum" if branch.norm_after else None,
-        next_sum=f"{first}_next_sum" if branch.joins == "next_sum" else None,
+        next=f"{first}_next" if branch.joins in ("next", "next_sum") else None,
+        joined=f"{first}_joined" if reads_embedding(branch) else None,
     )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 from msgspec import structs
 
 from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, disentangled, lends_selection, reads_selection
-from archcalc.spec.branches import arms, branches
+from archcalc.spec.branches import arms, borrowed_names, branches
 from archcalc.spec.groups import layers_of, lender_indices, run_counts, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Shares, Stack
 from archcalc.words import msg
@@ -63,11 +62,11 @@ def _check_branches(stack: Stack, role: str) -> None:
     """Raise InputError for a branch that uses the weights of a branch that has none, or is unlike it."""
     layers, owners, start = layers_of(stack), weight_indices(stack), 0
     for r, (run, count) in enumerate(zip(stack.runs, run_counts(stack), strict=True)):
-        for p, layer in enumerate(run.pattern[:count]):
+        for p, layer in enumerate(run.pattern):
             for b, branch in enumerate(layer.branches):
-                if branch.weights_of is not None:
+                if branch.weights_of is not None and p < count:
                     where = f"{role}.runs[{r}].pattern[{p}].branches[{b}].weights_of"
-                    owner = operator.index(branch.weights_of)
+                    owner = borrowed_names(layer)[branch.arms[0].name]
                     _check_before(owner, start + p, where)
                     _check_branch(branch, layers[owner], owners[owner] == owner, where)
         start += count

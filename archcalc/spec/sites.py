@@ -24,7 +24,6 @@ from archcalc.spec.branches import (
     first_branches,
     names,
     names_after,
-    reads_embedding,
 )
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, StateProjection
 from archcalc.spec.groups import layers_of
@@ -243,17 +242,28 @@ def branch_sites(branch: Branch, width: Sizes) -> Iterator[Site]:
     if branch_names.sum and branch_names.norm_after:
         yield states_site(branch_names.sum, msg("the residual stream after the addition, before the norm"), width)
         yield states_site(branch_names.norm_after, msg("the states, normalized"), width)
-    if branch_names.next_sum:
-        yield states_site(
-            branch_names.next_sum, msg("the residual stream and the branch's output: what the next branch reads"), width
-        )
+    yield from _next(branch, width)
+
+
+_NEXT = {
+    "next": msg("the branch's output: what the next branch reads"),
+    "next_sum": msg("the residual stream and the branch's output: what the next branch reads"),
+}
+
+
+def _next(branch: Branch, width: Sizes) -> Iterator[Site]:
+    if name := names(branch).next:
+        yield states_site(name, _NEXT[branch.joins], width)
 
 
 def _branch_input(branch: Branch, width: Sizes) -> Iterator[Site]:
     branch_names = names(branch)
-    if branch_names.norm_in and reads_embedding(branch):
-        description = msg("the states and the input of the first layer, normalized")
-        yield Site(name=branch_names.norm_in, axes="BTZ", description=description, sizes={"Z": 2 * width["D"]})
+    if branch_names.joined:
+        both, sizes = msg("the states and the input of the first layer"), {"Z": 2 * width["D"]}
+        yield Site(name=branch_names.joined, axes="BTZ", description=both, sizes=sizes)
+        if branch_names.norm_in:
+            normed = msg("the states and the input of the first layer, normalized")
+            yield Site(name=branch_names.norm_in, axes="BTZ", description=normed, sizes=sizes)
     elif branch_names.norm_in:
         yield states_site(branch_names.norm_in, msg("the states, normalized"), width)
     if branch_names.in_gate:

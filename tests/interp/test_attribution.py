@@ -43,14 +43,16 @@ def logits_of(model: Any, texts: list[list[int]], position: int) -> Tensor:
 
 
 def is_refused(spec: Spec) -> bool:
-    """Whether gated inputs are added, or heads subtracted, rotated back or projected by experts."""
+    """Whether gated inputs are added, branches read by others, or heads subtracted, rotated back or of experts."""
     layers = layers_of(spec.stacks[-1].stack)
     parts = [arm.part for layer in layers for arm in arms(layer)]
     if any(
         isinstance(part, CompressedAttention | RoutedAttention) or getattr(part, "differential", None) for part in parts
     ):
         return True
-    return any(branch.in_gate_rank and branch.skip_reads == "normed" for layer in layers for branch in branches(layer))
+    each = [branch for layer in layers for branch in branches(layer)]
+    is_read = any(branch.joins in ("next", "next_sum") for branch in each)
+    return is_read or any(branch.in_gate_rank and branch.skip_reads == "normed" for branch in each)
 
 
 @examples(60)

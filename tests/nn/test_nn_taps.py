@@ -153,7 +153,8 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
             for branch, left in zip(active_branches(layer), names_after(layer), strict=True):
                 own = names(branch)
                 if left is None:
-                    assert own.next_sum is None or torch.equal(here[own.next_sum], x + _given(branch, here))
+                    given = _given(branch, here)
+                    assert torch.equal(here[own.next], x + given if branch.joins == "next_sum" else given)
                     continue
                 skip = here[own.in_gate or own.norm_in] if branch.skip_reads == "normed" else x
                 outputs = [_output(arm, here) for arm in branch.arms]

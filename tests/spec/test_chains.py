@@ -46,7 +46,7 @@ def test_a_block_is_counted_once_and_computed_at_every_place() -> None:
 
 def test_what_the_next_branch_reads_has_a_name() -> None:
     shapes = {site.name: site.shape(workload(of(hybrid()), seq=5)) for site in sites(of(hybrid()))}
-    assert (shapes["layers.0.attn_norm"], shapes["layers.0.link_next_sum"]) == ((1, 5, 12), (1, 5, 6))
+    assert (shapes["layers.0.attn_norm"], shapes["layers.0.link_next"]) == ((1, 5, 12), (1, 5, 6))
     assert [name for name in shapes if "resid" in name] == ["layers.0.resid_pre", "layers.0.resid_post"]
 
 

@@ -22,7 +22,6 @@ from archcalc.spec.branches import (
     first_branches,
     names,
     names_after,
-    reads_embedding,
     tied_norms,
 )
 from archcalc.spec.cycles import is_high, layers_of_run
@@ -314,9 +313,9 @@ class LayerSteps:
         """Yield the steps of a branch that the next one reads; return what that reads."""
         self.inputs[branch.arms[0].name] = yield from self.branch_input(branch, read)
         outputs = yield from self.outputs(branch)
-        total = reduce(add, [_times(output, branch.scale) for output in outputs])
-        name = names(branch).next_sum
-        return total if name is None else (yield from self.step(name, "residual", residual + total))
+        given = [_times(output, branch.scale) for output in outputs]
+        total = reduce(add, [residual, *given] if branch.joins == "next_sum" else given)
+        return (yield from self.step(str(names(branch).next), "residual", total))
 
     def _stream(self, name: str, x: Expression) -> Steps:
         """Yield the residual stream after a branch; the last of the layer is multiplied by its number, if any."""
@@ -340,8 +339,8 @@ class LayerSteps:
     def branch_input(self, branch: Branch, x: Expression) -> Generator[Step, None, Expression]:
         """Yield the steps of what the arms read; return its value."""
         own = names(branch)
-        if reads_embedding(branch):
-            x = call("concat", x, self.embedded)
+        if own.joined:
+            x = yield from self.step(own.joined, "residual", call("concat", x, self.embedded))
         y = yield from self.normed(branch.norm_in, own.norm_in, x, global_norm(branch, self.global_tokens))
         if own.in_gate is None:
             return y

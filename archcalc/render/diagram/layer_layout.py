@@ -110,7 +110,7 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     after = norms(branch.norm_after, own.norm_after)
     scales = scale(branch.scale)
     if branch.joins == "next_sum":
-        scales = (*scales, at(BoxText(say(msg("+ the residual stream")), (), "other"), own.next_sum))
+        scales = (*scales, at(BoxText(say(msg("+ the residual stream")), (), "other"), own.next))
     if branch.joins == "later_streams":
         scales = (*scales, BoxText(say(msg("to all streams but the first")), (), "other"))
     if len(chains) == 1:
