@@ -153,21 +153,13 @@ def _positions(text: str, n_tokens: int) -> list[int]:
 
 def _lens_file(source: str, options: LensOptions) -> str | None:
     """Return the file of the lens, None for one without a file. Raises InputError for a tuned lens without one."""
-    from archcalc.interp.lens.lens_file import lens_path
+    from archcalc.interp.lens.lens_file import lens_beside
 
-    if options.kind == "logit":
-        if options.file is not None:
-            raise InputError(msg("found with `kind` logit"), where="lens", allowed=msg("left out"))
-        return None
+    if options.kind == "logit" and options.file is not None:
+        raise InputError(msg("found with `kind` logit"), where="lens", allowed=msg("left out"))
     if options.file is not None or options.kind is None:
         return options.file
-    path = lens_path(source, options.kind)
-    if path is not None and path.is_file():
-        return str(path)
-    if options.kind == "tuned":
-        allowed = msg("`lens`, or a lens made with `train`") if path is None else msg("one made with `train`")
-        raise InputError(msg("there is no tuned lens"), file="" if path is None else str(path), allowed=allowed)
-    return None
+    return lens_beside(source, options.kind)
 
 
 def _lens(file: str | None, options: LensOptions, sites: LensSites, model: Any, inputs: TextInput) -> Lens | None:

@@ -108,16 +108,20 @@ def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
     """Return the requested kernel, or its replacement if it does not support this attention.
 
     PyTorch's fused attention has no softcap, no sinks and no sparse patterns, and would copy a learned bias for every
-    layer. Flash kernels take no mask of selected keys; the CPU's has no dropout and needs values as wide as keys.
+    layer. Flash kernels take no mask of selected keys; the CPU's has no dropout and needs values as wide as keys, and a
+    GPU's has no float32.
     """
     requested = ctx.execution.attention
     is_biased = options.bias is RelativeBias or options.relative or options.is_eager
     if requested == "eager" or options.softcap or options.sinks or is_biased or options.pattern:
         return "eager"
-    if options.selection is not None and requested == "flash":
-        return "math"
-    is_unsupported = options.has_own_value_width or (ctx.execution.dropout and ctx.dropout.attention > 0)
-    return "math" if is_unsupported and ctx.execution.device == "cpu" else requested
+    has_dropout = ctx.execution.dropout and ctx.dropout.attention > 0
+    is_unsupported = {
+        "meta": False,
+        "cpu": options.has_own_value_width or has_dropout,
+        "cuda": ctx.execution.dtype == "fp32",
+    }[ctx.execution.device]
+    return "math" if is_unsupported or options.selection is not None else requested
 
 
 def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:

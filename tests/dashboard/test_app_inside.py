@@ -291,6 +291,19 @@ def test_a_local_checkpoint_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert f"archcalc lens {folder} --prompt 'once upon' --positions all" in texts(at)
 
 
+def test_a_tuned_lens_is_the_one_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save_chat_model(tmp_path / "talker")
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
+    link = {"inside_model": "talker", "inside_prompt": "once upon", "lens_kind": "tuned", "lens_sites": "layers"}
+    assert "there is no tuned lens" in opened(**link).error[0].value
+    text = tmp_path / "text.txt"
+    text.write_text("once upon a time " * 9)
+    trained = CliRunner().invoke(cli, ["lens", str(folder), "--train", str(text), "--seq", "4", "--steps", "2"])
+    assert trained.exit_code == 0, trained.output
+    test_the_command_gives_the_same("lens", link)
+    assert "archcalc.inside.load_lens(" in output("lens", **link).python
+
+
 def test_progress_begins_anew() -> None:
     progress = Progress(4)
     progress(4)

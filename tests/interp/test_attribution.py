@@ -43,16 +43,15 @@ def logits_of(model: Any, texts: list[list[int]], position: int) -> Tensor:
 
 
 def is_refused(spec: Spec) -> bool:
-    """Whether gated inputs are added, branches read by others, or heads subtracted, rotated back or of experts."""
-    layers = layers_of(spec.stacks[-1].stack)
-    parts = [arm.part for layer in layers for arm in arms(layer)]
-    if any(
-        isinstance(part, CompressedAttention | RoutedAttention) or getattr(part, "differential", None) for part in parts
-    ):
-        return True
-    each = [branch for layer in layers for branch in branches(layer)]
+    """Whether gated inputs are added, or branches read by the next."""
+    each = [branch for layer in layers_of(spec.stacks[-1].stack) for branch in branches(layer)]
     is_read = any(branch.joins in ("next", "next_sum") for branch in each)
     return is_read or any(branch.in_gate_rank and branch.skip_reads == "normed" for branch in each)
+
+
+def adds_heads(part: Any) -> bool:
+    """Whether heads are not subtracted, rotated back or projected by experts."""
+    return not isinstance(part, CompressedAttention | RoutedAttention) and not getattr(part, "differential", None)
 
 
 @examples(60)
@@ -73,7 +72,7 @@ def test_contributions_sum_to_the_logit(spec: Spec) -> None:
         arm.part.n_heads
         for layer in layers_of(stack)
         for arm in arms(layer)
-        if variant(arm.part).component == "attention" and arm.reads != "nothing"
+        if variant(arm.part).component == "attention" and arm.reads != "nothing" and adds_heads(arm.part)
     )
     heads = [one for one in found.contributions if one.head is not None]
     assert len(heads) == n_heads
@@ -119,6 +118,16 @@ def test_what_cannot_be_attributed(options: dict[str, int], message: str) -> Non
         attribute(
             archcalc.random_model(archcalc.load("bert-base", {"n_layers": 1, "vocab_size": 9, "head": None})), [1]
         )
+
+
+@pytest.mark.parametrize("name", ["diffllama plain", "jetmoe plain", "convbert", "mamba plain", "xlnet"])
+def test_what_has_no_heads_to_add_is_one_part(name: str, tmp_path: Path) -> None:
+    random_model(name).save_pretrained(tmp_path)
+    model = archcalc.load_model(tmp_path)
+    found = attribute(model, [7, 8, 9, 10], token=5)
+    parts = [one.part for one in found.contributions if one.path.endswith((".attn", ".mixer"))]
+    assert set(parts) == {"mixer" if name == "mamba plain" else "attention"}
+    assert abs(found.remainder) <= 1e-5 * sum(abs(one.value) for one in found.contributions)
 
 
 NORM = {"kind": "rmsnorm"}

@@ -126,6 +126,7 @@ CHOSEN: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     ({}, {"attention": "math"}, MATH),
     ({}, FLASH_GPU, ON_GPU),
     ({"window": 3}, FLASH_GPU, ON_GPU),
+    ({}, FLASH_GPU | {"dtype": "fp32"}, [line.replace("bf16", "fp32") for line in MATH]),
     (ALIBI, FLASH_GPU, ON_GPU),
     ({}, FLASH_CPU, ON_CPU),
     ({"window": 3}, FLASH_CPU, [Q_OF_NORM, WINDOW_MASK, *ON_CPU[1:]]),

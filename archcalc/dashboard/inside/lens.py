@@ -14,7 +14,7 @@ from archcalc.dashboard.inside import cell_map
 from archcalc.dashboard.inside.view import Output, Subject, View
 from archcalc.dashboard.job import Progress
 from archcalc.dashboard.session import IN_URL, choice, say
-from archcalc.interp.lens.result import LENS_NAMES, LensPredictions, SiteReading, TokenTrajectory
+from archcalc.interp.lens.result import LENS_NAMES, LensName, LensPredictions, SiteReading, TokenTrajectory
 from archcalc.render import lens as pages
 from archcalc.render import lens_page
 from archcalc.render.charts.lens import rank_chart, short_name
@@ -26,7 +26,6 @@ from archcalc.words import in_context, msg
 if TYPE_CHECKING:
     from archcalc.interp.lens.maps import Lens
 
-_KINDS: Final = {kind: LENS_NAMES[kind] for kind in ("logit", "jacobian")}
 _SITES: Final = {
     "branches": msg("Before and after each branch"),
     "layers": msg("Ends of layers"),
@@ -43,7 +42,7 @@ _TOP, _N_OUTPUT = 10, 5
 class LensPageOptions(msgspec.Struct, frozen=True):
     """The kind of lens, the sites that it reads, and a token whose rank is followed."""
 
-    kind: Literal["logit", "jacobian"]
+    kind: LensName
     sites: Literal["branches", "layers"]
     token: str
 
@@ -55,7 +54,7 @@ def _options(subject: Subject) -> LensPageOptions:
     say_ = say()
     left, middle, right = st.columns([2, 3, 2])
     with left:
-        kind: Any = choice(st.segmented_control, say_(msg("Lens")), _KINDS, key="lens_kind")
+        kind: Any = choice(st.segmented_control, say_(msg("Lens")), LENS_NAMES, key="lens_kind")
     with middle:
         sites: Any = choice(st.segmented_control, say_(msg("Sites")), _SITES, key="lens_sites")
     token = right.text_input(say_(msg("Follow a token")), key="lens_token", placeholder="God", **IN_URL)
@@ -71,7 +70,7 @@ def _compute(subject: Subject, options: LensPageOptions, progress: Progress) -> 
     read_stack(subject.source.spec)
     inputs, tokens = subject.inputs, _tokens(subject, options)
     model = subject.model()
-    using = _jacobian(model, subject, options, progress) if options.kind == "jacobian" else None
+    using = _lens(model, subject, options, progress)
     n_sites = len(lens_sites(subject.source.spec, options.sites))
     progress.start(len(inputs.texts[-1]) * (n_sites - 1))
     reading = lens(
@@ -89,13 +88,26 @@ def _compute(subject: Subject, options: LensPageOptions, progress: Progress) -> 
     return lens_predictions(subject.source, reading, len(tokens))
 
 
-def _jacobian(model: Any, subject: Subject, options: LensPageOptions, progress: Progress) -> Lens:
+def _lens(model: Any, subject: Subject, options: LensPageOptions, progress: Progress) -> Lens | None:
+    """Return the lens of the file beside the model, or the Jacobian one of the prompt; None for the logit lens."""
     from archcalc.interp.lens.jacobian import jacobian_lens
+    from archcalc.interp.lens.lens_file import load_lens
 
+    if options.kind == "logit":
+        return None
+    if (file := _file(subject, options)) is not None:
+        return load_lens(file)
     inputs = subject.inputs
     progress.start(model.spec.d_model)
     targets = None if inputs.target is None else [inputs.target]
     return jacobian_lens(model, [inputs.ids], targets, sites=options.sites, progress=progress)
+
+
+def _file(subject: Subject, options: LensPageOptions) -> str | None:
+    """Return the file that `archcalc lens --train` wrote beside the model, None if there is none."""
+    from archcalc.interp.lens.lens_file import lens_beside
+
+    return lens_beside(subject.choice.name, options.kind)
 
 
 def _tokens(subject: Subject, options: LensPageOptions) -> list[int]:
@@ -164,7 +176,7 @@ def _command(subject: Subject, options: LensPageOptions) -> str:
         "lens",
         f"--positions all --top {_TOP}",
         "--sites layers" if options.sites == "layers" else "",
-        "--kind jacobian" if options.kind == "jacobian" else "",
+        f"--kind {options.kind}" if options.kind != "logit" else "",
         f"--token {shlex.quote(options.token)}" if options.token else "",
     )
 
@@ -173,9 +185,12 @@ def _python(subject: Subject, options: LensPageOptions, site: int, position: int
     texts = ", ".join(map(repr, subject.inputs.texts))
     more = f", sites={options.sites!r}"
     lines = []
-    if options.kind == "jacobian":
+    if (file := _file(subject, options)) is not None:
+        lines.append(f"lens = archcalc.inside.load_lens({file!r})")
+    elif options.kind == "jacobian":
         lists = ", ".join(repr([text]) for text in subject.inputs.texts)
         lines.append(f"lens = archcalc.inside.jacobian_lens(model, {lists}{more})")
+    if lines:
         more += ", using=lens"
     if tokens := _tokens(subject, options):
         more += f", tokens={tokens!r}"

@@ -78,6 +78,15 @@ class AttentionArm(msgspec.Struct, frozen=True):
             return self.part.compression is not None
         return isinstance(self.part, SparseAttention) and self.part.summaries is not None
 
+    @property
+    def adds_heads(self) -> bool:
+        """Return whether its output is a sum over its heads, each of which is a sum over keys.
+
+        It is not where heads are subtracted in pairs, rotated back, or projected by experts.
+        """
+        part = self.part
+        return not (isinstance(part, CompressedAttention | RoutedAttention) or getattr(part, "differential", None))
+
     def key_names(self, tokens: Sequence[str], n_keys: int) -> tuple[str, ...]:
         """Return the names of the keys: the tokens, then global ones or the summaries of blocks."""
         return self.query_names(tokens) if self.n_more else (*tokens, *(f"Σ {i}" for i in range(n_keys - len(tokens))))

@@ -40,11 +40,10 @@ from archcalc.spec.branches import (
     names,
     stream_names,
 )
-from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.groups import layers_of, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.model import Spec
-from archcalc.spec.routed import RoutedAttention
+from archcalc.spec.variants import variant
 from archcalc.words import msg
 
 
@@ -96,14 +95,16 @@ def attribute(
     n_promoted: int = 3,
     progress: Callable[[int], object] = lambda n: None,
 ) -> Attribution:
-    """Return what the embedding, each head, attention bias and feed-forward add to a logit at a position.
+    """Return what the embedding, each head, attention bias, feed-forward and mixer add to a logit at a position.
 
-    `model` comes from `archcalc.load_model` or `archcalc.random_model`. An encoder-decoder reads `ids` as its source
-    and `target` as the decoder's tokens, of which `position` is one (default: the last). `token` is the one whose logit
-    is attributed (default: the likeliest), less that of `against` if it is given. A head's contribution is split by
-    key token: its weight times the value of that token. The scales of norms are frozen; so are patterns and hidden
-    units, as in any direct attribution, and the activation of a head that has one (BERT). `n_promoted`: the tokens that
-    each head's output raises most. `progress` is called with 1 after each layer.
+    `model` comes from `archcalc.load_model` or `archcalc.random_model`. An encoder-decoder reads `ids` as its
+    source and `target` as the decoder's tokens, of which `position` is one (default: the last). `token` is the one
+    whose logit is attributed (default: the likeliest), less that of `against` if it is given. A head's contribution
+    is split by key token: its weight times the value of that token. An attention whose output is no sum over heads
+    (subtracted in pairs, rotated back, projected by experts, convolved) is one part. The scales of norms are
+    frozen; so are patterns and hidden units, as in any direct attribution, and the activation of a head that has
+    one (BERT). `n_promoted`: the tokens that each head's output raises most. `progress` is called with 1 after each
+    layer.
 
     Raises InputError for invalid ids, a packed model, and a model that predicts no tokens; TooLargeError before memory
     runs out.
@@ -112,10 +113,13 @@ def attribute(
     stack = read_stack(spec)
     check_one_stream(spec)
     _check_layers(layers_of(stack.stack))
-    _check_heads(layers_of(stack.stack))
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])
-    arms = {arm.path: arm for arm in attention_arms(spec) if arm.path.startswith(f"{stack.prefix}layers.")}
+    arms = {
+        arm.path: arm
+        for arm in attention_arms(spec)
+        if arm.adds_heads and arm.path.startswith(f"{stack.prefix}layers.")
+    }
     sites = list(_sites(spec, arms))
     check_memory(model, sites, texts)
     values = record(model, *texts, sites=sites)
@@ -126,11 +130,8 @@ def attribute(
 def _check_layers(layers: Sequence[Layer]) -> None:
     """Raise InputError for an arm that adds the input of an earlier branch, or a branch that adds a gated input.
 
-    And for a branch that the next one reads, and an attention whose heads' outputs are rotated back before they are
-    projected.
+    And for a branch that the next one reads.
     """
-    if any(isinstance(arm.part, CompressedAttention) for layer in layers for arm in arms(layer)):
-        raise InputError(msg("the outputs of heads are rotated"), where="kind", allowed=msg("another attention"))
     if any(arm.skip and arm.input_of for layer in layers for arm in arms(layer)):
         raise InputError(msg("an arm adds the input of an earlier branch"), where="skip", allowed="false")
     if any(branch.joins in ("next", "next_sum") for layer in layers for branch in active_branches(layer)):
@@ -138,15 +139,6 @@ def _check_layers(layers: Sequence[Layer]) -> None:
     gated = [branch for layer in layers for branch in active_branches(layer) if branch.in_gate_rank]
     if any(branch.skip_reads == "normed" or any(arm.skip for arm in branch.arms) for branch in gated):
         raise InputError(msg("a gated input is added"), where="in_gate_rank", allowed="null")
-
-
-def _check_heads(layers: Sequence[Layer]) -> None:
-    """Raise InputError for heads that are subtracted, or whose outputs are projected by experts."""
-    parts = [arm.part for layer in layers for arm in arms(layer)]
-    if any(getattr(part, "differential", None) for part in parts):
-        raise InputError(msg("heads are subtracted in pairs"), where="differential", allowed="null")
-    if any(isinstance(part, RoutedAttention) for part in parts):
-        raise InputError(msg("heads are projected by experts"), where="kind", allowed="gqa")
 
 
 def _sites(spec: Spec, arms: dict[str, AttentionArm]) -> Iterator[str]:
@@ -319,7 +311,7 @@ class _Reading:
             self._attention(found, self.arms[path], module, direction_D, steps, n_promoted)
             return
         out_D = self.at(f"layers.{i}.{arm.name}.out")
-        found.contributions.append(Contribution(path, "ffn", float(direction_D @ out_D), i))
+        found.contributions.append(Contribution(path, variant(arm.part).component, float(direction_D @ out_D), i))
 
     def _attention(
         self,

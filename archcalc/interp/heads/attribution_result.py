@@ -8,14 +8,16 @@ from archcalc.results import Result, Row, Sureness, data, number, text
 from archcalc.words import Message, in_context, msg
 
 ContributionPart = Literal[
-    "embedding", "head", "attention_bias", "ffn", "norm_bias", "head_bias", "remainder"
+    "embedding", "head", "attention", "attention_bias", "ffn", "mixer", "norm_bias", "head_bias", "remainder"
 ]  # fmt: skip
 
 PART_NAMES: Final[dict[str, Message]] = {
     "embedding": msg("embedding"),
     "head": in_context("of attention", "head"),
+    "attention": msg("attention"),
     "attention_bias": msg("attention bias"),
     "ffn": msg("feed-forward"),
+    "mixer": msg("mixer"),
     "norm_bias": msg("norm bias"),
     "head_bias": msg("output bias"),
     "remainder": msg("rounding"),

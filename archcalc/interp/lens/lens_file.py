@@ -29,6 +29,22 @@ def lens_path(source: str, kind: LensKind) -> Path | None:
             return None
 
 
+def lens_beside(source: str, kind: LensKind) -> str | None:
+    """Return the file of a lens that was made of a source, None if there is none.
+
+    Raises InputError for a tuned lens that is missing: it has to be trained.
+    """
+    if kind == "logit":
+        return None
+    path = lens_path(source, kind)
+    if path is not None and path.is_file():
+        return str(path)
+    if kind == "tuned":
+        allowed = msg("`lens`, or a lens made with `train`") if path is None else msg("one made with `train`")
+        raise InputError(msg("there is no tuned lens"), file="" if path is None else str(path), allowed=allowed)
+    return None
+
+
 def lens_bytes(lens: Lens) -> bytes:
     """Return the content of a lens's file, its numbers in float32."""
     from safetensors.torch import save

@@ -14,8 +14,10 @@ from archcalc.words import msg
 _COLORS = {
     "embedding": COMPONENT_COLORS["embedding"],
     "head": COMPONENT_COLORS["attention"],
+    "attention": COMPONENT_COLORS["attention"],
     "attention_bias": "#0072B2",
     "ffn": COMPONENT_COLORS["ffn"],
+    "mixer": COMPONENT_COLORS["mixer"],
     "norm_bias": COMPONENT_COLORS["norm"],
     "head_bias": COMPONENT_COLORS["head"],
 }

@@ -94,11 +94,18 @@ def process_peak(spec: Spec, work: Workload, execution: Execution, needed_bytes:
         return pool.apply(_peak_growth, (spec, work, execution, optimizer))
 
 
+def training_step(
+    spec: Spec, work: Workload, execution: Execution, device: str, optimizer: str = "adamw"
+) -> Callable[[], None]:
+    """Return a training step of a new model on a device; each call makes one."""
+    model = build(spec, device, torch_dtype(execution.dtype), execution=execution).train()
+    return _TrainingStep(spec, model, work, _make_optimizer(optimizer, model), device)
+
+
 def _peak_growth(spec: Spec, work: Workload, execution: Execution, optimizer: str) -> int:
     _warm_up()
     before = _high_water_bytes()
-    model = build(spec, "cpu", torch_dtype(execution.dtype), execution=execution).train()
-    step = _TrainingStep(spec, model, work, _make_optimizer(optimizer, model))
+    step = training_step(spec, work, execution, "cpu", optimizer)
     step()
     step()
     return _high_water_bytes() - before
@@ -130,10 +137,12 @@ def _warm_up() -> None:
 class _TrainingStep:
     """A training step on zeros, as a plain loop would write it."""
 
-    def __init__(self, spec: Spec, model: nn.Module, work: Workload, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(
+        self, spec: Spec, model: nn.Module, work: Workload, optimizer: torch.optim.Optimizer, device: str = "cpu"
+    ) -> None:
         self.model, self.optimizer = model, optimizer
         lengths = [work.source_seq, work.seq] if spec.family == "encoder-decoder" else [work.seq]
-        self.ids = [torch.zeros(work.batch, length, dtype=torch.long) for length in lengths]
+        self.ids = [torch.zeros(work.batch, length, dtype=torch.long, device=device) for length in lengths]
         self.logits: Tensor | None = None
 
     def __call__(self) -> None:
