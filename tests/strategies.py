@@ -52,6 +52,7 @@ from archcalc.spec.layer import (
     Shares,
     Stack,
 )
+from archcalc.spec.low_rank import LowRank
 from archcalc.spec.mixer import (
     AnyMixer,
     ChannelMix,
@@ -299,6 +300,12 @@ def _blocks(d_in: int, d_out: int) -> list[int]:
 
 
 @st.composite
+def low_ranks(draw: st.DrawFn) -> LowRank:
+    n_pairs = draw(st.integers(1, 3))
+    return LowRank(rank=draw(SIZES), n_pairs=n_pairs, active=draw(st.integers(0, n_pairs - 1)))
+
+
+@st.composite
 def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> Attention:
     n_kv_heads, n_each = draw(HEADS_EACH)
     n_heads = n_kv_heads * n_each
@@ -339,6 +346,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         temperature=None if cross else draw(TEMPERATURES),
         differential=draw(optional(DIFFERENTIAL)) if has_pairs else None,
         d_source=d_source,
+        low_rank=None if cross or value_is_key or any(blocks.values()) else draw(st.none() | st.none() | low_ranks()),
     )
 
 
@@ -389,9 +397,12 @@ _DENSE = {
     "down_norm": st.sampled_from((None, None, *_NORMS)),
 }
 PLAIN = st.builds(Plain, **_DENSE)
+
+
 GATED = st.builds(
     Gated,
     **_DENSE,
+    low_rank=st.none() | st.none() | low_ranks(),
     gate_scale=st.sampled_from((1.0, 1.0, 0.5, 2.5)),
     sparsity=st.sampled_from((None, None, 0.95, 0.5)),
 )
@@ -889,7 +900,7 @@ def queries(draw: st.DrawFn, part: Attention) -> Attention:
     """Draw an attention that may read the keys and values of this one."""
     fields = _fields(part) | {"k_bias": False, "v_bias": False, "value_scale": None}
     fields |= {"v_norm": None, "value_is_key": False}
-    fields |= dict.fromkeys(("q_block", "k_block", "v_block", "out_block"))
+    fields |= dict.fromkeys(("q_block", "k_block", "v_block", "out_block", "low_rank"))
     fields |= {"softcap": draw(SOFTCAPS), "sinks": draw(st.booleans()), "qk_norm": draw(optional(QK_NORMS))}
     if part.d_head is not None and (not isinstance(part.position, RelativeBias)):
         n_kv_heads = part.n_kv_heads or part.n_heads
@@ -1395,6 +1406,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     QkNorm: QK_NORMS,
     Gate: GATES,
     Differential: DIFFERENTIAL,
+    LowRank: low_ranks(),
     LogTemperature: LOG_TEMPERATURES,
     PowerTemperature: POWER_TEMPERATURES,
     Learned: LEARNED,

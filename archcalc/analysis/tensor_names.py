@@ -114,6 +114,11 @@ _NAMES: Final = {
         in_context("tensor", "written states"),
         in_context("tensor", "written values"),
         in_context("tensor", "Δ by head"),
+        in_context("tensor", "q with its pair"),
+        in_context("tensor", "k with its pair"),
+        in_context("tensor", "v with its pair"),
+        in_context("tensor", "gate with its pair"),
+        in_context("tensor", "up with its pair"),
     )
 }
 # What stands around another name.

@@ -9,6 +9,7 @@ from archcalc.ledger.differential import differences
 from archcalc.ledger.forward_context import ForwardContext, Lent
 from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
+from archcalc.ledger.low_rank import beside
 from archcalc.ledger.output_gate import output_gate
 from archcalc.ledger.rope import rotary
 from archcalc.ledger.symbols import Symbols
@@ -76,6 +77,7 @@ def _keys_values(part: Attention, d: Symbols, d_value: Poly, kv_input: Tensor, c
     """Yield the leaves of keys and values, which the cache holds and later layers may share."""
     block = None if part.k_block is None else d.k_block
     keys = yield from linear("k", kv_input, d.n_kv_heads * d.d_head, "attention", bias=part.k_bias, block=block)
+    keys = yield from beside(part.low_rank, "k_pairs", kv_input, keys, keys.axes[-1], d, "attention")
     k = yield from _heads(part, "k", d.n_kv_heads, d, keys, ctx)
     v = yield from _values(part, d, d_value, keys, kv_input, ctx)
     return k, v
@@ -132,6 +134,7 @@ def _queries(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> For
     """Yield the leaves of the queries, with the temperature of their position, which all layers share."""
     block = None if part.q_block is None else d.q_block
     flat = yield from linear("q", x, d.n_heads * d.d_head, "attention", bias=part.q_bias, block=block)
+    flat = yield from beside(part.low_rank, "q_pairs", x, flat, flat.axes[-1], d, "attention")
     q = yield from _heads(part, "q", d.n_heads, d, flat, ctx)
     if part.temperature is None:
         return q
@@ -172,6 +175,7 @@ def _values(
     if not part.value_is_key:
         block = None if part.v_block is None else d.v_block
         flat = yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias, block=block)
+        flat = yield from beside(part.low_rank, "v_pairs", x, flat, flat.axes[-1], d, "attention")
     v = flat.view(BATCH, d.n_kv_heads, x.axes[1], d_value)
     if part.v_norm is not None:
         v = yield from norm.leaves(part.v_norm, "v_norm", v, ctx)

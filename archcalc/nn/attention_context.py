@@ -21,6 +21,7 @@ from archcalc.nn.rope import RotaryTable
 from archcalc.nn.text_places import TextPlaces
 from archcalc.spec.attention import LogTemperature, Temperature, lends_selection, reads_selection
 from archcalc.spec.layer import Arm
+from archcalc.spec.low_rank import low_rank
 from archcalc.spec.position import Disentangled, Rope
 from archcalc.spec.sparse import MaskKey
 
@@ -48,6 +49,7 @@ class AttentionContext:
     `n_summaries` are keys after those of the tokens, which stand for blocks of them or are the `n_global` global tokens
     of the stack, which have no positions. `prompt` holds learned keys and values [K, P, H] that every query sees
     besides, before the others. `prefix` [B, T] is True at the tokens of a prefix, which see each other.
+    `pair` is the low-rank pair that the arm computes.
 
     Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
     """
@@ -74,6 +76,7 @@ class AttentionContext:
     n_summaries: int = 0
     n_global: int = 0
     prefix: Tensor | None = None
+    pair: int = 0
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def keys_values(self, compute: Callable[[], Pair]) -> Pair:
@@ -360,6 +363,8 @@ class LayerContext:
         """Return the context of one arm of the layer."""
         context = self.source if arm.reads == "source" else self.own
         assert context is not None, "a layer that attends to a source has one"
+        if (pairs := low_rank(arm.part)) is not None:
+            context = replace(context, pair=pairs.active)
         if arm.name in self.caches:
             context = replace(context, cache=self.caches[arm.name])
         if arm.name in self.borrowed:

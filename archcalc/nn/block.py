@@ -36,7 +36,7 @@ from archcalc.spec.branches import (
     tied_norms,
 )
 from archcalc.spec.execution import Execution
-from archcalc.spec.ffn import PerLayerGate, reads_ids
+from archcalc.spec.ffn import Gated, PerLayerGate, reads_ids
 from archcalc.spec.global_tokens import global_norms
 from archcalc.spec.layer import Arm, Branch, GlobalTokens, Layer, Reads
 from archcalc.spec.stream_variants import stream_implementation
@@ -207,6 +207,8 @@ class Block(nn.Module):
     def run_arm(self, arm: Arm, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the output of one arm [B, T, D], before any residual."""
         arguments: tuple[Any, ...] = (context.for_arm(arm),) if arm.name in self.token_mixers else ()
+        if isinstance(arm.part, Gated) and arm.part.low_rank is not None:
+            arguments = (arm.part.low_rank.active,)
         if arm.name in self.id_readers:
             arguments = (context.ids,)
         if arm.name in self.per_layer_gates:

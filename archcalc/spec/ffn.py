@@ -6,6 +6,7 @@ from typing import Literal
 
 from archcalc.spec.activation import AnyActivation, FixedActivation
 from archcalc.spec.base import Count, Part, Positive, Probability, Share, Size
+from archcalc.spec.low_rank import LowRank
 from archcalc.spec.norm import Norm
 
 
@@ -36,7 +37,7 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
 
     `down_bias` and `down_norm` as in `Plain`. `gate_scale` multiplies gate(x) (Falcon-H1). With a `sparsity` s, the
     activation reads relu(g − (m + Φ⁻¹(s)·σ)) of gate(x) = g, whose mean and deviation are m and σ: if g is normally
-    distributed, a share s is 0 (Gemma 3n).
+    distributed, a share s is 0 (Gemma 3n). `low_rank` is beside gate and up, one pair for both.
     """
 
     d_ff: Size
@@ -46,6 +47,7 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     down_norm: Norm | None = None
     gate_scale: Positive = 1.0
     sparsity: Share | None = None
+    low_rank: LowRank | None = None
 
 
 class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):

@@ -479,6 +479,8 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
         raise InputError(msg("an encoder attends only to itself"), where=where, allowed="null")
     if part.position:
         raise InputError(msg("cross-attention has no positions"), where=f"{where}.position", allowed="null")
+    if part.low_rank:
+        raise InputError(msg("cross-attention has no low-rank pairs"), where=f"{where}.low_rank", allowed="null")
     if part.window:
         raise InputError(msg("cross-attention reads the whole source"), where=f"{where}.window", allowed="null")
     if part.temperature:

@@ -9,8 +9,10 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.activation import with_parameters
 from archcalc.spec.attention import Attention, Differential, Indexer, LatentAttention
+from archcalc.spec.base import Part
 from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, StateProjection
+from archcalc.spec.low_rank import low_rank
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
     Disentangled,
@@ -70,6 +72,7 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             where=f"{where}.qk_norm.when",
             allowed=msg("before, or over head or each"),
         )
+    _check_low_rank(part, f"{where}.low_rank")
     differential = part.differential and _pairs(part.differential, part, n_kv_heads, where)
     return msgspec.structs.replace(
         part, n_kv_heads=n_kv_heads, d_head=d_head, position=position, differential=differential
@@ -401,8 +404,26 @@ def dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
     if isinstance(part, Plain):
         check_block(part.up_block, spec.d_model, part.d_ff, f"{where}.up_block")
         check_block(part.down_block, part.d_ff, spec.d_model, f"{where}.down_block")
+    _check_low_rank(part, f"{where}.low_rank")
     down_bias = None if part.down_bias == part.bias else part.down_bias
     return msgspec.structs.replace(part, activation=with_parameters(part.activation), down_bias=down_bias)
+
+
+def _check_low_rank(part: Part, where: str) -> None:
+    """Raise InputError for a pair that is not there, or beside keys that are not projected from the part's input."""
+    pairs = low_rank(part)
+    if pairs is None:
+        return
+    if pairs.active >= pairs.n_pairs:
+        raise InputError(
+            msg("number {active} of {n}, counted from 0", active=pairs.active, n=pairs.n_pairs),
+            where=f"{where}.active",
+            allowed=msg("less than n_pairs"),
+        )
+    if isinstance(part, Attention) and (part.value_is_key or part.d_source or part.is_grouped):
+        raise InputError(
+            msg("keys and values are not projected from the same input as queries"), where=where, allowed="null"
+        )
 
 
 def per_layer_gate(part: PerLayerGate, spec: Spec, where: str) -> PerLayerGate:

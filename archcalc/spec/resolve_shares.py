@@ -11,10 +11,11 @@ from archcalc.spec.attention import Attention, disentangled, lends_selection, re
 from archcalc.spec.branches import arms, borrowed_names, branches
 from archcalc.spec.groups import layers_of, lender_indices, run_counts, weight_indices
 from archcalc.spec.layer import Arm, Branch, Layer, Shares, Stack
+from archcalc.spec.low_rank import of_any_use
 from archcalc.words import msg
 
 # Fields that affect keys and values only, so a layer that shares these does not use them.
-_KEY_VALUE_FIELDS = ("k_bias", "v_bias", "v_norm", "value_is_key", "value_scale")
+_KEY_VALUE_FIELDS = ("k_bias", "v_bias", "v_norm", "value_is_key", "value_scale", "low_rank")
 # Fields that must agree if keys and values are shared.
 _EQUAL_FIELDS = ("n_kv_heads", "d_head", "window", "window_kind", "position")
 
@@ -85,7 +86,7 @@ def _check_branch(branch: Branch, owner: Layer, has_own: bool, where: str) -> No
             where=where,
             allowed=msg("the layer that has the weights"),
         )
-    if structs.replace(branch, weights_of=None) != lender:
+    if _of_any_use(branch) != _of_any_use(lender):
         raise InputError(
             msg("{name} of that layer has different fields", name=repr(first)),
             where=where,
@@ -93,6 +94,12 @@ def _check_branch(branch: Branch, owner: Layer, has_own: bool, where: str) -> No
         )
     if branch.norm_of is not None:
         raise InputError(msg("its norm is that of another branch"), where=where, allowed=msg("norm_of: null"))
+
+
+def _of_any_use(branch: Branch) -> Branch:
+    """Return a branch as the first use of its weights computes it."""
+    used = tuple(structs.replace(arm, part=of_any_use(arm.part)) for arm in branch.arms)
+    return structs.replace(branch, arms=used, weights_of=None)
 
 
 def _check_shares_field(layer: Layer, where: str) -> None:

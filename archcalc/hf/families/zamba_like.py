@@ -1,24 +1,29 @@
-"""Decoders of Mamba layers, some of which read a shared block of attention and feed-forward: Zamba."""
+"""Decoders of Mamba layers, some of which read a shared block of attention and feed-forward: Zamba, Zamba 2."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from archcalc.hf.config import COUNT, SIZE, Config
+from archcalc.hf.families.mamba2_like import MAMBA2_TENSORS, MAMBA2_VECTORS, HeadWidth
+from archcalc.hf.families.mamba2_like import WIDTH as HEAD_WIDTHS
 from archcalc.hf.families.mamba_like import MAMBA_IRRELEVANT, RANK, StepRank
+from archcalc.hf.families.mamba_like import mixer_tensors as mamba_tensors
 from archcalc.hf.family import Family
-from archcalc.hf.lens import Constraint, ImpliedValue, Key, ScaledKey, Template
+from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Constraint, ImpliedValue, Key, ScaledKey, Template
 from archcalc.hf.stack import INDEX, ListSchedule
 from archcalc.hf.templates.decoder import decoder
-from archcalc.hf.tensors import TensorEntry, TensorMap, module, modules, table
-from archcalc.hf.vocabulary import flag, keys, layers, rmsnorm, size
+from archcalc.hf.tensors import TensorEntry, TensorMap, fused_modules, module, modules, table
+from archcalc.hf.vocabulary import flag, keys, layers, positive, rmsnorm, size
 
 WIDTH, DEPTH, TIED = size("hidden_size", 3712), layers(76), flag("tie_word_embeddings", True)
 N_HEADS, EXPAND, MAMBA_HEADS = size("num_attention_heads", 16), size("mamba_expand", 2), size("n_mamba_heads", 2)
 PERIOD, OFFSET = size("attn_layer_period", 6), Key("attn_layer_offset", COUNT, 4)
+ToBranches = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 # The words of a layer's kind, older ones last.
 WORDS = {"linear_attention": "mamba", "hybrid": "hybrid", "mamba": "mamba"}
 
@@ -40,22 +45,26 @@ def block_owner(config: Config) -> int | None:
     return hybrid[0] if TIED.read(config) and config.data[INDEX] > hybrid[0] else None
 
 
-def joined_width(config: Config) -> int:
-    """Return the width of a layer's input beside that of the first layer."""
-    return 2 * int(WIDTH.read(config))
+def joined_width(width: Key) -> ImpliedValue:
+    """Return the width of a layer's input beside that of the first layer, of a model this wide."""
+    return ImpliedValue(lambda config: 2 * int(width.read(config)))
 
 
-def head_width(config: Config) -> int:
-    """Return the width of a head if none is stated."""
-    return joined_width(config) // int(N_HEADS.read(config))
+def head_width(width: Key, n_heads: Key) -> Key:
+    """Return the key of the width of a head, by default that of both inputs divided by the heads."""
+
+    def default(config: Config) -> int:
+        return 2 * int(width.read(config)) // int(n_heads.read(config))
+
+    return Key("attention_head_dim", SIZE, default, null=default, aliases=("head_dim",))
 
 
-HEAD_WIDTH = Key("attention_head_dim", SIZE, head_width, null=head_width, aliases=("head_dim",))
+def scale(head: Key) -> ImpliedValue:
+    """Return the factor of the scores for heads of this width."""
+    return ImpliedValue(lambda config: float((head.read(config) / 2) ** -0.5))
 
 
-def scale(config: Config) -> float:
-    """Return the factor of the scores."""
-    return float((HEAD_WIDTH.read(config) / 2) ** -0.5)
+HEAD_WIDTH = head_width(WIDTH, N_HEADS)
 
 
 def channels_per_head(config: Config) -> int:
@@ -79,23 +88,24 @@ MIXER: Template = {
 }
 
 
-def with_block(mixer: Template, attention: Template, ffn: Template, norm: Template) -> dict[str, Any]:
-    """Return a layer whose mixer reads the sum of the stream and of what a block gives, projected."""
-    block = {"norm_in": norm, "joins": "next", "weights_of": ImpliedValue(block_owner)}
-    branches = (
-        {"arms": ({"name": "attn", "part": attention},), **block},
-        {"arms": ({"name": "ffn", "part": ffn},), **block},
-        {"arms": ({"name": "link", "part": {"kind": "projection"}},), "joins": "next_sum"},
-        {"arms": ({"name": "mixer", "part": mixer},), "norm_in": norm},
-    )
-    return {"branches": branches}
+def to_branches(mixer: Template, owner: Callable[[Config], int | None]) -> ToBranches:
+    """Return how layers are written whose mixer is this one and whose block belongs to the layer `owner` returns."""
 
+    def branches(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a mixer alone, or one that reads the sum of the stream and of what a block gives, projected."""
+        if kind == "mamba":
+            return {**layer, "ffn": None}
+        block = {"norm_in": layer["norm"], "joins": "next", "weights_of": ImpliedValue(owner)}
+        return {
+            "branches": (
+                {"arms": ({"name": "attn", "part": layer["attention"]},), **block},
+                {"arms": ({"name": "ffn", "part": layer["ffn"]},), **block},
+                {"arms": ({"name": "link", "part": {"kind": "projection"}},), "joins": "next_sum"},
+                {"arms": ({"name": "mixer", "part": mixer},), "norm_in": layer["norm"]},
+            )
+        }
 
-def to_branches(kind: str, layer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a layer of this kind."""
-    if kind == "mamba":
-        return {**layer, "ffn": None}
-    return with_block(MIXER, layer["attention"], layer["ffn"], layer["norm"])
+    return branches
 
 
 OUTSIDE = (
@@ -163,13 +173,13 @@ def zamba() -> Family:
         act="gelu",
         norm=rmsnorm(1e-5),
         tie=True,
-        kinds={"hybrid": {"position": None, "reads_embedding": True, "scale": ImpliedValue(scale)}},
+        kinds={"hybrid": {"position": None, "reads_embedding": True, "scale": scale(HEAD_WIDTH)}},
         mixers={"mamba": MIXER},
         schedule=TYPES,
-        to_branches=to_branches,
+        to_branches=to_branches(MIXER, block_owner),
         by_index=True,
         constraints=(
-            Constraint("attention_hidden_size", (ImpliedValue(joined_width), None)),
+            Constraint("attention_hidden_size", (joined_width(WIDTH), None)),
             Constraint("hidden_mamba_act", ("silu", "swish")),
         ),
         irrelevant=MAMBA_IRRELEVANT | keys("num_logits_to_keep"),
@@ -179,4 +189,151 @@ def zamba() -> Family:
     return replace(base, tensors_of=tensors)
 
 
-FAMILIES = (zamba(),)
+WIDTH_2, DEPTH_2 = size("hidden_size", 2560), layers(54)
+N_HEADS_2, MAMBA_HEADS_2 = size("num_attention_heads", 32), size("n_mamba_heads", 8)
+N_BLOCKS, RANK_2 = size("num_mem_blocks", 1), size("adapter_rank", 128)
+IS_LONG, LONG_CONTEXT = flag("use_long_context", False), 16384
+# The layers of the class that read a block by default.
+HYBRID = (6, 12, 18, 24, 30, 36, 42, 47, 51)
+
+
+def of_class(config: Config, index: int) -> str:
+    """Return the kind of a layer of the class's default, which has as many layers."""
+    if DEPTH_2.read(config) != DEPTH_2.default:
+        raise config.error(DEPTH_2.name, DEPTH_2.read(config), f"{DEPTH_2.default}, or a list layers_block_type")
+    return "hybrid" if index in HYBRID else "mamba"
+
+
+TYPES_2 = ListSchedule(WORDS, of_class, (), "layers_block_type", ("layer_types",))
+
+
+def hybrid_layers(config: Config) -> list[int]:
+    """Return the layers that read a block."""
+    return [i for i, kind in enumerate(TYPES_2.read(config, DEPTH_2.read(config))) if kind == "hybrid"]
+
+
+def use(config: Config) -> tuple[int, int]:
+    """Return the block of a layer, which the layers take by turns, and the number of its uses before."""
+    turn = hybrid_layers(config).index(config.data[INDEX])
+    return turn % int(N_BLOCKS.read(config)), turn // int(N_BLOCKS.read(config))
+
+
+def block_of_turn(config: Config) -> int | None:
+    """Return the layer that has the block which this layer uses; None if that is its own, as all are if not tied."""
+    block, n_before = use(config)
+    return hybrid_layers(config)[block] if n_before and TIED.read(config) else None
+
+
+def pairs_of_block(config: Config) -> int:
+    """Return the number of uses of a layer's block, each of which has a low-rank pair."""
+    block, _ = use(config)
+    return len(range(block, len(hybrid_layers(config)), int(N_BLOCKS.read(config))))
+
+
+@final
+class LongContext(ConfigLens, Struct, frozen=True):
+    """The context length: that of the key, unless a flag says that it is long."""
+
+    key: Key
+
+    def names(self) -> Iterator[str]:
+        """Yield the spellings of both keys."""
+        yield from (*self.key.names(), *IS_LONG.names())
+
+    def read(self, config: Config) -> int:
+        """Return the number of positions."""
+        return LONG_CONTEXT if IS_LONG.read(config) else int(self.key.read(config))
+
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the key."""
+        self.key.write(value, draft)
+
+
+HEAD_WIDTH_2 = head_width(WIDTH_2, N_HEADS_2)
+BIAS_2 = flag("add_bias_linear", False)
+PAIRS = {"rank": RANK_2, "n_pairs": ImpliedValue(pairs_of_block), "active": ImpliedValue(lambda config: use(config)[1])}
+MIXER_2: Template = {
+    "kind": "mamba2",
+    "n_heads": MAMBA_HEADS_2,
+    "d_head": HeadWidth(Key("mamba_headdim", HEAD_WIDTHS, "auto"), size("mamba_expand", 2), MAMBA_HEADS_2, WIDTH_2),
+    "n_state_groups": size("mamba_ngroups", 1),
+    "d_state": size("mamba_d_state", 64),
+    "d_conv": size("mamba_d_conv", 4),
+    "chunk": size("chunk_size", 256),
+    "step_min": positive("time_step_min", 0.001),
+    "bias": BIAS_2,
+    "norm": {"kind": "rmsnorm", "eps": 1e-5},
+}
+_MIXER_2 = (
+    *module("layers.{i}.mixer_norm", "input_layernorm"),
+    *mamba_tensors("mamba.", MAMBA2_TENSORS, *MAMBA2_VECTORS),
+)
+
+
+def hidden_width(config: Config) -> int:
+    """Return the width of the feed-forward if none is stated."""
+    return 4 * int(WIDTH_2.read(config))
+
+
+def pair_tensors(config: Config) -> Iterator[TensorEntry]:
+    """Yield the entries of the low-rank pairs of each block, which are numbered by the uses of all blocks."""
+    n_blocks, found = int(N_BLOCKS.read(config)), hybrid_layers(config)
+    for turn, layer in enumerate(found):
+        numbers = tuple(map(str, range(turn % n_blocks, len(found), n_blocks)))
+        theirs = f"model.layers.{layer}.shared_transformer."
+        lists = {f"attn.{name}_pairs": f"self_attn.linear_{name}_adapter_list" for name in "qkv"}
+        lists["ffn.gate_up_pairs"] = "feed_forward.gate_up_proj_adapter_list"
+        for ours, name in lists.items():
+            for place, part in enumerate(("down", "up")):
+                stored = f"{theirs}{name}.{{e}}.{place}.weight"
+                yield TensorEntry(stored, (f"layers.{layer}.{ours}.{part}.weight",), row_names=numbers)
+
+
+def tensors_2(config: Config) -> TensorMap:
+    """Return the tensors of Zamba 2's class."""
+    name = "shared_transformer"
+    gate_up = f"model.layers.{{i}}.{name}.feed_forward.gate_up_proj"
+    block = block_tensors(name, fused_modules(("layers.{i}.ffn.gate", "layers.{i}.ffn.up"), gate_up))
+    return table(OUTSIDE, block, in_both(_MIXER_2), tuple(pair_tensors(config)))
+
+
+def zamba2() -> Family:
+    """Return Zamba 2's row: several blocks in turn, with a low-rank pair for each use."""
+    pairs = Cases(flag("use_shared_attention_adapter", False), {True: PAIRS, False: None})
+    attention = {"reads_embedding": True, "scale": scale(HEAD_WIDTH_2), "low_rank": pairs}
+    is_rotary = flag("use_mem_rope", False)
+    base = decoder(
+        "zamba2",
+        "Zamba2ForCausalLM",
+        vocab=32000,
+        n_ctx=LongContext(size("max_position_embeddings", 4096)),
+        width=2560,
+        depth=54,
+        heads=32,
+        d_head=HEAD_WIDTH_2,
+        act="gelu",
+        norm=rmsnorm(1e-5),
+        tie=True,
+        ffn={
+            "d_ff": size("intermediate_size", hidden_width, null=hidden_width),
+            "bias": BIAS_2,
+            "low_rank": PAIRS,
+        },
+        kinds={"hybrid": attention | {"position": lambda rope: Cases(is_rotary, {True: rope, False: None})}},
+        mixers={"mamba": MIXER_2},
+        schedule=TYPES_2,
+        to_branches=to_branches(MIXER_2, block_of_turn),
+        by_index=True,
+        constraints=(
+            Constraint("attention_hidden_size", (joined_width(WIDTH_2),)),
+            Constraint("hybrid_layer_ids", (ImpliedValue(hybrid_layers),)),
+        ),
+        irrelevant=MAMBA_IRRELEVANT - {"time_step_min"}
+        | keys("num_logits_to_keep kv_channels num_query_groups use_conv_bias use_mem_eff_path"),
+        # The class ties no block that one layer uses.
+        small={"layers_block_type": ["hybrid", "linear_attention", "hybrid"]},
+    ).family
+    return replace(base, tensors_of=tensors_2)
+
+
+FAMILIES = (zamba(), zamba2())

@@ -194,7 +194,17 @@ def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list
     after += [say(msg("norm on the heads' outputs"))] if part.out_norm else []
     after += [say(msg("projections in groups"))] if part.is_grouped else []
     after += [say(msg("reads the first layer's input too"))] if part.reads_embedding else []
+    after += _low_rank(part, say)
     return say(_ATTENTIONS[kind]), lines + [" · ".join(words) for words in (more, after) if words]
+
+
+def _low_rank(part: Attention | Gated, say: Translator) -> list[str]:
+    """Return the line of low-rank pairs, if there are any."""
+    if part.low_rank is None:
+        return []
+    own = part.low_rank
+    number, rank = exact(own.active + 1), exact(own.rank)
+    return [say(msg("low-rank pair {i} of {n}, rank {rank}", i=number, n=exact(own.n_pairs), rank=rank))]
 
 
 def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, list[str]]:
@@ -254,6 +264,8 @@ def dense(part: Plain | Gated, d_model: int, say: Translator) -> tuple[str, list
     ]
     if isinstance(part, Gated) and part.sparsity is not None:
         lines.append(say(msg("{share} of the gates are 0", share=f"{part.sparsity:.4g}")))
+    if isinstance(part, Gated):
+        lines += _low_rank(part, say)
     if isinstance(part, Plain) and part.is_grouped:
         lines.append(say(msg("projections in groups")))
     kind = msg("gated feed-forward") if isinstance(part, Gated) else msg("feed-forward")

@@ -140,7 +140,7 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
 
 # Fields of an attention that this form does not support; where one is set, the module itself runs.
 _UNSUPPORTED = (
-    *("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm", "differential"),
+    *("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm", "differential", "low_rank"),
     *("q_block", "k_block", "v_block", "out_block"),
 )
 
@@ -152,8 +152,8 @@ def _has_other_rotation(part: Any) -> bool:
 
 
 def gated_ffn(ffn: Gated) -> TokenForward | None:
-    """Return a feed-forward of three matrices, with gate and up fused; None if it is sparse."""
-    if ffn.sparsity is not None:
+    """Return a feed-forward of three matrices, with gate and up fused; None if it is sparse or has low-rank pairs."""
+    if ffn.sparsity is not None or ffn.gate_up_pairs is not None:
         return None
     read, down = FusedLinear(ffn, "gate", "up"), FusedLinear(ffn, "down")
 
