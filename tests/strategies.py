@@ -302,7 +302,7 @@ def _blocks(d_in: int, d_out: int) -> list[int]:
 @st.composite
 def low_ranks(draw: st.DrawFn) -> LowRank:
     n_pairs = draw(st.integers(1, 3))
-    return LowRank(rank=draw(SIZES), n_pairs=n_pairs, active=draw(st.integers(0, n_pairs - 1)))
+    return LowRank(pair_rank=draw(SIZES), n_pairs=n_pairs, active=draw(st.integers(0, n_pairs - 1)))
 
 
 @st.composite

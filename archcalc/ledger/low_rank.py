@@ -18,7 +18,7 @@ def beside(
     """
     if part is None:
         return y
-    low = yield from _linear(f"{name}.down", x, d.rank, d, component)
+    low = yield from _linear(f"{name}.down", x, d.pair_rank, d, component)
     yield from _linear(f"{name}.up", low, out, d, component)
     return y.new(f"{y.label} with its pair")
 

@@ -157,7 +157,7 @@ class Attention(nn.Module):
 
     def _pairs(self, d_in: int, d_out: int) -> LowRankPairs | None:
         pairs = self.part.low_rank
-        return None if pairs is None else LowRankPairs(pairs.n_pairs, d_in, pairs.rank, d_out)
+        return None if pairs is None else LowRankPairs(pairs.n_pairs, d_in, pairs.pair_rank, d_out)
 
     @staticmethod
     def _with_pair(y_BTZ: Tensor, pairs: LowRankPairs | None, x_BTD: Tensor, context: AttentionContext) -> Tensor:

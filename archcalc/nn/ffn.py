@@ -54,7 +54,7 @@ class Gated(nn.Module):
         pairs = part.low_rank
         self.active = 0 if pairs is None else pairs.active
         self.gate_up_pairs = (
-            None if pairs is None else LowRankPairs(pairs.n_pairs, model.d_model, pairs.rank, 2 * part.d_ff)
+            None if pairs is None else LowRankPairs(pairs.n_pairs, model.d_model, pairs.pair_rank, 2 * part.d_ff)
         )
         self.activation = activation(part.activation)
         self.down_norm = norm(part.down_norm, part.d_ff) if part.down_norm else None

@@ -575,7 +575,7 @@ MEANINGS: dict[str, Message] = {
     "Gated.sparsity": msg("the share of gates that a threshold sets to 0 (Gemma 3n); none: none"),
     "Gated.low_rank": msg("low-rank pairs of matrices beside gate and up (Zamba 2)"),
     "LowRank": msg("low-rank pairs of matrices beside a projection, one for each use of its weights (Zamba 2)"),
-    "LowRank.rank": msg("the width between both matrices of a pair"),
+    "LowRank.pair_rank": msg("the width between both matrices of a pair"),
     "LowRank.n_pairs": msg("pairs that are stored"),
     "LowRank.active": msg("the pair that is computed, from 0"),
     "StateProjection": msg("a matrix from the model's width to the same width (Zamba)"),

@@ -10,13 +10,13 @@ from archcalc.spec.base import Count, Part, Size
 
 
 class LowRank(Part, frozen=True, kw_only=True):
-    """up(down(x)) is added to a projection of x, through `rank` dimensions (Zamba 2, Glorioso et al. 2024, section 2).
+    """up(down(x)) is added to a projection of x, through `pair_rank` dimensions (Zamba 2, Glorioso et al. 2024, section 2).
 
     There are `n_pairs` pairs of matrices, of which pair `active`, from 0, is computed. Layers that use the weights of
     one layer may each have a pair of their own.
     """
 
-    rank: Size
+    pair_rank: Size
     n_pairs: Size = 1
     active: Count = 0
 

@@ -15,7 +15,7 @@ from archcalc.hf.families.mamba_like import MAMBA_IRRELEVANT, RANK, StepRank
 from archcalc.hf.families.mamba_like import mixer_tensors as mamba_tensors
 from archcalc.hf.family import Family
 from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Constraint, ImpliedValue, Key, ScaledKey, Template
-from archcalc.hf.stack import INDEX, ListSchedule
+from archcalc.hf.stack import INDEX, ListSchedule, layers_of
 from archcalc.hf.templates.decoder import decoder
 from archcalc.hf.tensors import TensorEntry, TensorMap, fused_modules, module, modules, table
 from archcalc.hf.vocabulary import flag, keys, layers, positive, rmsnorm, size
@@ -157,6 +157,37 @@ def tensors(config: Config) -> TensorMap:
     return table(OUTSIDE, block, in_both(mixer_tensors(int(MAMBA_HEADS.read(config)))))
 
 
+@final
+class SharedBlocks(ConfigLens, Struct, frozen=True):
+    """A stack with blocks that layers take by turns; `n_blocks` is the key of their number, if it is not always one.
+
+    Only a model that ties its head shares them.
+    """
+
+    stack: ConfigLens
+    n_blocks: Key | None = None
+
+    def names(self) -> Iterator[str]:
+        """Yield the keys of the stack, of the number of blocks and of what is tied."""
+        yield from (*self.stack.names(), *TIED.names(), *(self.n_blocks.names() if self.n_blocks else ()))
+
+    def read(self, config: Config) -> Any:
+        """Return the stack."""
+        return self.stack.read(config)
+
+    def write(self, value: Any, draft: ConfigDraft) -> None:
+        """Put the number of blocks, which is that of first uses, what is tied, and the keys of the stack."""
+        blocks = [layer["branches"] for layer in layers_of(value) if layer["branches"]] if value else []
+        uses = [arm["part"].get("low_rank") for block in blocks for branch in block[1:2] for arm in branch["arms"]]
+        n_blocks = 1
+        if self.n_blocks is not None:
+            n_blocks = max(1, sum(pairs is not None and pairs["active"] == 0 for pairs in uses))
+            draft.put(self.n_blocks.name, n_blocks)
+        if len(blocks) > n_blocks:
+            draft.put(TIED.name, any(branch["weights_of"] is not None for block in blocks for branch in block))
+        self.stack.write(value, draft)
+
+
 def zamba() -> Family:
     """Return Zamba's row: heads of Mamba's channels, and one block for all layers that have one."""
     base = decoder(
@@ -186,7 +217,8 @@ def zamba() -> Family:
         # The class ties no block that one layer uses.
         small={"layers_block_type": ["hybrid", "linear_attention", "hybrid"]},
     ).family
-    return replace(base, tensors_of=tensors)
+    stack = SharedBlocks(base.template["decoder"])
+    return replace(base, template={**base.template, "decoder": stack}, tensors_of=tensors)
 
 
 WIDTH_2, DEPTH_2 = size("hidden_size", 2560), layers(54)
@@ -251,7 +283,11 @@ class LongContext(ConfigLens, Struct, frozen=True):
 
 HEAD_WIDTH_2 = head_width(WIDTH_2, N_HEADS_2)
 BIAS_2 = flag("add_bias_linear", False)
-PAIRS = {"rank": RANK_2, "n_pairs": ImpliedValue(pairs_of_block), "active": ImpliedValue(lambda config: use(config)[1])}
+PAIRS = {
+    "pair_rank": RANK_2,
+    "n_pairs": ImpliedValue(pairs_of_block),
+    "active": ImpliedValue(lambda config: use(config)[1]),
+}
 MIXER_2: Template = {
     "kind": "mamba2",
     "n_heads": MAMBA_HEADS_2,
@@ -333,7 +369,8 @@ def zamba2() -> Family:
         # The class ties no block that one layer uses.
         small={"layers_block_type": ["hybrid", "linear_attention", "hybrid"]},
     ).family
-    return replace(base, tensors_of=tensors_2)
+    stack = SharedBlocks(base.template["decoder"], N_BLOCKS)
+    return replace(base, template={**base.template, "decoder": stack}, tensors_of=tensors_2)
 
 
 FAMILIES = (zamba(), zamba2())

@@ -203,7 +203,7 @@ def _low_rank(part: Attention | Gated, say: Translator) -> list[str]:
     if part.low_rank is None:
         return []
     own = part.low_rank
-    number, rank = exact(own.active + 1), exact(own.rank)
+    number, rank = exact(own.active + 1), exact(own.pair_rank)
     return [say(msg("low-rank pair {i} of {n}, rank {rank}", i=number, n=exact(own.n_pairs), rank=rank))]
 
 
