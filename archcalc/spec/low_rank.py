@@ -10,10 +10,10 @@ from archcalc.spec.base import Count, Part, Size
 
 
 class LowRank(Part, frozen=True, kw_only=True):
-    """up(down(x)) is added to a projection of x, through `pair_rank` dimensions (Zamba 2, Glorioso et al. 2024, section 2).
+    """up(down(x)) is added to a projection of x (Zamba 2, Glorioso et al. 2024, section 2).
 
-    There are `n_pairs` pairs of matrices, of which pair `active`, from 0, is computed. Layers that use the weights of
-    one layer may each have a pair of their own.
+    There are `n_pairs` pairs of matrices, with `pair_rank` dimensions between both of a pair. Pair `active`, from 0, is
+    computed. Layers that use the weights of one layer may each have a pair of their own.
     """
 
     pair_rank: Size

@@ -44,6 +44,25 @@ def test_a_block_is_counted_once_and_computed_at_every_place() -> None:
         assert one == other
 
 
+def test_each_use_of_a_block_has_its_pair() -> None:
+    first, second = (hybrid(owner) for owner in (None, 0))
+    for i, layer in enumerate((first, second)):
+        layer["branches"][0] = branch("attn", WIDE | pairs(i), joins="next", weights_of=[None, 0][i])
+        layer["branches"][1] = branch("ffn", FFN | pairs(i), joins="next", weights_of=[None, 0][i])
+    shapes = {tensor.name: tensor.shape for tensor in build(of(first, second)).tensors()}
+    found = {name: shape for name, shape in shapes.items() if "pairs" in name}
+    assert found == {
+        f"layers.0.{name}_pairs.{part}.weight": shape
+        for name, d_in, out in (("attn.q", 12, 12), ("attn.k", 12, 6), ("attn.v", 12, 6), ("ffn.gate_up", 6, 10))
+        for part, shape in (("down", (2, 3, d_in)), ("up", (2, out, 3)))
+    }
+    assert "low-rank pair 2 of 2, rank 3" in diagram(of(first, second), translator("en"))
+
+
+def pairs(active: int, n_pairs: int = 2) -> dict[str, Any]:
+    return {"low_rank": {"pair_rank": 3, "n_pairs": n_pairs, "active": active}}
+
+
 def test_what_the_next_branch_reads_has_a_name() -> None:
     shapes = {site.name: site.shape(workload(of(hybrid()), seq=5)) for site in sites(of(hybrid()))}
     assert (shapes["layers.0.attn_norm"], shapes["layers.0.link_next"]) == ((1, 5, 12), (1, 5, 6))
@@ -81,6 +100,13 @@ def test_a_diagram_says_who_reads_what() -> None:
             [{"branches": [branch("attn", WIDE), branch("mla", LATENT, norm_of="attn")]}],
             {},
             "the branch that it names reads the input",
+        ),
+        ([{"norm": RMS, "ffn": FFN | pairs(2)}], {}, r"low_rank\.active: number 2 of 2, counted from 0"),
+        ([{"norm": RMS, "attention": GQA | pairs(0) | {"q_block": 3}}], {}, "low_rank: keys and values are not"),
+        (
+            [LAYER, {"norm": RMS, "attention": GQA | pairs(0), "shares": {"keys_values": 0}}],
+            {},
+            "shares keys and values but states low_rank",
         ),
         ([{"norm": RMS, "mixer": MAMBA | {"d_inner": 9}}], {}, "9 channels are not 3 equal heads"),
         ([{"norm": RMS, "mixer": {"kind": "mamba1", "d_head": 4}}], {}, "d_head: there are no heads"),
