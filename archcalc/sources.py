@@ -117,17 +117,21 @@ def _document(location: Location, seen: tuple[str, ...]) -> Document:
         return of_header(read_whole_header(Path(location.path)))
     data = _read(location)
     try:
-        return _as_document(_with_quantization(parse(data), location), seen)
+        return _as_document(_with_file_beside(parse(data), location), seen)
     except InputError as error:
         raise error.within(location.text) from None
 
 
-def _with_quantization(data: Any, location: Location) -> Any:
-    """Return a config with the quantization that the file of ModelOpt beside it states."""
-    path = os.path.join(location.path, MODELOPT_FILE) if isinstance(location, Folder) else ""
-    if not isinstance(data, dict) or "model_type" not in data or "quantization_config" in data or not path:
+def _with_file_beside(data: Any, location: Location) -> Any:
+    if not isinstance(location, Folder) or not isinstance(data, dict) or "model_type" not in data:
         return data
-    if not os.path.isfile(path):
+    return with_quantization(data, location.path)
+
+
+def with_quantization(data: dict[str, Any], folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return a config with the quantization that the file of ModelOpt beside it states."""
+    path = os.path.join(folder, MODELOPT_FILE)
+    if "quantization_config" in data or not os.path.isfile(path):
         return data
     try:
         return data | {"quantization_config": parse(_bytes(path, path))}

@@ -23,6 +23,7 @@ from archcalc.spec.attention import (
     Differential,
     Gate,
     Indexer,
+    KeyBias,
     LatentAttention,
     LogTemperature,
     PowerTemperature,
@@ -31,12 +32,13 @@ from archcalc.spec.attention import (
     lends_selection,
 )
 from archcalc.spec.base import Activation, Part
+from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import norms, parts, reads_embedding
 from archcalc.spec.claim import Claim
 from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
-from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain, StateProjection
+from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import (
     Arm,
@@ -69,7 +71,7 @@ from archcalc.spec.mixer import (
     TimeMix,
 )
 from archcalc.spec.model import Axis, Dropout, Extra, Family, Head, Labels, Pooler, Transform
-from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
+from archcalc.spec.norm import Affine, LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
     Alibi,
     AttentionPosition,
@@ -144,6 +146,7 @@ _LAYER_NORMS = [
 ]
 _RMS_NORMS = [RMSNorm(weight=weight, unit_offset=offset, eps=eps) for weight, offset, eps in _EACH]
 _RMS_NORMS += [RMSNorm(weight=weight, bias=True) for weight in (True, False)]
+AFFINES = st.builds(Affine, weight=st.booleans(), bias=st.booleans(), unit_offset=st.booleans())
 _NORMS: list[Norm] = [*_LAYER_NORMS, *_RMS_NORMS]
 LAYER_NORMS, RMS_NORMS, NORMS = st.sampled_from(_LAYER_NORMS), st.sampled_from(_RMS_NORMS), st.sampled_from(_NORMS)
 _OVER = (("head", "before"), ("head", "after"), ("each", "before"), ("each", "after"), ("full", "before"))
@@ -276,6 +279,7 @@ def positions(width: int, place: Place, n_heads: int, n_kv_heads: int) -> st.Sea
     return found | st.just(place.table[1]) if n_heads == place.table[0] else found
 
 
+KEY_BIASES = st.builds(KeyBias, bias=st.booleans(), n_kept=st.sampled_from((None, None, 1, 2, 4)))
 DIFFERENTIAL = st.builds(Differential, offset=st.sampled_from((0.25, 0.8)), norm=NORMS)
 HEADS_EACH = st.sampled_from(((2, 3), (1, 3), (3, 1), (2, 1), (1, 1), (5, 1)))  # n_kv_heads, query heads of each
 WINDOWS = st.sampled_from((*[None] * 9, *range(1, 10)))
@@ -316,6 +320,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
     position = None if cross else draw(positions(min(width, d_value or width), place, n_heads, n_kv_heads))
     if isinstance(position, Rope) and position.d_rotary is None and width != min(width, d_value or width):
         position = None
+    window = None if cross else draw(WINDOWS)
     flags, extras = draw(ATTENTION_FLAGS), draw(ATTENTION_EXTRAS)
     has_pairs = n_kv_heads % 2 == 0 and extras["gate"] is None
     may_share = extras["v_norm"] is not None and not flags["v_bias"] and d_value is None
@@ -328,6 +333,10 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
     blocks = {
         f"{name}_block": draw(st.sampled_from((None, *_blocks(*each)))) for name, each in widths.items() if is_grouped
     }
+    window_kind = "sliding" if window is None else draw(st.sampled_from(("sliding", "chunked")))
+    key_bias = draw(st.none() | st.none() | KEY_BIASES) if place.is_decoder and not cross else None
+    if key_bias and window_kind == "chunked":
+        key_bias = structs.replace(key_bias, n_kept=None)
     return Attention(
         value_is_key=value_is_key,
         **(blocks | {"v_block": None} if value_is_key else blocks),
@@ -337,8 +346,9 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         d_value=d_value,
         qk_norm=draw(optional(QK_NORMS)),
         position=position,
-        window=(window := None if cross else draw(WINDOWS)),
-        window_kind="sliding" if window is None else draw(st.sampled_from(("sliding", "chunked"))),
+        window=window,
+        window_kind=window_kind,
+        key_bias=key_bias,
         softcap=draw(SOFTCAPS),
         scale=draw(OPTIONAL_SCALES),
         **flags,
@@ -490,7 +500,12 @@ ADAPTERS = st.sampled_from((1, 2, 3)).flatmap(
         bias=st.booleans(),
     )
 )
-FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures()
+PRODUCT_KEYS = st.sampled_from(((5, 3), (4, 4), (9, 2), (1, 1), (12, 1))).flatmap(
+    lambda sizes: st.builds(
+        ProductKeys, n_experts=st.just(sizes[0]), n_active=st.just(sizes[1]), activation=FIXED_ACTIVATIONS
+    )
+)
+FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures() | PRODUCT_KEYS
 
 
 @st.composite
@@ -713,6 +728,7 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
         norm_after=draw(optional(NORMS)),
         skip_reads=skip_reads,
         in_gate_rank=draw(st.sampled_from((None, None, 1, 3))),
+        skip_weight=draw(st.sampled_from((False, False, True))),
         **draw(RESIDUALS),
     )
 
@@ -781,7 +797,7 @@ def layers(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -
         mixer=mixer,
         cross=draw(attentions(place, cross=True)) if has_source else None,
         cross_reads="nothing" if has_source and place.is_idle else "source",
-        out_scalar=draw(st.sampled_from((False, False, True))),
+        **draw(flags("skip_weight", "out_scalar")),
         ffn=draw(FFNS | grouped_ffns(place.d_model)) if "ffn" in parts else None,
     )
 
@@ -1096,6 +1112,7 @@ STORED_FORMATS = st.builds(
     layout=optional(st.sampled_from((PerTensor(1, 4), PerRow(1, 2, 1), Tiled(1, 3, 4, 2), Grouped(8, 0, 2)))),
     roles=st.sampled_from((("linear", "experts"), ("head", "embedding"))),
     pattern=st.sampled_from((None, ".*attn.*", r"(?:encoder\.|decoder\.|)layers\.0\..*")),
+    packing=st.sampled_from((None, "scaled", "gptq")),
 )
 STORAGES = st.builds(
     Storage,
@@ -1393,6 +1410,45 @@ def convolved_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="convolved", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
 
 
+BOTTLENECKS = st.builds(
+    Bottleneck,
+    d_bottleneck=SIZES,
+    norm=optional(AFFINES | NORMS),
+    keys=st.sampled_from(("stream", "own", "own", "stored")),
+)
+
+
+@st.composite
+def bottleneck_specs(draw: st.DrawFn) -> Spec:
+    """A resolved encoder whose layers have bottlenecks, and a table with neighbors and columns; no other draws them."""
+    norm, bottleneck, d_model = draw(AFFINES | NORMS), draw(BOTTLENECKS), draw(st.sampled_from((12, 14)))
+    attention = draw(attentions(Place(bottleneck.d_bottleneck)))
+    plain = {"value_is_key": False, "v_block": None} if bottleneck.splits_attention else {}
+    position = None if isinstance(attention.position, Disentangled) else attention.position
+    attention = structs.replace(attention, position=position, **plain)
+    ffns = [Arm(name=name, part=draw(FFNS)) for name in ("ffn_0", "ffn")[: draw(st.integers(1, 2))]]
+    arms_ = (Arm(name="attn", part=attention), *ffns)
+    layer = Layer(bottleneck=bottleneck, branches=tuple(Branch(arms=(arm,), norm_after=norm) for arm in arms_))
+    short = Layer(norm=norm, placement="post", attention=attention, ffn=ffns[0].part, bottleneck=bottleneck)
+    wide = Layer(norm=draw(NORMS), attention=Attention(n_heads=2, d_head=draw(SIZES)), ffn=draw(FFNS))
+    chosen = draw(st.sampled_from(((layer,), (layer, wide), (short,))))
+    run = Run(count=2, pattern=chosen, share_weights=draw(st.booleans()))
+    factor = Factor(
+        d_embed=draw(st.sampled_from((3, 5))), bias=draw(st.booleans()), n_neighbors=draw(st.integers(0, 2))
+    )
+    tied = draw(st.booleans())
+    columns = {
+        "tied": tied,
+        "d_in": None if tied else draw(st.sampled_from((4, 7))),
+        "own_columns": draw(st.booleans()),
+    }
+    head = Head(**columns, bias=draw(st.booleans()), transform=draw(optional(TRANSFORMS)))
+    encoder = Stack(runs=(run,), final_norm=draw(optional(AFFINES)))
+    embedding = Embedding(factor=factor, n_token_types=draw(st.sampled_from((0, 2))))
+    spec = Spec(name="narrow", vocab_size=17, n_ctx=19, d_model=d_model, encoder=encoder, head=head)
+    return resolve(structs.replace(spec, embedding=embedding, dropout=draw(DROPOUTS)))
+
+
 DECODING = st.sampled_from(("decoder", "encoder-decoder"))
 ANY_DECODERS = DECODING.flatmap(lambda family: specs(family=family))
 DECODERS = DECODING.flatmap(lambda family: specs(family=family, per_token=True))
@@ -1403,10 +1459,14 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Storage: STORAGES,
     LayerNorm: LAYER_NORMS,
     RMSNorm: RMS_NORMS,
+    Affine: AFFINES,
+    Bottleneck: BOTTLENECKS,
     QkNorm: QK_NORMS,
     Gate: GATES,
     Differential: DIFFERENTIAL,
     LowRank: low_ranks(),
+    KeyBias: KEY_BIASES,
+    ProductKeys: PRODUCT_KEYS,
     LogTemperature: LOG_TEMPERATURES,
     PowerTemperature: POWER_TEMPERATURES,
     Learned: LEARNED,

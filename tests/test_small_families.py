@@ -35,6 +35,8 @@ MODELS = (
     "deepseek_v4:all kinds",
     "dots3_note_text:mixed",
     "diffllama:biased",
+    "doge:experts",
+    "doge:kept",
     "falcon_h1:multiplied",
     "gemma3n_text:lists",
     "gemma4_text:both",

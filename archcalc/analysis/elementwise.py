@@ -20,6 +20,7 @@ COSTS: dict[Pointwise, tuple[int, Message]] = {
     "softmax": (5, msg("maximum, difference, exponential, sum, quotient")),
     "layernorm": (7, msg("mean, difference, square, mean, quotient, weight, bias")),
     "rmsnorm": (4, msg("square, mean, product, weight")),
+    "affine": (2, msg("product, sum")),
     "rope": (3, msg("two products, sum")),
     "gate": (1, msg("product")),
     "product": (1, msg("product")),

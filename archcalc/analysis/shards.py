@@ -127,8 +127,8 @@ def check_part(part: Part) -> None:
     """Raise InputError for a part that several ranks cannot share under tp."""
     record = variant(part)
     is_grouped = isinstance(part, Attention | Plain) and part.is_grouped
-    is_paired = getattr(part, "differential", None) is not None
-    if is_grouped or is_paired or disentangled(part) or (record.mixes_tokens and record.rank is None):
+    is_whole = any(getattr(part, field, None) is not None for field in ("differential", "key_bias"))
+    if is_grouped or is_whole or disentangled(part) or (record.mixes_tokens and record.rank is None):
         raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
 
 

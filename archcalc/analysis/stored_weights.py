@@ -6,7 +6,6 @@ elements is counted in the row of the first.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
@@ -20,15 +19,13 @@ from archcalc.formats.element_types import element_bytes
 from archcalc.formats.layouts import ByteCount, Layout, PlainLayout, Shape, bytes_of
 from archcalc.hf import family_of, to_config, written_as
 from archcalc.hf.spellings import Spelling
-from archcalc.hf.storage.patterns import compiled
+from archcalc.hf.storage.choice import FormatChoice
 from archcalc.hf.tensors import TensorMap
 from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.spec import Spec
 from archcalc.spec.storage import Storage, StoredFormat
 from archcalc.spec.workload import Workload
 from archcalc.words import msg
-
-MAX_SECONDS = 5.0
 
 # A tensor's format and its bytes.
 Stored = tuple[str, ByteCount]
@@ -151,11 +148,7 @@ class _Chooser:
     def __init__(self, storage: Storage, *, is_tied: bool) -> None:
         self._is_tied = is_tied
         self._plain = StoredFormat(name=storage.dtype), PlainLayout(element_bytes(storage.dtype))
-        self._formats = [
-            (one, compiled(one.pattern, f"about.storage.formats[{place}].pattern") if one.pattern else None)
-            for place, one in enumerate(storage.formats)
-        ]
-        self._deadline = time.monotonic() + MAX_SECONDS
+        self._formats = FormatChoice(storage)
 
     def form(
         self, name: str, ours: tuple[str, ...], row: WeightRow, shape: Shape, in_file: Sequence[int]
@@ -166,21 +159,10 @@ class _Chooser:
         return FileTensorForm(name, ours, tuple(in_file), chosen.name, one, isinstance(layout, PlainLayout))
 
     def _choose(self, module: str, row: WeightRow) -> tuple[StoredFormat, Layout]:
-        role, spellings = role_of(row, self._is_tied), _spellings(module)
-        for one, pattern in self._formats:
-            if (not one.roles or role in one.roles) and (not pattern or any(map(pattern.fullmatch, spellings))):
-                return one, one.layout or self._plain[1]
-        if time.monotonic() > self._deadline:
-            raise InputError(
-                msg("matching its patterns takes too long"), where="about.storage", allowed=msg("simpler patterns")
-            )
-        return self._plain
-
-
-def _spellings(module: str) -> tuple[str, ...]:
-    """Return the names that a module may have: also those inside a model of several parts."""
-    inner = module.removeprefix("model.")
-    return module, f"language_model.{module}", f"model.language_model.{inner}", f"model.{module}"
+        role = role_of(row, self._is_tied)
+        found = (one for one in self._formats.of(module) if not one.roles or role in one.roles)
+        one = next(found, None)
+        return (one, one.layout or self._plain[1]) if one else self._plain
 
 
 def cache_dtype_of(spec: Spec) -> Dtype:

@@ -20,6 +20,7 @@ _NAMES: Final = {
         in_context("tensor", "attended"),
         in_context("tensor", "back in order"),
         in_context("tensor", "beyond capacity"),
+        in_context("tensor", "bias of each key"),
         in_context("tensor", "both latents"),
         in_context("tensor", "both halves"),
         in_context("tensor", "buckets"),
@@ -74,6 +75,7 @@ _NAMES: Final = {
         in_context("tensor", "rescaling"),
         in_context("tensor", "rest of decays"),
         in_context("tensor", "returns its input"),
+        in_context("tensor", "rows of each token"),
         in_context("tensor", "scaled"),
         in_context("tensor", "scaled gate"),
         in_context("tensor", "scaled keys"),
@@ -119,6 +121,7 @@ _NAMES: Final = {
         in_context("tensor", "v with its pair"),
         in_context("tensor", "gate with its pair"),
         in_context("tensor", "up with its pair"),
+        in_context("tensor", "values of all heads"),
     )
 }
 # What stands around another name.

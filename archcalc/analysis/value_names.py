@@ -41,6 +41,7 @@ RECOMPUTE_NAMES: dict[Recompute, Message] = {
 OPERATION_NAMES: dict[Pointwise, Message] = {
     "layernorm": in_context("operation", "layernorm"),
     "rmsnorm": in_context("operation", "rmsnorm"),
+    "affine": in_context("operation", "affine"),
     "rope": in_context("operation", "rope"),
     "gate": in_context("operation", "gate"),
     "clamped_gate": in_context("operation", "clamped_gate"),

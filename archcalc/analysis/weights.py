@@ -106,6 +106,9 @@ _ROLES: dict[str, Role] = {
     "distances": "table",
     "global_tokens": "table",
     "table": "table",
+    "up_rows": "table",
+    "down_rows": "table",
+    "columns": "head",
     "q_norm": "vector",
     "k_norm": "vector",
 }

@@ -9,17 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 from torch import nn
 
-from archcalc.checkpoint.config import read_config
+from archcalc.checkpoint import gguf_blocks
+from archcalc.checkpoint.config import check_quantization, read_config
 from archcalc.checkpoint.fill import Progress, fill, load_module
 from archcalc.checkpoint.load_plan import Plan, make_plan
 from archcalc.checkpoint.memory_map import DTYPES, INTEGERS, FileMaps, check_equal, file_maps
 from archcalc.checkpoint.native import CANONICAL_NAMES, is_native
+from archcalc.checkpoint.quantized.group import with_quantized
+from archcalc.checkpoint.quantized.tensor import QuantizedTensor
 from archcalc.checkpoint.tensor_shard import TensorShard
 from archcalc.errors import InputError, shown
 from archcalc.formats.file_tensor import FileTensor
+from archcalc.formats.packings import BESIDE
 from archcalc.formats.safetensors_folder import read_headers
 from archcalc.hf import family_of, from_config
 from archcalc.hf.classes import resolve
@@ -28,6 +33,7 @@ from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import Shape, TensorMap
 from archcalc.locations import Folder, Gguf, Location, Pickle, Preset, Repo, locate
 from archcalc.nn import build
+from archcalc.nn.dtypes import MODEL_DTYPES
 from archcalc.sources import document_of
 from archcalc.spec.document import decode
 from archcalc.words import msg
@@ -38,7 +44,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights in files. `dtype`: the stored one, fp32 for quantized GGUF; `gguf`: a GGUF file's metadata."""
+    """Weights in files. `gguf`: a GGUF file's metadata.
+
+    `dtype`: the stored one; of quantized weights fp32 for GGUF, else what the config states.
+    """
 
     spec: Spec
     label: str
@@ -122,6 +131,7 @@ def _of_folder(folder: Path, label: str) -> Checkpoint:
                 allowed=msg("a model of text alone"),
             )
         document, (config, _) = from_config(config), resolve(config)
+        check_quantization(config, document)
         form = family_of(config["model_type"]).form(config)
         form.check_runnable(config)
     except InputError as error:
@@ -142,17 +152,29 @@ def _checkpoint(
     try:
         spec = decode(document)
         if metadata is None:
+            stored = with_quantized(stored, spec.about.storage)
+            spelling = msgspec.structs.replace(spelling, unused=dict(spelling.unused) | BESIDE)
             _refuse_quantized(stored, spelling)
         load_plan = make_plan(stored, _shapes(spec), tensors, spelling)
+        if metadata is not None:
+            for move in {move.stored.dtype: move for move in load_plan.moves}.values():
+                gguf_blocks.check_dequantizable(move.stored)
     except InputError as error:
         raise error.within(label) from None
+    n_bytes = sum(move.stored.n_bytes for move in load_plan.moves)
+    return Checkpoint(spec, label, folder, metadata, _dtype(spec, load_plan, metadata), n_bytes, load_plan)
+
+
+def _dtype(spec: Spec, load_plan: Plan, metadata: Mapping[str, Any] | None) -> torch.dtype:
+    """Return the dtype of most bytes; of quantized weights, fp32 for GGUF, else what the config states."""
     sizes: Counter[torch.dtype] = Counter()
     for move in load_plan.moves:
         sizes[(DTYPES | INTEGERS).get(move.stored.dtype, torch.float32)] += move.stored.n_bytes
-    dtype = max(sizes, key=lambda kind: kind.is_floating_point * sizes[kind])
     if metadata is not None and any(move.stored.dtype not in DTYPES for move in load_plan.moves):
-        dtype = torch.float32
-    return Checkpoint(spec, label, folder, metadata, dtype, sizes.total(), load_plan)
+        return torch.float32
+    if any(isinstance(move.stored, QuantizedTensor) for move in load_plan.moves):
+        return next((kind for name, kind in MODEL_DTYPES.items() if name == spec.about.storage.dtype), torch.bfloat16)
+    return max(sizes, key=lambda kind: kind.is_floating_point * sizes[kind])
 
 
 def _shapes(spec: Spec) -> dict[str, Shape]:
@@ -163,7 +185,7 @@ def _shapes(spec: Spec) -> dict[str, Shape]:
 def _refuse_quantized(stored: Mapping[str, FileTensor], spelling: Spelling) -> None:
     for tensor in stored.values():
         name = spelling.name(tensor.name)
-        if tensor.dtype in INTEGERS and spelling.has_integers(name):
+        if isinstance(tensor, QuantizedTensor) or (tensor.dtype in INTEGERS and spelling.has_integers(name)):
             continue
         if tensor.dtype not in DTYPES and not spelling.unused_reason(name):
             raise InputError(

@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from archcalc.checkpoint import gguf_blocks
+from archcalc.checkpoint.dequantize import dequantized, row_reader
 from archcalc.checkpoint.load_plan import Move, Plan
 from archcalc.checkpoint.memory_map import DTYPES, INTEGERS, FileMaps, chunks, stored_tensor
 from archcalc.checkpoint.tensor_shard import TensorShard
@@ -74,9 +74,7 @@ def _copy(move: Move, local_targets: Sequence[TensorShard | None], n_groups: int
     elif len(targets) == 1 and move.mapping.order not in WITHIN_ONE and not move.mapping.transposed:
         _copy_blocks(move, targets[0], maps)
     else:
-        every_row = slice(0, prod(move.stored.shape[:-1]))
-        stored = gguf_blocks.dequantized_rows(maps, move.stored, every_row).view(move.stored.shape)
-        _copy_whole(stored, move, targets, n_groups, maps)
+        _copy_whole(dequantized(maps, move.stored), move, targets, n_groups, maps)
     for target in targets:
         if move.mapping.plus:
             target.local.sub_(move.mapping.plus)
@@ -115,14 +113,14 @@ def _copy_blocks(move: Move, target: TensorShard, maps: FileMaps) -> None:
     """Dequantize and copy some rows at a time; leading axes are flattened if this process holds all of them."""
     width = target.shape[-1] if target.shape else 1
     if len(target.shape) > 2 and target.local.shape != target.shape:
-        every_row = slice(0, prod(target.shape[:-1]))
-        target.put(0, 0, gguf_blocks.dequantized_rows(maps, move.stored, every_row).view(target.shape))
+        target.put(0, 0, dequantized(maps, move.stored).view(target.shape))
         maps.release(move.stored)
         return
+    read = row_reader(maps, move.stored)
     rows = target if len(target.shape) == 2 else TensorShard.of(target.local.view(-1, width))
     for part in chunks(rows.shape[0], prod(rows.shape) * 4):
         if rows.holds(0, part):
-            rows.put(0, part.start, gguf_blocks.dequantized_rows(maps, move.stored, part))
+            rows.put(0, part.start, read(part))
             maps.release(move.stored)
 
 

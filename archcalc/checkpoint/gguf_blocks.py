@@ -5,8 +5,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from archcalc.checkpoint.memory_map import FileMaps
+from archcalc.checkpoint.memory_map import DTYPES, INTEGERS, FileMaps
+from archcalc.errors import InputError, shown
 from archcalc.formats.file_tensor import FileTensor
+from archcalc.formats.gguf_types import FILE_BLOCKS
+from archcalc.words import msg
+
+
+def check_dequantizable(stored: FileTensor) -> None:
+    """Raise InputError unless a tensor is plain, or the `gguf` library can dequantize its type."""
+    if stored.dtype in DTYPES or stored.dtype in INTEGERS:
+        return
+    import numpy as np
+    from gguf import GGMLQuantizationType
+    from gguf.quants import dequantize
+
+    try:
+        dequantize(np.zeros((1, FILE_BLOCKS[stored.dtype].size), np.uint8), GGMLQuantizationType[stored.dtype])
+    except (KeyError, NotImplementedError):
+        raise InputError(
+            msg("is stored as {dtype}, which the library gguf cannot dequantize", dtype=stored.dtype),
+            where=shown(stored.name, 200),
+            file=str(stored.file),
+        ) from None
 
 
 def dequantized_rows(maps: FileMaps, stored: FileTensor, row_range: slice) -> Tensor:

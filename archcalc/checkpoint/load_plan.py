@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
+import msgspec
+
+from archcalc.checkpoint.quantized.tensor import QuantizedTensor
 from archcalc.errors import InputError, shown
 from archcalc.formats.file_tensor import FileTensor
 from archcalc.hf.spellings import Spelling
@@ -50,6 +53,7 @@ def make_plan(
     fallbacks = _fallbacks({mapping.name for mapping in mappings}, spelling)
     moves = [move for mapping in filled for move in _moves(mapping, named, shapes, spelling, fallbacks)]
     used_names = {move.stored.name for move in moves}
+    moves = [each for move in moves for each in _matrices(move)]
     unused = {name: tensor for name, tensor in named.items() if tensor.name not in used_names}
     same = _tied_copies(unused, named, spelling)
     return Plan(tuple(moves), tuple(name for mapping in computed for name in mapping.ours), same)
@@ -77,6 +81,8 @@ def _moves(
     ours = [shapes[name] for name in mapping.ours]
     expert_names = spelling.expert_names(mapping.name)
     fallback = fallbacks.get(mapping.name, "")
+    if isinstance(named.get(mapping.name) or named.get(fallback), QuantizedTensor):
+        mapping = msgspec.structs.replace(mapping, transposed=False)  # such files have [out, in] of every class
     if mapping.name not in named and expert_names and expert_names[0].replace("{e}", "0") in named:
         for name, part, shape in zip(expert_names, mapping.ours, ours, strict=True):
             for row in range(shape[0]):
@@ -88,6 +94,18 @@ def _moves(
             yield Move(_with_shape(name, ours[0][1:], named), TensorEntry(name, mapping.ours), row)
         return
     yield Move(_with_shape(mapping.name, mapping.shape(ours), named, fallback), mapping)
+
+
+def _matrices(move: Move) -> Iterator[Move]:
+    """Yield a move, or one for each matrix of a quantized stack, so that one is dequantized at a time."""
+    stored, mapping = move.stored, move.mapping
+    is_stack = isinstance(stored, QuantizedTensor) and len(stored.shape) == 3 and not mapping.joins_rows
+    if not isinstance(stored, QuantizedTensor) or not is_stack or (len(mapping.ours) > 1 and not mapping.axis):
+        yield move
+        return
+    of_matrix = msgspec.structs.replace(mapping, axis=max(0, mapping.axis - 1))
+    for row in range(stored.shape[0]):
+        yield Move(stored.matrix(row), of_matrix, row)
 
 
 def _with_shape(name: str, shape: Shape, named: Mapping[str, FileTensor], fallback: str = "") -> FileTensor:
@@ -107,11 +125,11 @@ def _tied_copies(
     unused: Mapping[str, FileTensor], named: Mapping[str, FileTensor], spelling: Spelling
 ) -> tuple[tuple[FileTensor, FileTensor], ...]:
     """Return the unused tensors that are tied copies, with their originals. Raise InputError for any other."""
-    same = []
+    same: list[tuple[FileTensor, FileTensor]] = []
     for name, tensor in unused.items():
         original = named.get(spelling.copies.get(name, ""))
         if original is not None:
-            if (original.shape, original.dtype) != (tensor.shape, tensor.dtype):
+            if _forms(original) != _forms(tensor):
                 raise InputError(
                     msg(
                         "has shape {shape} in {dtype}, but is tied to {name}",
@@ -122,7 +140,12 @@ def _tied_copies(
                     where=shown(tensor.name, 200),
                     allowed=msg("{shape} in {dtype}", shape=list(original.shape), dtype=original.dtype),
                 )
-            same.append((tensor, original))
+            same += zip(tensor.pieces, original.pieces, strict=True)
         elif spelling.unused_reason(name) is None:
             raise InputError(msg("is a tensor that this architecture does not have"), where=shown(tensor.name, 200))
     return tuple(same)
+
+
+def _forms(tensor: FileTensor) -> list[tuple[Shape, str]]:
+    """Return the shapes and types of the tensors of the file of which one is made."""
+    return [(piece.shape, piece.dtype) for piece in tensor.pieces]

@@ -47,11 +47,12 @@ class FileMaps:
 
     def release(self, stored: FileTensor) -> None:
         """Release the pages of a tensor that was read: mapped pages count as memory in use."""
-        if stored.n_bytes and hasattr(mmap, "MADV_DONTNEED"):
-            file_map = self.map(stored)
-            first = max(0, stored.start - AROUND_BYTES) // mmap.PAGESIZE * mmap.PAGESIZE
-            last = min(len(file_map), stored.start + stored.n_bytes + AROUND_BYTES)
-            file_map.madvise(mmap.MADV_DONTNEED, first, last - first)
+        for piece in stored.pieces:
+            if piece.n_bytes and hasattr(mmap, "MADV_DONTNEED"):
+                file_map = self.map(piece)
+                first = max(0, piece.start - AROUND_BYTES) // mmap.PAGESIZE * mmap.PAGESIZE
+                last = min(len(file_map), piece.start + piece.n_bytes + AROUND_BYTES)
+                file_map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
     def close(self) -> None:
         """Close all maps but those that tensors still use."""

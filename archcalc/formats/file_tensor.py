@@ -16,3 +16,8 @@ class FileTensor:
     shape: tuple[int, ...]
     start: int
     n_bytes: int
+
+    @property
+    def pieces(self) -> tuple[FileTensor, ...]:
+        """Return the tensors of the file of which this one is made."""
+        return (self,)

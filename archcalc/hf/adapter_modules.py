@@ -21,8 +21,8 @@ FILE = os.path.join(os.path.dirname(__file__), "adapter_targets.json")
 _LINEAR_ROUTERS = frozenset({"afmoe", "llama4_text", "phimoe"})
 # Types whose base model has matrices in modules of their own kind, which no adapter fits, by its prefix.
 _OWN_MODULES = {"ibert": "ibert."}
-# Types whose stacked experts are stored [in, out] without saying so: their two factors are the other way round.
-UNDECLARED_ORDER = frozenset({"llama4_text"})
+# Types with matrices that are stored [in, out] without saying so: their two factors are the other way round.
+UNDECLARED_ORDER = frozenset({"llama4_text", "mobilebert"})
 # Modules that peft refuses to adapt with low-rank matrices, because kernels of state-space models read their weights.
 REFUSED_TYPES = frozenset({"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"})
 REFUSED_MODULES = frozenset({"conv1d", "out_proj"})
@@ -52,7 +52,7 @@ LAYERS_THAT_RUN = frozenset({"hrm_text"})
 MIXED_LATENTS = frozenset({"dots3_note_text"})
 _TEXT_STACKS = frozenset({"seamless_m4t", "seamless_m4t_v2"})
 
-_TABLE = re.compile(r"(?:.*_)?(?:embeddings?|shared|bias|embed_tokens.*|embed_global|wte|wpe)")
+_TABLE = re.compile(r"(?:.*_)?(?:embeddings?|shared|bias|embed_tokens.*|embed_global|(?:up|down)_embed|wte|wpe)")
 _TABLES: tuple[Role, ...] = ("embedding", "tied", "position", "types", "table")
 
 

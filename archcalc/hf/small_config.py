@@ -75,6 +75,8 @@ _OTHER_VALUES = {
     # Nyströmformer: as many landmarks as tokens.
     "num_landmarks": CONTEXT,
     "segment_means_seq_len": CONTEXT,
+    # Bottlenecks.
+    "intra_bottleneck_size": 20,
     # Special tokens: inside the vocabulary, and not among those that tests draw.
     "pad_token_id": 1,
     "bos_token_id": 2,
@@ -83,6 +85,8 @@ _OTHER_VALUES = {
     "mask_token_id": 4,
     "query_pre_attn_scalar": D_HEAD,
 }
+# What is taken where a class does not allow the small value.
+_OTHER_CHOICES = {"num_key_value_heads": HEADS, "embedding_size": WIDTH // 2}
 _OPTIONAL = {
     "vocab_size",
     "head_dim",
@@ -122,9 +126,9 @@ def small_config(family: Family) -> dict[str, Any]:
     except InputError as error:
         if error.where == "intermediate_size":  # another name of the experts' width
             return {name: value for name, value in config.items() if name != "intermediate_size"}
-        if error.where != "num_key_value_heads":
+        if error.where not in _OTHER_CHOICES:
             raise
-        return config | {"num_key_value_heads": HEADS}
+        return config | {error.where: _OTHER_CHOICES[error.where]}
     return config
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from archcalc.errors import InputError
+from archcalc.spec.groups import layers_of
 from archcalc.spec.model import ModelStack, Spec
 from archcalc.words import msg
 
@@ -43,6 +44,17 @@ def check_one_stream(spec: Spec) -> None:
                 msg("the layers have {n} residual streams", n=stack.stack.streams.n_streams),
                 where=f"{stack.prefix}streams",
                 allowed=msg("one; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read several"),
+            )
+
+
+def check_no_bottleneck(stack: ModelStack) -> None:
+    """Raise InputError for a stack whose branches are not added to the residual stream, but to a narrower one."""
+    for layer in layers_of(stack.stack):
+        if layer.bottleneck is not None:
+            raise InputError(
+                msg("the branches of the layers are {n} wide", n=layer.bottleneck.d_bottleneck),
+                where=f"{stack.prefix}bottleneck",
+                allowed=msg("null; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read them"),
             )
 
 

@@ -7,6 +7,7 @@ from archcalc.ledger.algebra import Poly
 from archcalc.ledger.attention_core import CoreOptions, RelativeTensors, core
 from archcalc.ledger.differential import differences
 from archcalc.ledger.forward_context import ForwardContext, Lent
+from archcalc.ledger.key_bias import key_bias
 from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
 from archcalc.ledger.low_rank import beside
@@ -41,6 +42,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
     relative = (
         (yield from _relative_heads(part, part.position, d, ctx)) if isinstance(part.position, Disentangled) else None
     )
+    biases = yield from key_bias(part, d, d_value, window, v, ctx)
     options = CoreOptions(
         n_heads=d.n_heads,
         has_one_head=part.has_one_head,
@@ -57,6 +59,8 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
         has_own_value_width=part.d_value is not None,
         is_copy_free=(is_lender or is_sharer) and part.has_key_per_head,
         relative=relative,
+        key_bias=biases,
+        n_selected=d.n_kept if part.keeps_fewest else None,
     )
     if part.differential:
         y = yield from differences(part.differential, d, options, (q, k, v), ctx)
@@ -79,7 +83,7 @@ def _keys_values(part: Attention, d: Symbols, d_value: Poly, kv_input: Tensor, c
     keys = yield from linear("k", kv_input, d.n_kv_heads * d.d_head, "attention", bias=part.k_bias, block=block)
     keys = yield from beside(part.low_rank, "k_pairs", kv_input, keys, keys.axes[-1], d, "attention")
     k = yield from _heads(part, "k", d.n_kv_heads, d, keys, ctx)
-    v = yield from _values(part, d, d_value, keys, kv_input, ctx)
+    v = yield from _values(part, d, d_value, keys, ctx.value_states or kv_input, ctx)
     return k, v
 
 

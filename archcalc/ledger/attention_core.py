@@ -12,6 +12,7 @@ from archcalc.ledger.forward_context import ForwardContext, checkpoint, dropout,
 from archcalc.ledger.leaves import Elementwise, Forward, Matmul, Save
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH
+from archcalc.spec.attention import KeyBias
 from archcalc.spec.execution import Kernel
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias
 
@@ -23,6 +24,13 @@ class RelativeTensors(msgspec.Struct, frozen=True):
     rows: Poly
     keys: Tensor | None
     queries: Tensor | None
+
+
+class KeyBiasTensors(msgspec.Struct, frozen=True):
+    """Biases of keys, [BATCH, keys, n_kv_heads]."""
+
+    part: KeyBias
+    bias: Tensor
 
 
 class GlobalTensors(msgspec.Struct, frozen=True):
@@ -49,8 +57,8 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     mask. `bias_table` is a learned bias of this layer alone. `has_own_value_width`: values are not as wide as keys.
     `is_copy_free`: several layers share the keys and values, and each query head has its own key head, so that no copy
     is made. `is_eager`: no fused kernel computes it. `n_selected` keys are selected for each query; `selection` is the
-    mask of the others. `relative` are relative positions as keys and queries, `pattern` are the keys that each query
-    reads, if those are not a window.
+    mask of the others. `relative` are relative positions as keys and queries, `key_bias` are biases of keys, `pattern`
+    are the keys that each query reads, if those are not a window.
     """
 
     n_heads: Poly
@@ -71,6 +79,7 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     selection: Tensor | None = None
     is_eager: bool = False
     relative: RelativeTensors | None = None
+    key_bias: KeyBiasTensors | None = None
     pattern: SparsePattern | None = None
 
     @property
@@ -78,7 +87,8 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Return the tensors that a checkpointed core reads besides queries, keys and values."""
         relative = (self.relative.keys, self.relative.queries) if self.relative else ()
         rows = self.pattern.global_tensors if self.pattern else None
-        found = (*relative, *((rows.queries, rows.keys, rows.values) if rows else ()))
+        biases = (self.key_bias.bias,) if self.key_bias else ()
+        found = (*relative, *biases, *((rows.queries, rows.keys, rows.values) if rows else ()))
         return tuple(tensor for tensor in found if tensor is not None)
 
 
@@ -112,7 +122,7 @@ def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
     GPU's has no float32.
     """
     requested = ctx.execution.attention
-    is_biased = options.bias is RelativeBias or options.relative or options.is_eager
+    is_biased = options.bias is RelativeBias or options.relative or options.key_bias or options.is_eager
     if requested == "eager" or options.softcap or options.sinks or is_biased or options.pattern:
         return "eager"
     has_dropout = ctx.execution.dropout and ctx.dropout.attention > 0
@@ -143,7 +153,7 @@ def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
         rows = options.pattern.global_tensors
         yield from save("global_scores", "attention", rows.queries, rows.keys)
         yield _global_product("global_scores", options, options.width, rows, ctx)
-    if (mask := options.pattern.mask if options.pattern else options.selection) is not None:
+    if (mask := _own_mask(options, score_axes)) is not None:
         yield Save("mask", mask, "attention")
     elif ctx.span.is_causal or options.window:
         key = ("mask", ctx.span, options.n_window, options.is_chunked)
@@ -154,6 +164,13 @@ def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
     yield Save("softmax", pattern, "attention")
     weights = pattern.view(*score_axes).as_dtype(ctx.execution.dtype)
     return (yield from _weighted_values(options, weights, v, ctx))
+
+
+def _own_mask(options: CoreOptions, score_axes: tuple[Poly, ...]) -> Tensor | None:
+    """Return the mask of a sparse pattern or of selected keys; None if other layers have the same mask."""
+    if options.key_bias and options.key_bias.part.n_kept is not None:
+        return Tensor("mask", score_axes, "bool")
+    return options.pattern.mask if options.pattern else options.selection
 
 
 def _relative_scores(

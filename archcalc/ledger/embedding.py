@@ -10,7 +10,7 @@ from archcalc.ledger.leaves import Forward, Matmul, Save, Weight
 from archcalc.ledger.symbols import SizeTable, Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH
-from archcalc.spec.embedding import Embedding
+from archcalc.spec.embedding import Embedding, Factor
 from archcalc.spec.execution import Execution
 from archcalc.spec.position import Learned, Sinusoidal
 
@@ -37,10 +37,11 @@ def leaves(part: Embedding, d: Symbols, tokens: Poly) -> Forward[None]:
             yield Weight("join.bias", (d.d_model,), "embedding")
         yield Matmul("join", (BATCH, tokens, joined_width(part, d), d.d_model), "embedding")
     if part.factor:
-        yield Weight("project.weight", (d.d_model, d.d_embed), "embedding")
+        read = projected_width(part.factor, d)
+        yield Weight("project.weight", (d.d_model, read), "embedding")
         if part.factor.bias:
             yield Weight("project.bias", (d.d_model,), "embedding")
-        yield Matmul("project", (BATCH, tokens, d.d_embed, d.d_model), "embedding")
+        yield Matmul("project", (BATCH, tokens, read, d.d_model), "embedding")
 
 
 def token_input(part: Embedding, d: Symbols, tokens: Poly, execution: Execution) -> Forward[Tensor]:
@@ -51,6 +52,8 @@ def token_input(part: Embedding, d: Symbols, tokens: Poly, execution: Execution)
     if part.token_dropout:
         yield Save("embed.token_dropout", x.new("rescaling", BATCH, tokens, ONE), "embedding")
     if part.factor and part.factor.widen == "before_positions":
+        if part.factor.n_neighbors:
+            x = x.new("tokens and their neighbors", BATCH, tokens, projected_width(part.factor, d))
         x = yield from _project(x, d)
     if part.n_token_types:
         yield Save("embed.types", ids.new("token types"), "embedding")
@@ -80,6 +83,11 @@ def summed_width(part: Embedding, d: Symbols) -> Poly:
     """Return the width of the tokens when positions, token types and the embedding norm join them."""
     is_late = part.factor is not None and part.factor.widen == "after_positions"
     return d.d_embed if is_late else d.d_model
+
+
+def projected_width(part: Factor, d: Symbols) -> Poly:
+    """Return the width of what the projection of a narrow table reads: of a token's row and those of its neighbors."""
+    return d.d_embed * (d.n_neighbors * 2 + ONE) if part.n_neighbors else d.d_embed
 
 
 def joined_width(part: Embedding, d: Symbols) -> Poly:

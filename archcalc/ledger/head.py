@@ -18,16 +18,17 @@ from archcalc.spec.model import Head, HeadReads, Pooler, Transform
 def leaves(head: Head, d: Symbols, x: Tensor, width: Poly, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the head, for every new token or for one state of the text.
 
-    `width` is the input width of its matrix (d_embed for a factorized table).
+    `width` is the input width of its matrix (d_embed for a factorized table), without columns of its own.
     """
+    read = d.d_model if head.own_columns else width
     if head.labels and head.labels.picks == "before":
         x = PICKS[head.labels.reads](x)
     if head.scale is not None:
         x = x.new("scaled")
     if head.transform:
-        x = yield from _transform(head.transform, d, x, width, ctx)
-    elif width != d.d_model:
-        x = yield from linear("project", x, width, "embedding", bias=False)
+        x = yield from _transform(head.transform, d, x, read, ctx)
+    elif read != d.d_model:
+        x = yield from linear("project", x, read, "embedding", bias=False)
     if not head.tied:
         yield matrix(head, d, width)
     rows = n_rows(head, d)
@@ -36,7 +37,11 @@ def leaves(head: Head, d: Symbols, x: Tensor, width: Poly, ctx: ForwardContext) 
     if head.bias_buffer:
         yield Weight("bias_buffer", (ONE, rows), "head", kind="buffer")
     yield Save("logits", x, "head")
-    yield Matmul("logits", (*x.axes, rows), "head")
+    yield Matmul("logits", (*x.axes[:-1], width, rows), "head")
+    if head.own_columns:
+        own = x.axes[-1] - width
+        yield Weight("columns.weight", (rows, own), "head")
+        yield Matmul("columns", (*x.axes[:-1], own, rows), "head")
     logits = x.new("logits", *x.axes[:-1], rows)
     if head.softcap:
         yield Save("softcap", logits.new("tanh of the logits"), "head")

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import structs
 
-from archcalc.ledger import input_gate, norm
+from archcalc.ledger import bottleneck, input_gate, norm
 from archcalc.ledger.algebra import ONE
 from archcalc.ledger.forward_context import ForwardContext, dropout
-from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, collect, with_prefix, without_weights
+from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, only_weights, with_prefix, without_weights
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import CROSS
+from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import (
     arm_norm,
     arm_norm_out,
@@ -34,15 +35,19 @@ class LayerBuilder(msgspec.Struct, frozen=True):
     """A layer with the dimensions of each arm, in a forward pass through its stack.
 
     `inputs` are those of the branches so far, by their first arms. `tied_norms` are the norms without own weights.
+    `split`: what queries and keys, and what values of an arm are projected from, if these differ.
     """
 
     symbols: dict[str, Symbols]
     ctx: ForwardContext
     inputs: dict[str, Tensor]
     tied_norms: Mapping[str, str]
+    split: Mapping[str, tuple[Tensor, Tensor]] = {}
 
     def part(self, arm: Arm, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of an arm's part; return its output, before the residual."""
+        if arm.name in self.split:
+            x, _ = self.split[arm.name]
         if arm.in_scale != 1.0:
             x = x.new("scaled")
         leaves: Forward[Tensor] = implementation(arm.part, "ledger")(
@@ -56,7 +61,8 @@ class LayerBuilder(msgspec.Struct, frozen=True):
         if arm.reads == "source":
             return structs.replace(self.ctx, arm=arm.name, span=CROSS, lent_in={})
         lent_in = {arm.name: self.ctx.lent_in[arm.name]} if arm.name in self.ctx.lent_in else {}
-        return structs.replace(self.ctx, arm=arm.name, source=None, lent_in=lent_in)
+        _, values = self.split.get(arm.name, (None, None))
+        return structs.replace(self.ctx, arm=arm.name, source=None, lent_in=lent_in, value_states=values)
 
     def norm(self, part: Norm | None, name: str | None, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of the norm of this name; return `x` if there is none."""
@@ -107,23 +113,39 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 
     def unused_weights(self, branch: Branch, x: Tensor) -> Forward[None]:
         """Yield the weights of a branch that is never computed."""
-        branch_leaves, _ = collect(self.branch(branch, x))
-        for leaf in branch_leaves:
-            if isinstance(leaf, Weight):
-                yield leaf
+        yield from only_weights(self.branch(branch, x))
 
     def branch(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
-        yield from self.output(branch, x)
+        read = yield from self.branch_input(branch, x)
+        yield from self.skip(names(branch).skip, read if branch.skip_reads == "normed" else x)
+        yield from self.arms(branch, read)
         return (yield from self.norm(branch.norm_after, names(branch).norm_after, x.new("states")))
 
     def output(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of a branch that reads `x`, up to what it adds; return that."""
+        read = yield from self.branch_input(branch, x)
+        return (yield from self.arms(branch, read))
+
+    def branch_input(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of what the arms of a branch read; return that."""
         if reads_embedding(branch):
             x = x.new("states and embedding", *x.axes[:-1], x.axes[-1] + x.axes[-1])
         branch_input = yield from self.norm_in(branch, names(branch).norm_in, x)
         branch_input = yield from self.gate(names(branch).in_gate, branch.arms[0], branch_input)
         self.inputs[branch.arms[0].name] = branch_input
+        return branch_input
+
+    def skip(self, name: str | None, x: Tensor) -> Forward[None]:
+        """Yield the leaves of the weights of what a branch is added to, if there are any."""
+        if name is not None:
+            path = f"{self.ctx.prefix}{name}"
+            yield Weight(f"{path}.weight", x.axes[-1:], "other")
+            yield Elementwise(path, x.axes, "other", "product")
+            yield Save(path, x, "other")
+
+    def arms(self, branch: Branch, branch_input: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of the arms of a branch and of their norms; return what it adds."""
         outputs = []
         for arm in branch.arms:
             read = branch_input if arm.input_of is None else self.inputs[arm.input_of]
@@ -141,9 +163,21 @@ class LayerBuilder(msgspec.Struct, frozen=True):
         return (yield from self.dropout(branch.arms[0], normed))
 
 
+def _narrowed(part: Bottleneck, builder: LayerBuilder, parts: tuple[Branch, ...], x: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of a layer with a bottleneck."""
+    first = parts[0].arms[0].name
+
+    def inner(stream: Tensor, split: Mapping[str, tuple[Tensor, Tensor]], ctx: ForwardContext) -> Forward[Tensor]:
+        return structs.replace(builder, split=split, ctx=ctx).branches(parts, stream)
+
+    return bottleneck.leaves(part, first, builder.symbols[first].d_model, x, builder.ctx, inner)
+
+
 def leaves(layer: Layer, symbols: dict[str, Symbols], x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of a layer; return its output states. `symbols` are the dimensions of each arm."""
     builder = LayerBuilder(symbols, ctx, {}, tied_norms(layer))
+    if layer.bottleneck is not None:
+        return (yield from _narrowed(layer.bottleneck, builder, branches(layer), x))
     if ctx.streams is not None:
         layer_leaves: Forward[Tensor] = stream_implementation(ctx.streams, "layer")(ctx.streams, builder, layer, x)
         return (yield from layer_leaves)

@@ -29,8 +29,9 @@ Recomputation = Literal["never", "always", "without early stop"]
 
 # Elementwise operations; activation functions have their own names.
 Operation = Literal[
-    "softmax", "layernorm", "rmsnorm", "rope", "gate", "clamped_gate", "softcap", "product", "clamp", "softplus", "scan"
-]
+    "softmax", "layernorm", "rmsnorm", "affine", "rope", "gate", "clamped_gate", "softcap", "product", "clamp",
+    "softplus", "scan",
+]  # fmt: skip
 Pointwise = Operation | ActivationName
 
 
@@ -146,6 +147,11 @@ def _without_gradients(leaf: Leaf) -> Leaf | None:
 def without_weights(leaves: Forward[T]) -> Forward[T]:
     """Yield the leaves of a part whose weights are those of another."""
     return map_leaves(lambda leaf: None if isinstance(leaf, Weight) else leaf, leaves)
+
+
+def only_weights(leaves: Forward[T]) -> Forward[T]:
+    """Yield the weights of a part that is never computed."""
+    return map_leaves(lambda leaf: leaf if isinstance(leaf, Weight) else None, leaves)
 
 
 def with_prefix(prefix: str, leaves: Forward[T]) -> Forward[T]:

@@ -11,7 +11,7 @@ from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward_context import ForwardContext, save
 from archcalc.ledger.leaves import Component, Elementwise, Forward, Save, Weight
 from archcalc.ledger.tensor import Tensor
-from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
+from archcalc.spec.norm import Affine, LayerNorm, Norm, RMSNorm
 
 
 def leaves(
@@ -97,17 +97,24 @@ def _rmsnorm(part: RMSNorm, name: str, x: Tensor, ctx: ForwardContext, component
     return x.new(name.rpartition(".")[2])
 
 
+def _affine(part: Affine, name: str, x: Tensor, ctx: ForwardContext, component: Component) -> Forward[Tensor]:
+    """A product with the weight, which saves its factors, and a sum."""
+    yield Elementwise(name, x.axes, component, "affine")
+    if part.weight:
+        yield Save(name, x, component)
+        if part.unit_offset:
+            yield Save(name, x.new("1 + weight", x.axes[-1]), component)
+    return x.new(name.rpartition(".")[2])
+
+
 FORWARDS: dict[type, Callable[[Any, str, Tensor, ForwardContext, Component], Forward[Tensor]]] = {
     LayerNorm: _layernorm,
     RMSNorm: _rmsnorm,
+    Affine: _affine,
 }
 
 
-def _layernorm_parameters(norm: LayerNorm) -> list[str]:
-    return ["weight"] * norm.weight + ["bias"] * norm.bias
-
-
-def _rmsnorm_parameters(norm: RMSNorm) -> list[str]:
+def _parameters(norm: Norm) -> list[str]:
     return ["weight"] * norm.weight + ["bias"] * norm.bias
 
 
@@ -116,7 +123,8 @@ def _none(_: None) -> list[str]:
 
 
 PARAMETERS: dict[type, Callable[[Any], list[str]]] = {
-    LayerNorm: _layernorm_parameters,
-    RMSNorm: _rmsnorm_parameters,
+    LayerNorm: _parameters,
+    RMSNorm: _parameters,
+    Affine: _parameters,
     type(None): _none,
 }

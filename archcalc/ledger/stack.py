@@ -108,6 +108,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
         table.add(self.owner(), {"n_layers": sum(len(group.layer_indices) for group in self.groups)})
         for group in self.groups:
             table.add(self.owner(), {f"n_layers[{group.name}]": len(group.layer_indices)})
+            table.add_part(self.owner(group), group.layer.bottleneck)
             for name, part in parts(group.layer).items():
                 table.add_part(self.owner(group, name), part)
             for branch in branches(group.layer):
@@ -369,7 +370,9 @@ class StackBuilder(msgspec.Struct, frozen=True):
             yield StackLeaf(leaf, "mtp", tuple(range(self.stack.n_mtp)), repeats=d.n_mtp)
 
     def _symbols(self, table: SizeTable, group: Group) -> dict[str, Symbols]:
-        return {name: table.symbols(self.owner(group, name), self.owner(), "") for name in parts(group.layer)}
+        own = {name: (self.owner(group, name), self.owner(group), self.owner(), "") for name in parts(group.layer)}
+        symbols = {name: table.symbols(*owners) for name, owners in own.items()}
+        return symbols if group.layer.bottleneck is None else {name: d.narrowed() for name, d in symbols.items()}
 
 
 def _has_clashes(layer_spec: Layer) -> bool:

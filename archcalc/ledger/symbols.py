@@ -25,6 +25,10 @@ class Symbols:
     def __getattr__(self, field: str) -> Poly:
         return self[field]
 
+    def narrowed(self) -> Symbols:
+        """Return the dimensions of a part within a bottleneck, whose width is that of its states."""
+        return Symbols({**self._names, "d_model": self._names["d_bottleneck"]})
+
 
 class SizeTable:
     """The sizes of all parts of a model, and their names."""

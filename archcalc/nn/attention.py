@@ -18,11 +18,13 @@ from archcalc.nn.attention_context import AlibiBias, AttentionContext
 from archcalc.nn.bias import RelativeBias as BiasTable
 from archcalc.nn.cache_store import Store
 from archcalc.nn.differential import Differences
+from archcalc.nn.key_bias import KeyBias
 from archcalc.nn.linear import GroupedLinear, Linear, LowRankPairs, linear
 from archcalc.nn.norm import HeadNorm, norm
 from archcalc.nn.output_gate import gate_weights, gates
 from archcalc.nn.relative import Relative
 from archcalc.nn.rope import rotate
+from archcalc.nn.score_terms import ScoreTerm
 from archcalc.nn.softmax import Attend, Bias, SoftmaxConfig, attend
 from archcalc.nn.taps.points import tap
 from archcalc.spec import Spec
@@ -78,7 +80,8 @@ class Attention(nn.Module):
             d_source = part.d_source or d_in
             self.k = linear(d_source, self.n_kv_heads * self.d_head, bias=part.k_bias, block=part.k_block)
             values = self.n_kv_heads * self.d_value
-            self.v = None if part.value_is_key else linear(d_source, values, bias=part.v_bias, block=part.v_block)
+            d_values = part.d_value_source or d_source
+            self.v = None if part.value_is_key else linear(d_values, values, bias=part.v_bias, block=part.v_block)
         self.q_pairs = self._pairs(d_in, self.n_heads * self.d_head)
         self.k_pairs = self._pairs(d_in, self.n_kv_heads * self.d_head) if self.has_keys else None
         self.v_pairs = self._pairs(d_in, self.n_kv_heads * self.d_value) if self.has_keys else None
@@ -89,6 +92,9 @@ class Attention(nn.Module):
         self.v_norm = norm(part.v_norm, self.d_value) if part.v_norm and self.has_keys else None
         self.sinks = nn.Parameter(torch.empty(self.n_heads)) if part.sinks else None
         self.gate, self.gate_bias = gate_weights(part.gate, model.d_model, self.n_heads, self.d_value)
+        self.key_bias = None
+        if part.key_bias:
+            self.key_bias = KeyBias(part.key_bias, self.n_heads, self.n_kv_heads, self.d_value)
         self.differences = Differences(part.differential, self.d_head, self.d_value) if part.differential else None
         self.out_norm = norm(part.out_norm, self.n_heads * self.d_value) if part.out_norm else None
 
@@ -98,11 +104,11 @@ class Attention(nn.Module):
         # Through a view, gradients of keys and values are summed before those of other layers, as FSDP sums them.
         states_BSD = x_BTD if context.states is None else context.states.view_as(context.states)
         k_BKSH, v_BKSU = context.keys_values(lambda: self.keys_values(states_BSD, context))
-        context, options = context.last_keys(k_BKSH.shape[2]), {}
+        context = context.last_keys(k_BKSH.shape[2])
         if self.relative is not None:
             # Contiguous, so that autograd saves them once for all products.
             q_BNTH, k_BKSH = q_BNTH.contiguous(), k_BKSH.contiguous()
-            options["relative"] = self.relative(self.q, self.k, context)
+        terms = self.terms(v_BKSU, context)
         k_BKSH, v_BKSU = context.with_prompt((k_BKSH, v_BKSU))
         attend = partial(
             self.attend,
@@ -111,7 +117,7 @@ class Attention(nn.Module):
             execution=self.execution,
             sinks_N=self.sinks,
             training=self.training,
-            **options,
+            terms=terms,
         )
         if self.differences is None:
             y_BNTU = attend(q_BNTH, k_BKSH, v_BKSU)
@@ -131,6 +137,8 @@ class Attention(nn.Module):
         """Return keys [B, K, S, H], normed and rotated, and values [B, K, S, U], as a cache stores them."""
         keys_BSZ = self._with_pair(self.k(states_BSD), self.k_pairs, states_BSD, context)
         k_BKSH = self._project_heads(keys_BSZ, self.k_norm, context)
+        if context.value_states is not None:
+            states_BSD = context.value_states
         values_BSZ = keys_BSZ if self.v is None else self.v(states_BSD)
         v_BKSU = self._split(self._with_pair(values_BSZ, self.v_pairs, states_BSD, context), self.d_value)
         v_BKSU = self._clip(v_BKSU if self.v_norm is None else self.v_norm(v_BKSU))
@@ -139,6 +147,12 @@ class Attention(nn.Module):
         if isinstance(self.part.position, Rope) and self.part.position.values:
             v_BKSU = self._rotate(v_BKSU, context)
         return tap("k", k_BKSH, context), tap("v", v_BKSU, context)
+
+    def terms(self, v_BKSU: Tensor, context: AttentionContext) -> tuple[ScoreTerm, ...]:
+        """Return what is added to the scores of keys with these values."""
+        relative = None if self.relative is None else self.relative(self.q, self.k, context)
+        key_bias = None if self.key_bias is None else self.key_bias(v_BKSU)
+        return tuple(term for term in (relative, key_bias) if term is not None)
 
     def output(self, y_BNTU: Tensor, x_BTD: Tensor) -> Tensor:
         """Return the output [B, T, D] of the heads' values: gated, normed, projected."""

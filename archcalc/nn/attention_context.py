@@ -49,7 +49,8 @@ class AttentionContext:
     `n_summaries` are keys after those of the tokens, which stand for blocks of them or are the `n_global` global tokens
     of the stack, which have no positions. `prompt` holds learned keys and values [K, P, H] that every query sees
     besides, before the others. `prefix` [B, T] is True at the tokens of a prefix, which see each other.
-    `pair` is the low-rank pair that the arm computes.
+    `pair` is the low-rank pair that the arm computes. `value_states` [B, T, D] are projected to values where these have
+    another input than keys.
 
     Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
     """
@@ -77,6 +78,7 @@ class AttentionContext:
     n_global: int = 0
     prefix: Tensor | None = None
     pair: int = 0
+    value_states: Tensor | None = None
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def keys_values(self, compute: Callable[[], Pair]) -> Pair:
@@ -347,6 +349,7 @@ class LayerContext:
     reads (keys and values, or a selection), `lent`, filled with those that later layers read, and `prompts`, learned
     keys and values. `per_layer` is the layer's own embedding [B, T, W], or, before the layers, that of all [B, T, L·W].
     `ids` [B, T] are those of the tokens, `embedded` [B, T, D] the input of the first layer, where layers read them.
+    `split`: what queries and keys, and what values are projected from, if these differ.
     """
 
     own: AttentionContext
@@ -358,6 +361,7 @@ class LayerContext:
     per_layer: Tensor | None = None
     ids: Tensor | None = None
     embedded: Tensor | None = None
+    split: Mapping[str, Pair] = field(default_factory=dict)
 
     def for_arm(self, arm: Arm) -> AttentionContext:
         """Return the context of one arm of the layer."""
@@ -369,6 +373,8 @@ class LayerContext:
             context = replace(context, cache=self.caches[arm.name])
         if arm.name in self.borrowed:
             context = _with_borrowed(context, arm, self.borrowed[arm.name])
+        if arm.name in self.split:
+            context = replace(context, value_states=self.split[arm.name][1])
         if arm.name in self.prompts:
             context = replace(context, prompt=self.prompts[arm.name])
         if arm.name in self.lent:

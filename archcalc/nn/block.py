@@ -6,17 +6,20 @@ Axes: B batch, T tokens, D model.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from msgspec import structs
 from torch import Tensor, nn
 
 from archcalc.nn.attention_context import LayerContext
+from archcalc.nn.bottleneck import Bottleneck
 from archcalc.nn.global_tokens import normed_apart
 from archcalc.nn.input_gate import InputGate
 from archcalc.nn.norm import norm
-from archcalc.nn.scaling import multiply
+from archcalc.nn.scaling import ChannelScale, multiply
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
 from archcalc.spec.branches import (
@@ -32,7 +35,7 @@ from archcalc.spec.branches import (
     names,
     names_after,
     norms,
-    reads_embedding,
+    stream_start,
     tied_norms,
 )
 from archcalc.spec.execution import Execution
@@ -56,10 +59,11 @@ class Block(nn.Module):
     """One layer of a stack; `archcalc.spec.layer.Branch` defines what each branch computes.
 
     `branches` and `arms` are those that a forward pass computes; an idle one still has its modules. With `streams` it
-    has several residual streams [B, T, J, D].
+    has several residual streams [B, T, J, D]; with a `bottleneck` its branches work at another width.
     """
 
     streams: nn.Module | None
+    bottleneck: Bottleneck | None
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.branches, self.stream_names = first_branches(layer), names_after(layer)
+        self.stream_start, self.bottleneck = stream_start(layer), None
         self.branch_names = [names(branch) for branch in self.branches]
         self.later_branches = later_branches(layer)
         self.streams = stream_implementation(streams, "module")(streams, layer, model) if streams else None
@@ -78,6 +83,9 @@ class Block(nn.Module):
         self.id_readers = {arm.name for arm in arms(layer) if reads_ids(arm.part)}
         self.dropout, self.execution = model.dropout.residual, Execution()
         self.out_scalar: Tensor | None
+        if layer.bottleneck is not None:
+            self.bottleneck = Bottleneck(layer.bottleneck, model, self.branches[0].arms[0].name)
+            model = structs.replace(model, d_model=layer.bottleneck.d_bottleneck)
         self.register_buffer("out_scalar", torch.empty(1) if layer.out_scalar else None)
         self.tied_norms, self.borrowed_names = tied_norms(layer), borrowed_names(layer)
         self.owners: dict[str, Block] = {}
@@ -95,11 +103,13 @@ class Block(nn.Module):
         for arm in branch.arms:
             self.add_module(arm.name, implementation(arm.part, _MODULES[arm.reads])(arm.part, model))
         for name, part in norms(branch):
-            is_wide = name == own.norm_in and reads_embedding(branch)
+            is_wide = own.joined is not None and name == own.norm_in
             if name not in self.tied_norms:
                 self.add_module(name, norm(part, model.d_model * (2 if is_wide else 1)))
         if branch.in_gate_rank is not None:
             self.add_module(str(own.in_gate), InputGate(branch.in_gate_rank, model.d_model))
+        if branch.skip_weight:
+            self.add_module(str(own.skip), ChannelScale(model.d_model))
 
     def borrow(self, blocks: Mapping[int, Block]) -> None:
         """Use the modules of earlier layers, by their indices, in the branches that have no weights of their own."""
@@ -116,6 +126,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, context: LayerContext) -> Tensor:
         """Map states [B, T, D] to states [B, T, D], or streams to streams."""
+        if self.bottleneck is not None:
+            widened: Tensor = self.bottleneck(
+                x, lambda stream, split: self.run_branches(stream, replace(context, split=split)), self.apply_dropout
+            )
+            return widened
         if self.streams is None:
             return self.run_branches(x, context)
         y: Tensor = self.streams(x, self, context)
@@ -123,7 +138,7 @@ class Block(nn.Module):
 
     def run_branches(self, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the residual stream [B, T, D] after the branches that join it."""
-        read_BTD = x_BTD = tap("resid_pre", x_BTD)
+        read_BTD = x_BTD = tap(self.stream_start, x_BTD)
         inputs: dict[str, Tensor] = {}
         for branch, branch_names, stream_name in zip(self.branches, self.branch_names, self.stream_names, strict=True):
             if stream_name is None:
@@ -152,7 +167,7 @@ class Block(nn.Module):
         """
         read_BTD = self.branch_input(branch_names, self.joined(branch_names, read_BTD, context))
         inputs[branch.arms[0].name] = read_BTD
-        skip_BTD = read_BTD if branch.skip_reads == "normed" else x_BTD
+        skip_BTD = self.weigh_skip(branch_names.skip, read_BTD if branch.skip_reads == "normed" else x_BTD)
         sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, inputs, context)])
         return (
             sum_BTD
@@ -196,7 +211,9 @@ class Block(nn.Module):
             sum_BTD = _sum(outputs)
             sum_BTD = sum_BTD if branch_names.arms_sum is None else tap(branch_names.arms_sum, sum_BTD)
             outputs = [self.apply_norm(branch_names.norm_out, sum_BTD)]
-        return [self.apply_dropout(multiply(y_BTD, branch.scale)) for y_BTD in outputs]
+        scaled = [multiply(y_BTD, branch.scale) for y_BTD in outputs]
+        # Within a bottleneck it is what leaves that is dropped out.
+        return scaled if self.bottleneck is not None else [self.apply_dropout(y_BTD) for y_BTD in scaled]
 
     def arm_output(self, arm: Arm, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the output of one arm [B, T, D] after its own norm, with its input if it adds that."""
@@ -213,6 +230,8 @@ class Block(nn.Module):
             arguments = (context.ids,)
         if arm.name in self.per_layer_gates:
             arguments = (context.per_layer,)
+        if arm.name in context.split:
+            x_BTD, _ = context.split[arm.name]
         x_BTD = multiply(x_BTD, arm.in_scale)
         y_BTD: Tensor = tap_scope(arm.name, self.part_module(arm.name), x_BTD, *arguments)
         return multiply(tap(f"{arm.name}.out", y_BTD), arm.scale)
@@ -232,6 +251,10 @@ class Block(nn.Module):
     def apply_gate(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """Return the states times the gate of this name; None leaves them as they are."""
         return x_BTD if name is None else tap(name, self.part_module(name)(x_BTD))
+
+    def weigh_skip(self, name: str | None, x_BTD: Tensor) -> Tensor:
+        """Return what a branch is added to, times the weights of this name; None leaves it as it is."""
+        return x_BTD if name is None else cast(Tensor, self.part_module(name)(x_BTD))
 
     def norm_module(self, name: str) -> nn.Module:
         """Return the module of the norm of this name, which may be that of another norm."""

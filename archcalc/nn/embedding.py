@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archcalc.nn.linear import EmbeddingTable, Linear
@@ -36,7 +37,9 @@ class Embedding(nn.Module):
         if part.join:
             widths = (table.d_table for table in part.tables if table.use == "joined" and table.d_table)
             self.join = Linear(model.d_model + sum(widths), model.d_model, bias=part.join.bias)
-        self.project = Linear(factor.d_embed, model.d_model, bias=factor.bias) if factor else None
+        self.n_neighbors = factor.n_neighbors if factor else 0
+        read = 2 * self.n_neighbors + 1
+        self.project = Linear(read * factor.d_embed, model.d_model, bias=factor.bias) if factor else None
 
     def forward(
         self,
@@ -49,13 +52,24 @@ class Embedding(nn.Module):
 
         `rows` are row indices of further tables, by name: [B, T], or [B, T, n] where tokens read n rows each.
         """
-        x_BTW = self._project_at(self.token_rows(ids_BT, padding_BT), "before_positions")
+        rows_BTE = self._with_neighbors(self.token_rows(ids_BT, padding_BT), padding_BT)
+        x_BTW = self._project_at(rows_BTE, "before_positions")
         x_BTW = self._joined(x_BTW, ids_BT, rows or {})
         if self.types is not None:
             x_BTW = x_BTW + self.types(ids_BT * 0 if token_types_BT is None else token_types_BT)
         for y_BTW in self._table_rows("added", ids_BT, rows or {}):
             x_BTW = x_BTW + y_BTW
         return x_BTW
+
+    def _with_neighbors(self, rows_BTE: Tensor, padding_BT: Tensor | None) -> Tensor:
+        """Return the rows of the tokens after, of each token, and of those before (Sun et al. 2020, section 4.2)."""
+        n = self.n_neighbors
+        if not n:
+            return rows_BTE
+        text_BTE = rows_BTE if padding_BT is None else rows_BTE.masked_fill(padding_BT.unsqueeze(-1), 0.0)
+        wide_BTE = F.pad(text_BTE, (0, 0, n, n))
+        n_tokens = rows_BTE.shape[1]
+        return torch.cat([wide_BTE[:, shift : shift + n_tokens] for shift in range(2 * n, -1, -1)], -1)
 
     def _joined(self, x_BTD: Tensor, ids_BT: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
         """Project tokens [B, T, D] and the rows beside them to [B, T, D] (RoCBERT; Su et al. 2022)."""
@@ -81,7 +95,7 @@ class Embedding(nn.Module):
 
     def token_states(self, ids_BT: Tensor) -> Tensor:
         """Return the states [B, T, D] of tokens without types or positions."""
-        x_BTW = self._project_at(self.token_rows(ids_BT), "before_positions")
+        x_BTW = self._project_at(self._with_neighbors(self.token_rows(ids_BT), None), "before_positions")
         return self.to_model_width(self._joined(x_BTW, ids_BT, {}))
 
     def token_rows(self, ids_BT: Tensor, padding_BT: Tensor | None = None) -> Tensor:

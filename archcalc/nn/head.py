@@ -19,7 +19,10 @@ from archcalc.spec import model as spec
 
 
 class Head(nn.Module):
-    """A matrix [O, W], its own or the token table; before it a transform (BERT) or a projection (OPT-350m)."""
+    """A matrix [O, W], its own or the token table; before it a transform (BERT) or a projection (OPT-350m).
+
+    Further `columns` [O, D − W] of its own may complete it (MobileBERT).
+    """
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
@@ -27,6 +30,7 @@ class Head(nn.Module):
     project: Linear | None
     transform: Linear | None
     transform_out: Linear | None
+    columns: Linear | None
 
     def __init__(self, part: spec.Head, model: Spec) -> None:
         super().__init__()
@@ -34,6 +38,11 @@ class Head(nn.Module):
         self.n_out = part.labels.n_labels if part.labels else model.vocab_size
         factor = model.embedding.factor if part.tied else None
         narrow_width = factor.d_embed if factor else part.d_in
+        self.width = narrow_width or model.d_model
+        self.columns = None
+        if part.own_columns:
+            self.columns = Linear(model.d_model - self.width, self.n_out, bias=False)
+            narrow_width = None  # no projection comes before the matrix
         width = narrow_width or model.d_model
         self.project = Linear(model.d_model, width, bias=False) if narrow_width and not part.transform else None
         transform = part.transform
@@ -42,7 +51,7 @@ class Head(nn.Module):
             Linear(transform.d_hidden, width, transform.bias) if transform and transform.d_hidden else None
         )
         self.norm = norm(transform.norm, width) if transform and transform.norm else None
-        self.weight = None if part.tied else nn.Parameter(torch.empty(self.n_out, width))
+        self.weight = None if part.tied else nn.Parameter(torch.empty(self.n_out, self.width))
         self.bias = nn.Parameter(torch.empty(self.n_out)) if part.bias else None
         self.register_buffer("bias_buffer", torch.empty(1, self.n_out) if part.bias_buffer else None)
         pick = PICKS[part.labels.reads] if part.labels else all_tokens
@@ -57,7 +66,9 @@ class Head(nn.Module):
         """
         x_BTD = self.pick_before(x_BTD, padding_BT)
         x_BTD = x_BTD if self.part.scale is None else x_BTD * self.part.scale
-        logits_BTO = self.scores(self._project_down(x_BTD), tokens_VW)
+        x_BTW = self._project_down(x_BTD)
+        logits_BTO = self.scores(x_BTW[..., : self.width], tokens_VW)
+        logits_BTO = logits_BTO if self.columns is None else logits_BTO + self.columns(x_BTW[..., self.width :])
         if self.bias_buffer is not None:
             last = self.first_row + logits_BTO.shape[-1]
             logits_BTO = logits_BTO + self.bias_buffer[:, self.first_row : last]

@@ -6,15 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.nn.activation import Xielu
-from archcalc.nn.norm import GroupNorm, HeadNorm, LayerNorm, PieceNorm, RMSNorm
+from archcalc.nn.norm import Affine, GroupNorm, HeadNorm, LayerNorm, PieceNorm, RMSNorm
 from archcalc.nn.position import StoredSinusoidal
 from archcalc.nn.rope import RotaryTable
+from archcalc.nn.scaling import ChannelScale
 
 STANDARD_DEVIATION = 0.02  # Radford et al. 2018, section 4.1
 
 _ZEROS = {"bias", "sinks", "correction_bias", "gate_bias", "out_bias", "decay_bias", "dt_bias", "bias_buffer"}
 _ZEROS |= {"start", "input_gate_bias", "decay_gate_bias"}
-_ONES = {"out_scalar", "out_scale", "expert_scales", "scale"}
+_ONES = {"out_scalar", "out_scale", "expert_scales", "scale", "rate"}
 
 
 @torch.no_grad()
@@ -36,8 +37,10 @@ def initialize_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
         tensor.zero_()
     elif name in _ONES:
         tensor.fill_(1.0)
-    elif isinstance(module, GroupNorm | HeadNorm | LayerNorm | PieceNorm | RMSNorm):
+    elif isinstance(module, Affine | GroupNorm | HeadNorm | LayerNorm | PieceNorm | RMSNorm):
         tensor.fill_(0.0 if getattr(module, "unit_offset", False) else 1.0)
+    elif isinstance(module, ChannelScale):
+        tensor.fill_(1.0)
     elif isinstance(module, Xielu):
         tensor.fill_(module.FIRST_VALUES[name])
     elif isinstance(module, StoredSinusoidal | RotaryTable):

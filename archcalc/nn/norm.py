@@ -65,6 +65,25 @@ class RMSNorm(nn.Module):
         return self.weight * normed.to(x.dtype)
 
 
+class Affine(nn.Module):
+    """x · weight + bias (Sun et al. 2020, section 3.3); weight and bias [width] are optional."""
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, part: spec.Affine, width: int) -> None:
+        super().__init__()
+        self.unit_offset = part.unit_offset
+        self.weight = nn.Parameter(torch.empty(width)) if part.weight else None
+        self.bias = nn.Parameter(torch.empty(width)) if part.bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scaled and shifted input."""
+        if self.weight is not None:
+            x = x * (self.weight + 1.0 if self.unit_offset else self.weight)
+        return x if self.bias is None else x + self.bias
+
+
 class HeadNorm(nn.Module):
     """A norm over each head's width of [..., N, T, H], with a weight [N, H] of its own for every head (Cohere)."""
 
@@ -128,7 +147,11 @@ class PieceNorm(nn.Module):
         return x if self.bias is None else x + self.bias
 
 
-NORMS: dict[type, Callable[[Any, int], nn.Module]] = {spec.LayerNorm: LayerNorm, spec.RMSNorm: RMSNorm}
+NORMS: dict[type, Callable[[Any, int], nn.Module]] = {
+    spec.LayerNorm: LayerNorm,
+    spec.RMSNorm: RMSNorm,
+    spec.Affine: Affine,
+}
 
 
 def norm(part: spec.Norm, width: int) -> nn.Module:

@@ -6,7 +6,7 @@ Axes: B batch, N heads, T query tokens, S key tokens, H head width, D model, R r
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from archcalc.nn.attention_context import AttentionContext
 from archcalc.nn.linear import EmbeddingTable, Linear
 from archcalc.nn.norm import norm
+from archcalc.nn.score_terms import ScoreTerm
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention
 from archcalc.spec.position import Disentangled
 
 
-class RelativeHeads(NamedTuple):
+@dataclass(frozen=True)
+class RelativeHeads(ScoreTerm):
     """Relative positions as keys and as queries of each head, [N, R, H] each."""
 
     part: Disentangled
@@ -42,8 +44,8 @@ class RelativeHeads(NamedTuple):
         keys, queries = (None if heads_NRH is None else next(found) for heads_NRH in (self.keys, self.queries))
         return RelativeHeads(self.part, keys, queries)
 
-    def scores(self, q_BNTH: Tensor, k_BNSH: Tensor, context: AttentionContext) -> Tensor | None:
-        """Return the products with contents [B, N, T, S], unscaled; None if there are none."""
+    def scores(self, q_BNTH: Tensor, k_BNSH: Tensor, context: AttentionContext, scale: float) -> Tensor | None:
+        """Return the products with contents [B, N, T, S]; None if there are none."""
         rows_TS, found = context.distance_rows(self.part), []
         if self.keys is not None:
             products_BNTR = q_BNTH @ self.keys.transpose(-1, -2)
@@ -51,7 +53,7 @@ class RelativeHeads(NamedTuple):
         if self.queries is not None:
             products_BNRS = self.queries @ k_BNSH.transpose(-1, -2)
             found.append(products_BNRS.gather(-2, rows_TS.expand(*products_BNRS.shape[:2], -1, -1)))
-        return sum(found[1:], found[0]) if found else None
+        return sum(found[1:], found[0]) * scale if found else None
 
 
 class Relative(nn.Module):

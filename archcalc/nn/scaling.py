@@ -1,10 +1,23 @@
-"""A tensor times a number of the spec."""
+"""A tensor times a number of the spec, or times learned numbers."""
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 
 def multiply(x: Tensor, factor: float) -> Tensor:
     """Return a tensor times a number; the tensor itself for 1."""
     return x if factor == 1 else x * factor
+
+
+class ChannelScale(nn.Module):
+    """A learned factor of each channel, at first 1."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return states [..., width] times the factors."""
+        return x * self.weight

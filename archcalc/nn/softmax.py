@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from archcalc.nn.attention_context import AttentionContext
 from archcalc.nn.global_rows import GlobalRows
-from archcalc.nn.relative import RelativeHeads
+from archcalc.nn.score_terms import ScoreTerm, with_heads
 from archcalc.nn.taps.points import is_edited, is_read, tap, warn_eager
 from archcalc.nn.upcast import upcast_dtype
 from archcalc.spec.execution import Execution, Kernel
@@ -58,18 +58,18 @@ def attend(
     execution: Execution,
     *,
     sinks_N: Tensor | None = None,
-    relative: RelativeHeads | None = None,
+    terms: tuple[ScoreTerm, ...] = (),
     rows: GlobalRows | None = None,
     training: bool = False,
 ) -> Tensor:
     """Return each head's values [B, N, T, U], averaged by its softmaxed scores (Vaswani et al. 2017, eq. 1).
 
     The kernel is the one that `execution` names, or its fallback where it does not support this attention, or where
-    scores are edited. Scores that are only recorded are computed next to it. `rows` replace the scores of global tokens
-    and what they read.
+    scores are edited. Scores that are only recorded are computed next to it. `terms` are added to the scores. `rows`
+    replace the scores of global tokens and what they read.
     """
     dropout = config.dropout if training and execution.dropout else 0.0
-    kernel = "eager" if relative is not None else _kernel(config, execution, dropout, sinks_N)
+    kernel = "eager" if terms else _kernel(config, execution, dropout, sinks_N)
     if kernel != "eager" and is_edited("scores", "pattern"):
         warn_eager(kernel)
         kernel = "eager"
@@ -78,15 +78,15 @@ def attend(
         k_BNSH, v_BNSU = (repeat_kv_heads(x, config.n_heads) for x in (k_BKSH, v_BKSU))
         if kernel != "eager" and is_read("scores", "pattern"):
             _pattern(config, q_BNTH, k_BNSH, v_BNSU.dtype, context, sinks_N)
-        if relative is not None:
-            own = relative.with_heads(*heads_NRH)
+        if terms:
+            own = with_heads(terms, heads_NRH)
             return _eager(config, q_BNTH, k_BNSH, v_BNSU, context, sinks_N, dropout, own)
         if rows is not None:
             first = rows.with_heads(*heads_NRH)
             return _eager(config, q_BNTH, k_BNSH, v_BNSU, context, sinks_N, dropout, rows=first)
         return KERNELS[kernel](config, q_BNTH, k_BNSH, v_BNSU, context, sinks_N, dropout)
 
-    heads = relative.heads if relative is not None else rows.heads if rows is not None else ()
+    heads = [tensor for term in terms for tensor in term.heads] if rows is None else rows.heads
     if execution.recompute == "selective" and training:
         y_BNTU: Tensor = checkpoint(run_kernel, q_BNTH, k_BKSH, v_BKSU, *heads, use_reentrant=False)
         return y_BNTU
@@ -117,11 +117,11 @@ def _eager(
     context: AttentionContext,
     sinks_N: Tensor | None,
     dropout: float,
-    relative: RelativeHeads | None = None,
+    terms: tuple[ScoreTerm, ...] = (),
     rows: GlobalRows | None = None,
 ) -> Tensor:
     """Compute every product explicitly."""
-    weights_BNTS = _pattern(config, q_BNTH, k_BNSH, v_BNSU.dtype, context, sinks_N, relative, rows)
+    weights_BNTS = _pattern(config, q_BNTH, k_BNSH, v_BNSU.dtype, context, sinks_N, terms, rows)
     weights_BNTS = F.dropout(weights_BNTS, dropout, dropout > 0)
     y_BNTU = weights_BNTS @ v_BNSU
     return y_BNTU if rows is None else rows.values(y_BNTU, weights_BNTS)
@@ -134,7 +134,7 @@ def _pattern(
     dtype: torch.dtype,
     context: AttentionContext,
     sinks_N: Tensor | None,
-    relative: RelativeHeads | None = None,
+    terms: tuple[ScoreTerm, ...] = (),
     rows: GlobalRows | None = None,
 ) -> Tensor:
     """Return attention weights [B, N, T, S]; the softmax is in float32 at least."""
@@ -144,12 +144,14 @@ def _pattern(
     bias_NTS = config.bias(context, config.n_heads) if config.bias else None
     if bias_NTS is not None:
         scores_BNTS = scores_BNTS + bias_NTS.to(scores_BNTS.dtype)
-    relative_BNTS = None if relative is None else relative.scores(q_BNTH, k_BNSH, context)
-    if relative_BNTS is not None:
-        scores_BNTS = scores_BNTS + relative_BNTS * config.scale
+    for term in terms:
+        if (added := term.scores(q_BNTH, k_BNSH, context, config.scale)) is not None:
+            scores_BNTS = scores_BNTS + added
     if rows is not None:
         scores_BNTS = rows.scores(scores_BNTS, config.scale)
     hidden_TS = context.hidden_mask(config.window, config.is_chunked)
+    for term in terms:
+        hidden_TS = term.hidden(hidden_TS)
     if hidden_TS is not None:
         scores_BNTS = scores_BNTS.masked_fill(hidden_TS, -torch.inf)
     weights_BNTS = _softmax_with_sinks(tap("scores", scores_BNTS, context), sinks_N)

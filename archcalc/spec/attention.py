@@ -78,6 +78,18 @@ class Differential(Part, frozen=True, kw_only=True):
     n_pairs: Size | None = None
 
 
+class KeyBias(Part, frozen=True, kw_only=True):
+    """A bias of each key on its scores, computed from the values: exp(rate · softplus(W·v + b)) (Doge's dynamic mask).
+
+    v are the values of all heads at the key's position. There is a number, and a learned rate, for each key-value head.
+    `bias`: W has a bias b. With `n_kept`, a query attends only to the n_kept keys with the largest biases among those
+    that it sees. No gradient passes through that choice.
+    """
+
+    bias: bool = False
+    n_kept: Size | None = None
+
+
 class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     """Grouped-query attention (Ainslie et al. 2023); n_kv_heads = n_heads is MHA, 1 is MQA.
 
@@ -88,8 +100,10 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     (of the scores) is 1/√d_head. `v_norm` normalizes each head's values, `value_scale` multiplies them. With
     `value_is_key` the keys before their norm are also the values before `v_norm`, so there is no v (Gemma 4). Queries,
     keys and values are clamped to ±`clip`, after a norm but before the rotation. `out_norm` is after the gate and
-    before the out projection. With `differential`, pairs of heads are subtracted. `d_source` is the width of the
-    source, if it is not d_model. Whether a file stores q, k and v fused or split is not part of the spec.
+    before the out projection. With `differential`, pairs of heads are subtracted; with a `key_bias`, each key has a
+    bias of its own. `d_source` is the width of the source, if it is not d_model; `d_value_source` that of what values
+    are projected from, if it is not that of keys (in a layer whose bottleneck splits attention). Whether a file stores
+    q, k and v fused or split is not part of the spec.
 
     A projection with a block (`q_block` …) is grouped: its outputs are in groups, each of which reads so many channels
     of its own (SqueezeBERT, Iandola et al. 2020, section 3.1).
@@ -121,7 +135,9 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     gate: Gate | None = None
     out_norm: Norm | None = None
     differential: Differential | None = None
+    key_bias: KeyBias | None = None
     d_source: Size | None = None
+    d_value_source: Size | None = None
     q_block: Size | None = None
     k_block: Size | None = None
     v_block: Size | None = None
@@ -152,6 +168,12 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     def has_one_head(self) -> bool:
         """Return whether there is a single query head."""
         return self.n_heads == 1
+
+    @property
+    def keeps_fewest(self) -> bool:
+        """Return whether its key bias, rather than a window, says how many keys a query reads at most."""
+        n_kept = None if self.key_bias is None else self.key_bias.n_kept
+        return n_kept is not None and (self.window is None or n_kept < self.window)
 
     @property
     def is_chunked(self) -> bool:

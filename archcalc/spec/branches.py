@@ -88,7 +88,7 @@ def with_parts(layer: Layer, change: Callable[[Any], Any]) -> Layer:
 
 
 class BranchNames(msgspec.Struct, frozen=True):
-    """The names of a branch's norms, gate and sums; None if there is none.
+    """The names of a branch's norms, gate, weights of the skip, and sums; None if there is none.
 
     `joined` is the input with that of the first layer, `arms_sum` the sum of several arms before `norm_out`, `sum` the
     residual stream before `norm_after`, `next` what the next branch reads in place of the stream.
@@ -96,6 +96,7 @@ class BranchNames(msgspec.Struct, frozen=True):
 
     norm_in: str | None
     in_gate: str | None
+    skip: str | None
     arms_sum: str | None
     norm_out: str | None
     norm_after: str | None
@@ -111,6 +112,7 @@ def names(branch: Branch) -> BranchNames:
     return BranchNames(
         norm_in=f"{first}_norm" if branch.norm_in else None,
         in_gate=f"{first}_in_gate" if branch.in_gate_rank else None,
+        skip=f"{first}_skip" if branch.skip_weight else None,
         arms_sum=f"{first}_arms_sum" if branch.norm_out and len(branch.arms) > 1 else None,
         norm_out=f"{first}_out_norm" if branch.norm_out else None,
         norm_after=None if branch.norm_after is None else f"{first}_after_norm" if has_before else f"{first}_norm",
@@ -164,9 +166,21 @@ def tied_norms(layer: Layer) -> dict[str, str]:
 
 
 def stream_names(layer: Layer) -> list[str]:
-    """Return the name of the residual stream after each branch that joins it: `resid_mid`…, then `resid_post`."""
-    firsts = [branch.arms[0].name for branch in stream_branches(layer)]
-    return ["resid_mid" if name == "attn" else f"resid_mid_{name}" for name in firsts[:-1]] + ["resid_post"]
+    """Return the name of the branches' stream after each branch that joins it: `resid_mid`…, then `resid_post`.
+
+    Within a bottleneck it is not the residual stream: `narrow_mid`…, then `narrow_post`.
+    """
+    firsts, stream = [branch.arms[0].name for branch in stream_branches(layer)], _stream(layer)
+    return [f"{stream}_mid" if name == "attn" else f"{stream}_mid_{name}" for name in firsts[:-1]] + [f"{stream}_post"]
+
+
+def stream_start(layer: Layer) -> str:
+    """Return the name of the branches' stream before the first branch."""
+    return f"{_stream(layer)}_pre"
+
+
+def _stream(layer: Layer) -> str:
+    return "resid" if layer.bottleneck is None else "narrow"
 
 
 def names_after(layer: Layer) -> list[str | None]:
@@ -191,9 +205,10 @@ def borrowed_names(layer: Layer) -> dict[str, int]:
 
 
 def branch_modules(branch: Branch) -> list[str]:
-    """Return the names of the arms, norms and gate of a branch."""
-    gate = names(branch).in_gate
-    return [*(arm.name for arm in branch.arms), *(name for name, _ in norms(branch)), *([gate] if gate else [])]
+    """Return the names of the arms, norms, gate and skip weights of a branch."""
+    own = names(branch)
+    others = [name for name in (own.in_gate, own.skip) if name is not None]
+    return [*(arm.name for arm in branch.arms), *(name for name, _ in norms(branch)), *others]
 
 
 def streams_names(layer: Layer) -> list[str]:
@@ -223,6 +238,7 @@ def _branch(layer: Layer, places: NormPlaces, group: list[Arm]) -> Branch:
         scale=layer.scale,
         skip=layer.skip,
         skip_reads=layer.skip_reads,
+        skip_weight=layer.skip_weight,
     )
 
 

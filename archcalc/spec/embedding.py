@@ -12,11 +12,14 @@ from archcalc.spec.base import Count, Part, Positive, Probability, Size
 class Factor(Part, frozen=True, kw_only=True):
     """A token table narrower than the model, and its projection to d_model.
 
-    `widen`: the projection comes before positions and the embedding norm (OPT-350m) or after them (ALBERT).
+    `widen`: the projection comes before positions and the embedding norm (OPT-350m) or after them (ALBERT). It reads
+    the rows of `n_neighbors` tokens on each side beside the token's own, the last of them first, and zeros beyond the
+    text (MobileBERT).
     """
 
     d_embed: Size
     bias: bool = False
+    n_neighbors: Count = 0
     widen: Literal["before_positions", "after_positions"] = "before_positions"
 
 

@@ -149,7 +149,22 @@ class StateProjection(Part, frozen=True, kw_only=True, tag_field="kind", tag="pr
     bias: bool = False
 
 
-AnyFfn = Plain | Gated | MoE | PerLayerGate | Adapters | StateProjection
+class ProductKeys(Part, frozen=True, kw_only=True, tag_field="kind", tag="product_keys"):
+    """Experts of one hidden unit each, n_active of n_experts for each token (He 2024, "Mixture of a million experts").
+
+    The router gives two lists of n_keys = ⌊√n_experts⌋ scores. The score of expert i·n_keys + j is the sum of number i
+    of the first and j of the second (Lample et al. 2019, section 3.1). The n_active best are weighted by a softmax of
+    their scores: Σ weight · activation(up·x) · down, where up and down are an expert's rows of two tables. Experts
+    beyond n_keys² are stored but never chosen.
+    """
+
+    n_experts: Size
+    n_active: Size
+    activation: FixedActivation = "silu"
+    n_keys: Size | None = None
+
+
+AnyFfn = Plain | Gated | MoE | PerLayerGate | Adapters | ProductKeys | StateProjection
 
 
 def reads_ids(part: object) -> bool:

@@ -8,6 +8,7 @@ import msgspec
 
 from archcalc.spec.attention import AnyAttention, Attention
 from archcalc.spec.base import Count, LayerCount, Part, Positive, Size
+from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.ffn import AnyFfn
 from archcalc.spec.mixer import AnyMixer
@@ -50,10 +51,11 @@ class Branch(Part, frozen=True, kw_only=True):
     """One residual branch: norm_after(skip·x + scale·norm_out(Σ arms(norm_in(x)))). All norms are optional.
 
     With `in_gate_rank` the arms read y · σ(U·silu(D·y)) of y = norm_in(x), by two matrices of that rank (A.X K2).
-    With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM). Where the stack has
-    several `streams` of kind `altup`, a branch that joins `later_streams` comes after the others, reads the corrected
-    active stream, and is added to all streams but the first. `norm_of` names an earlier branch, or this one, by its
-    first arm: all norms of this branch, equal to the first norm of that one, use its weights (X-MOD).
+    With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM), and with
+    `skip_weight` to x times a learned vector (Doge). Where the stack has several `streams` of kind `altup`, a branch
+    that joins `later_streams` comes after the others, reads the corrected active stream, and is added to all streams
+    but the first. `norm_of` names an earlier branch, or this one, by its first arm: all norms of this branch, equal to
+    the first norm of that one, use its weights (X-MOD).
 
     What joins `next` is not added to the stream: the next branch reads it in place of the stream. With `next_sum` the
     next branch reads its sum with the stream. `weights_of` is an earlier layer of the stack whose equal branch has the
@@ -68,6 +70,7 @@ class Branch(Part, frozen=True, kw_only=True):
     scale: Positive = 1.0
     skip: Positive = 1.0
     skip_reads: Skip = "stream"
+    skip_weight: bool = False
     joins: Joins = "stream"
     norm_of: Name | None = None
     weights_of: Count | None = None
@@ -94,11 +97,12 @@ class Layer(Part, frozen=True, kw_only=True):
     one of these, `placement` is:
     pre: x + f(norm(x)) · post: norm(x + f(x)) · sandwich: x + norm(f(norm(x))) · output: x + norm(f(x)) ·
     parallel: x + attention(norm(x)) + ffn(norm(x)), one norm · parallel_two: the same with a norm each.
-    `scale`, `skip` and `skip_reads` apply to every branch; `cross_reads` is the `reads` of the cross-attention. The
-    explicit form states `branches` instead. `archcalc.spec.branches` gives the branches of both forms. If a layer
-    `shares` keys and values, its `attention` reads them, or the arms with `reads: shared`. `out_scalar`: the layer's
-    output is multiplied by a stored number, a buffer (Gemma 4). `detached`: training computes no gradients of the
-    layer, nor through it (the first runs of a cycle in HRM).
+    `scale`, `skip`, `skip_reads` and `skip_weight` apply to every branch; `cross_reads` is the `reads` of the
+    cross-attention. The explicit form states `branches` instead. `archcalc.spec.branches` gives the branches of both
+    forms. If a layer `shares` keys and values, its `attention` reads them, or the arms with `reads: shared`.
+    `out_scalar`: the layer's output is multiplied by a stored number, a buffer (Gemma 4). `detached`: training computes
+    no gradients of the layer, nor through it (the first runs of a cycle in HRM). With a `bottleneck` the branches are
+    narrower than the residual stream (MobileBERT).
     """
 
     name: Name | None = None
@@ -112,10 +116,12 @@ class Layer(Part, frozen=True, kw_only=True):
     scale: Positive = 1.0
     skip: Positive = 1.0
     skip_reads: Skip = "stream"
+    skip_weight: bool = False
     branches: Annotated[tuple[Branch, ...], msgspec.Meta(max_length=10)] = ()
     shares: Shares | None = None
     out_scalar: bool = False
     detached: bool = False
+    bottleneck: Bottleneck | None = None
 
 
 class Run(Part, frozen=True, kw_only=True):

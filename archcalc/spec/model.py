@@ -51,7 +51,8 @@ class Head(Part, frozen=True, kw_only=True):
 
     `d_in` is the input width of an untied matrix (default: d_model), to which the transform or else a projection maps
     the states (OPT). `bias_buffer`: a stored buffer is added to the logits (BART's final_logits_bias). With `labels`
-    the head scores labels instead of the vocabulary.
+    the head scores labels instead of the vocabulary. `own_columns`: a matrix narrower than the states is completed by
+    columns of its own, so that no projection comes before it (MobileBERT's tied table).
     """
 
     tied: bool = False
@@ -62,6 +63,7 @@ class Head(Part, frozen=True, kw_only=True):
     labels: Labels | None = None
     softcap: Positive | None = None
     scale: Positive | None = None
+    own_columns: bool = False
 
 
 class Pooler(Part, frozen=True, kw_only=True):

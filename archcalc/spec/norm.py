@@ -29,4 +29,15 @@ class RMSNorm(Part, frozen=True, kw_only=True, tag_field="kind", tag="rmsnorm"):
     eps: Positive = 1e-6
 
 
-Norm = LayerNorm | RMSNorm
+class Affine(Part, frozen=True, kw_only=True, tag_field="kind", tag="affine"):
+    """weight · x + bias, with no statistics of x (MobileBERT, Sun et al. 2020, section 3.3).
+
+    `unit_offset` scales by 1 + weight.
+    """
+
+    weight: bool = True
+    bias: bool = True
+    unit_offset: bool = False
+
+
+Norm = LayerNorm | RMSNorm | Affine

@@ -20,6 +20,7 @@ from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.per_layer import check_per_layer, with_per_layer
 from archcalc.spec.prompts import check_prompts
+from archcalc.spec.resolve_bottleneck import check_bottlenecks, inside, with_value_source
 from archcalc.spec.resolve_chains import check_chains
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.resolve_streams import check_streams
@@ -82,6 +83,10 @@ def _check_model_parts(spec: Spec) -> None:
         raise InputError(
             msg("a decoder does not read the whole text at once"), where="embedding.token_dropout", allowed="null"
         )
+    if spec.embedding.factor and spec.embedding.factor.n_neighbors and spec.decoder:
+        raise InputError(
+            msg("a decoder does not read the whole text at once"), where="embedding.factor.n_neighbors", allowed="0"
+        )
     if spec.pooler and (spec.decoder or spec.predicts_tokens):
         raise InputError(
             msg("no head uses it"),
@@ -105,6 +110,9 @@ def _check_extras(spec: Spec) -> None:
 def _check_tables(part: Embedding, where: str) -> None:
     """Check that extra tables have unique names and contain their default rows."""
     _check_unique([table.name for table in part.tables], f"{where}.tables")
+    if part.factor and part.factor.n_neighbors and part.factor.widen == "after_positions":
+        problem = msg("the projection reads rows with positions")
+        raise InputError(problem, where=f"{where}.factor.n_neighbors", allowed=msg("0, or widen: before_positions"))
     if part.join and part.factor:
         problem = msg("both project the tokens' rows")
         raise InputError(problem, where=f"{where}.join", allowed=msg("a join or a factor"))
@@ -134,6 +142,8 @@ def _check_use(table: ExtraTable, part: Embedding, where: str) -> None:
 def _check_head(head: Head, spec: Spec) -> None:
     if head.tied and head.d_in is not None:
         raise InputError(msg("a tied matrix is as wide as the token table"), where="head.d_in", allowed="null")
+    if head.own_columns:
+        _check_columns(head, spec)
     labels = head.labels
     if labels is None:
         return
@@ -162,6 +172,17 @@ def _check_head(head: Head, spec: Spec) -> None:
         )
     if spec.decoder and spec.decoder.n_mtp:
         raise InputError(msg("a model with labels does not predict next tokens"), where="decoder.n_mtp", allowed="0")
+
+
+def _check_columns(head: Head, spec: Spec) -> None:
+    """Raise InputError if the head's matrix is as wide as the states without columns of its own."""
+    width = spec.embedding.factor.d_embed if head.tied and spec.embedding.factor else head.d_in or spec.d_model
+    if width >= spec.d_model:
+        raise InputError(
+            msg("the matrix is {width} wide, the states {d_model}", width=width, d_model=spec.d_model),
+            where="head.own_columns",
+            allowed=msg("false, or a narrower factor or d_in"),
+        )
 
 
 def _check_unique(names: list[str], where: str) -> None:
@@ -200,6 +221,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_streams(resolved, role)
     check_chains(resolved, role)
     check_global_tokens(resolved, role)
+    check_bottlenecks(resolved, role)
     check_cycles(resolved, role)
     _check_prefix(resolved, spec, role)
     return resolved
@@ -301,7 +323,8 @@ def _check_shared_tables(runs: tuple[Run, ...], role: str) -> None:
 
 
 def _layer(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
-    resolved = (_branch_layer if layer.branches else _short)(layer, spec, role, where)
+    layer = with_value_source(layer, spec, where)
+    resolved = (_branch_layer if layer.branches else _short)(layer, inside(layer, spec), role, where)
     if not active_branches(resolved):
         raise InputError(
             msg("no part of the layer is computed"), where=where, allowed=msg("a part that reads something")
@@ -354,7 +377,7 @@ def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
 
 _SHORT_FIELDS = (
     *("norm", "placement", "attention", "mixer", "cross", "cross_reads", "ffn"),
-    *("scale", "skip", "skip_reads"),
+    *("scale", "skip", "skip_reads", "skip_weight"),
 )
 
 
@@ -485,6 +508,8 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
         raise InputError(msg("cross-attention reads the whole source"), where=f"{where}.window", allowed="null")
     if part.temperature:
         raise InputError(msg("cross-attention has no positions"), where=f"{where}.temperature", allowed="null")
+    if part.key_bias:
+        raise InputError(msg("keys of a source have no bias"), where=f"{where}.key_bias", allowed="null")
 
 
 # Why a stack of a role cannot have a part, and what it may have.
@@ -499,4 +524,6 @@ def _resolved_part(part: Part, spec: Spec, role: str, where: str) -> Any:
     if role not in variant(part).roles:
         found, other = _ROLES[role]
         raise InputError(found, where=where, allowed=other)
+    if role == "encoder" and getattr(part, "key_bias", None):
+        raise InputError(msg("keys of an encoder have no bias"), where=f"{where}.key_bias", allowed="null")
     return implementation(part, "resolve")(part, spec, where)

@@ -11,7 +11,7 @@ from archcalc.spec.position import Disentangled
 from archcalc.words import msg
 
 # Fields of a branch that is not added to the stream.
-_PLAIN = {"norm_after": None, "skip": 1.0, "skip_reads": "stream"}
+_PLAIN = {"norm_after": None, "skip": 1.0, "skip_weight": False, "skip_reads": "stream"}
 # Fields of an attention whose input is as wide as the model's states.
 _NARROW = ("gate", "q_block", "k_block", "v_block")
 
@@ -23,7 +23,7 @@ def check_chains(stack: Stack, role: str) -> None:
         for p, layer in enumerate(run.pattern):
             where = f"{role}.runs[{r}].pattern[{p}]"
             _check_joins(layer, where, has_one_stream=has_one_stream)
-            _check_readers(layer, where, has_one_stream=has_one_stream)
+            _check_readers(layer, where, has_one_stream=has_one_stream and layer.bottleneck is None)
     if stack.n_mtp and any(reads_embedding(branch) for branch in branches(layers_of(stack)[-1])):
         text = msg("its layers are copies of the last layer, which reads the input of the first")
         raise InputError(text, where=f"{role}.n_mtp", allowed="0")
@@ -58,7 +58,7 @@ def _check_readers(layer: Layer, where: str, *, has_one_stream: bool) -> None:
     """Raise InputError for an attention that reads the first layer's input where it has another width."""
     readers = [branch for branch in branches(layer) if reads_embedding(branch)]
     if readers and not has_one_stream:
-        found = msg("the stack has several streams, or global tokens")
+        found = msg("the stack has several streams, or global tokens, or the layer a bottleneck")
         raise InputError(found, where=f"{where}.reads_embedding", allowed="false")
     wide = {branch.arms[0].name for branch in readers}
     for branch in branches(layer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import Any
 
 import msgspec.structs
@@ -11,7 +12,7 @@ from archcalc.spec.activation import with_parameters
 from archcalc.spec.attention import Attention, Differential, Indexer, LatentAttention
 from archcalc.spec.base import Part
 from archcalc.spec.compressed import CompressedAttention
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, StateProjection
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
 from archcalc.spec.low_rank import low_rank
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
@@ -73,6 +74,12 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             allowed=msg("before, or over head or each"),
         )
     _check_low_rank(part, f"{where}.low_rank")
+    if part.is_chunked and part.key_bias and part.key_bias.n_kept is not None:
+        raise InputError(
+            msg("keys are kept among all, not among those of a chunk"),
+            where=f"{where}.key_bias.n_kept",
+            allowed=msg("null, or window_kind: sliding"),
+        )
     differential = part.differential and _pairs(part.differential, part, n_kv_heads, where)
     return msgspec.structs.replace(
         part, n_kv_heads=n_kv_heads, d_head=d_head, position=position, differential=differential
@@ -111,7 +118,7 @@ def _check_blocks(part: Attention, spec: Spec, d_head: int, where: str) -> None:
     n_kv_heads = part.n_kv_heads or part.n_heads
     check_block(part.q_block, spec.d_model, part.n_heads * d_head, f"{where}.q_block")
     check_block(part.k_block, d_source, n_kv_heads * d_head, f"{where}.k_block")
-    check_block(part.v_block, d_source, n_kv_heads * d_value, f"{where}.v_block")
+    check_block(part.v_block, part.d_value_source or d_source, n_kv_heads * d_value, f"{where}.v_block")
     check_block(part.out_block, part.n_heads * d_value, spec.d_model, f"{where}.out_block")
     if part.value_is_key and part.v_block is not None:
         raise InputError(msg("there is no projection of values"), where=f"{where}.v_block", allowed="null")
@@ -420,7 +427,7 @@ def _check_low_rank(part: Part, where: str) -> None:
             where=f"{where}.active",
             allowed=msg("less than n_pairs"),
         )
-    if isinstance(part, Attention) and (part.value_is_key or part.d_source or part.is_grouped):
+    if isinstance(part, Attention) and (part.value_is_key or part.d_source or part.d_value_source or part.is_grouped):
         raise InputError(
             msg("keys and values are not projected from the same input as queries"), where=where, allowed="null"
         )
@@ -446,3 +453,19 @@ def adapters(part: Adapters, spec: Spec, where: str) -> Adapters:
 def projection(part: StateProjection, spec: Spec, where: str) -> StateProjection:
     """Return the projection, which has nothing to fill in."""
     return part
+
+
+def product_keys(part: ProductKeys, spec: Spec, where: str) -> ProductKeys:
+    """Return the experts with the number of keys and the parameters of their activation."""
+    n_keys = isqrt(part.n_experts)
+    if part.n_keys not in (None, n_keys):
+        raise InputError(
+            msg("found {found}", found=part.n_keys), where=f"{where}.n_keys", allowed=msg("⌊√n_experts⌋, {n}", n=n_keys)
+        )
+    if part.n_active > n_keys * n_keys:
+        raise InputError(
+            msg("{n_active} of {n_experts} experts", n_active=part.n_active, n_experts=n_keys * n_keys),
+            where=f"{where}.n_active",
+            allowed=msg("1 to {n_experts}", n_experts=n_keys * n_keys),
+        )
+    return msgspec.structs.replace(part, activation=with_parameters(part.activation), n_keys=n_keys)

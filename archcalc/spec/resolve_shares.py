@@ -69,7 +69,8 @@ def _check_branches(stack: Stack, role: str) -> None:
                     where = f"{role}.runs[{r}].pattern[{p}].branches[{b}].weights_of"
                     owner = borrowed_names(layer)[branch.arms[0].name]
                     _check_before(owner, start + p, where)
-                    _check_branch(branch, layers[owner], owners[owner] == owner, where)
+                    has_own = owners[owner] == owner and layers[owner].bottleneck == layer.bottleneck
+                    _check_branch(branch, layers[owner], has_own, where)
         start += count
     if stack.n_mtp and any(branch.weights_of is not None for branch in layers[-1].branches):
         text = msg("its layers are copies of the last layer, which uses the weights of another")

@@ -13,7 +13,8 @@ from archcalc.spec.streams import AltUp, HyperConnections
 from archcalc.words import Message, msg
 
 # Fields of a branch that is added to streams which it has not read, and those of one that is scaled besides.
-_PLAIN = {"norm_after": None, "skip": 1.0, "skip_reads": "stream"}
+_PLAIN_SKIP = {"skip": 1.0, "skip_reads": "stream", "skip_weight": False}
+_PLAIN = {"norm_after": None, **_PLAIN_SKIP}
 _LATER = _PLAIN | {"scale": 1.0}
 
 
@@ -47,7 +48,7 @@ def check_hyper(part: HyperConnections, stack: Stack, role: str) -> None:
     text = msg("hyper-connections have none")
     for layer, where in _layers(stack, role):
         if not layer.branches:
-            _check_plain(layer, where, {"skip": 1.0, "skip_reads": "stream"}, text)
+            _check_plain(layer, where, _PLAIN_SKIP, text)
             if PLACEMENTS[layer.placement].after:
                 allowed = ", ".join(name for name, places in PLACEMENTS.items() if not places.after)
                 found = msg("hyper-connections have no norm after the sum")

@@ -17,6 +17,7 @@ import msgspec
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention
+from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import (
     arm_norm,
     arm_norm_out,
@@ -24,8 +25,10 @@ from archcalc.spec.branches import (
     first_branches,
     names,
     names_after,
+    stream_names,
+    stream_start,
 )
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, StateProjection
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Reads, Stack
 from archcalc.spec.model import ModelStack, Spec
@@ -61,6 +64,21 @@ SCORES = {
 
 # Sites with a value for each query and key.
 _OF_SCORES = (".scores", ".pattern")
+
+
+# Whether branches work within a bottleneck → descriptions of their stream before, between and after them.
+_STREAMS = {
+    False: (
+        msg("the residual stream before the layer"),
+        msg("the residual stream between two branches"),
+        msg("the residual stream after the layer"),
+    ),
+    True: (
+        msg("the layer's input, projected to the bottleneck"),
+        msg("the stream within the bottleneck, between two branches"),
+        msg("the stream within the bottleneck, after the last branch"),
+    ),
+}
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +222,8 @@ def states_site(name: str, description: Message, sizes: Sizes, is_source: bool =
 
 def _layer(stack: Stack, layer: Layer, width: Sizes) -> Iterator[Site]:
     """Return the sites of a layer of a stack."""
+    if layer.bottleneck is not None:
+        return _bottleneck_sites(layer.bottleneck, layer, width)
     if stack.streams is None:
         return layer_sites(layer, width)
     sites_of: Iterator[Site] = stream_implementation(stack.streams, "sites")(stack.streams, layer, width)
@@ -212,12 +232,26 @@ def _layer(stack: Stack, layer: Layer, width: Sizes) -> Iterator[Site]:
 
 def layer_sites(layer: Layer, width: Sizes) -> Iterator[Site]:
     """Yield the sites of the branches of one stream."""
-    yield states_site("resid_pre", msg("the residual stream before the layer"), width)
+    before, between, after = _STREAMS[layer.bottleneck is not None]
+    yield states_site(stream_start(layer), before, width)
+    last = stream_names(layer)[-1]
     for branch, name_after in zip(first_branches(layer), names_after(layer), strict=True):
         yield from branch_sites(branch, width)
-        if name_after not in (None, "resid_post"):
-            yield states_site(name_after, msg("the residual stream between two branches"), width)
-    yield states_site("resid_post", msg("the residual stream after the layer"), width)
+        if name_after is not None:
+            yield states_site(name_after, after if name_after == last else between, width)
+
+
+def _bottleneck_sites(part: Bottleneck, layer: Layer, width: Sizes) -> Iterator[Site]:
+    """Yield the sites of a layer whose branches are narrower than the residual stream."""
+    before, _, after = _STREAMS[False]
+    narrow = {"D": part.d_bottleneck}
+    yield states_site("resid_pre", before, width)
+    if part.splits_attention:
+        yield states_site("narrow_keys", msg("the layer's input, projected for queries and keys"), narrow)
+    yield from layer_sites(layer, narrow)
+    if part.norm is not None:
+        yield states_site("widened", msg("the residual stream after the addition, before the norm"), width)
+    yield states_site("resid_post", after, width)
 
 
 def branch_sites(branch: Branch, width: Sizes) -> Iterator[Site]:
@@ -290,10 +324,10 @@ def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
             sizes={"K": part.n_kv_heads, axis: d_value},
             is_source=is_cross,
         )
-    capped, biased = part.softcap is not None, isinstance(part.position, Alibi | RelativeBias | Disentangled)
+    is_biased = isinstance(part.position, Alibi | RelativeBias | Disentangled) or part.key_bias is not None
     if part.differential:
         axis, d_value = "U", 2 * d_value
-    yield from softmax(part.n_heads, d_value, axis, SCORES[capped, biased], part.window, is_cross)
+    yield from softmax(part.n_heads, d_value, axis, SCORES[part.softcap is not None, is_biased], part.window, is_cross)
     if part.differential:
         sizes = {"N": part.n_heads // 2, axis: d_value}
         difference = msg("the difference of each pair of heads, normalized")
@@ -397,6 +431,19 @@ def adapters(part: Adapters, width: Sizes, reads: Reads) -> Iterator[Site]:
 def projection(part: StateProjection, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the site of a projection."""
     yield states_site("out", msg("the output of the projection"), width)
+
+
+def product_keys(part: ProductKeys, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the sites of experts of one hidden unit each."""
+    assert part.n_keys is not None, "the spec is resolved"
+    chosen = {"k": part.n_active}
+    scores = msg("two lists of scores, whose sums are those of the experts")
+    yield Site(name="router", axes="BTE", description=scores, sizes={"E": 2 * part.n_keys})
+    yield Site(name="chosen", axes="BTk", description=msg("the chosen experts' numbers (integers)"), sizes=chosen)
+    yield Site(name="weights", axes="BTk", description=msg("the routing weights of the chosen experts"), sizes=chosen)
+    hidden = msg("the hidden unit of each chosen expert, activated and weighted")
+    yield Site(name="hidden", axes="BTk", description=hidden, sizes=chosen)
+    yield states_site("out", msg("the output of the feed-forward"), width)
 
 
 def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from archcalc.formats.layouts import Layout
+from archcalc.formats.packings import PackingName
 from archcalc.formats.policy import Role
 from archcalc.spec.base import Part
 
@@ -22,12 +23,14 @@ class StoredFormat(Part, frozen=True, kw_only=True):
     - `layout`: the bytes of a tensor; None: elements of the storage's dtype
     - `roles`: the roles of the tensors in the model; none means any
     - `pattern`: a regular expression of a tensor's whole name, without a last `.weight`; none means any
+    - `packing`: the tensors as which files store a matrix; None: it is counted, but not loaded
     """
 
     name: str
     layout: Layout | None = None
     roles: tuple[Role, ...] = ()
     pattern: Pattern | None = None
+    packing: PackingName | None = None
 
 
 class Storage(Part, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.convolved import ConvolvedAttention
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, StateProjection
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
 from archcalc.spec.layer import Layer
 from archcalc.spec.mixer import (
     ChannelMix,
@@ -514,6 +514,24 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.sites:projection",
         steps="archcalc.interp.trace.part_steps:projection",
         label="archcalc.render.diagram.box_texts:projection",
+        heads=None,
+        rank=None,
+        split={},
+        fast="archcalc.run.pack.decode_step:module_forward",
+    ),
+    ProductKeys: Variant(
+        component="ffn",
+        mixes_tokens=False,
+        roles=ANY_STACK,
+        resolve="archcalc.spec.resolve_parts:product_keys",
+        ledger="archcalc.ledger.product_keys:leaves",
+        module="archcalc.nn.product_keys:ProductKeys",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.sites:product_keys",
+        steps="archcalc.interp.trace.part_steps:product_keys",
+        label="archcalc.render.diagram.box_texts:product_keys",
         heads=None,
         rank=None,
         split={},

@@ -20,7 +20,7 @@ from archcalc.hf import extract, meta_model, model_types, upstream
 from tests.hf import oracle
 
 # Model types that are not worth a family.
-NOT_CARRIED = ("blt", "doge", "funnel", "mobilebert", "perceiver", "prophetnet", "reformer")
+NOT_CARRIED = ("blt", "funnel", "perceiver", "prophetnet", "reformer")
 LINES = [name for name, line in oracle.defaults().items() if line["model_type"] in NOT_CARRIED]
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
 VIT = {"model_type": "vit"} | SMALL

@@ -75,6 +75,11 @@ def each_expert(experts: NllbMoeExperts, x: torch.Tensor, mask: torch.Tensor, we
     return (outputs * weights.unsqueeze(-1)).sum(1) * (1 - experts.moe_token_dropout)
 
 
+def own_scores(module: Any, inputs: Any, scores: torch.Tensor) -> torch.Tensor:
+    """Two lists of each token's own scores; the class of transformers 5.23 takes them from all tokens of a pass."""
+    return torch.stack(scores.chunk(2, -1)).view_as(scores)
+
+
 MRA_KERNEL = modeling_mra.mra2_attention
 
 
@@ -104,6 +109,9 @@ def random_model(name: str, class_name: str | None = None, **more: Any) -> Any:
         getattr(model, "transformer", model).build_mpt_alibi_tensor = partial(
             build_mpt_alibi_tensor, alibi_bias_max=slopes
         )
+    if model_type == "doge" and config.is_moe:
+        for layer in model.model.layers:
+            layer.mlp.router_gate.register_forward_hook(own_scores)
     if model_type == "mra":
         modeling_mra.mra2_attention = all_blocks
     if model_type == "nllb-moe":

@@ -72,7 +72,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: changed(f, lambda t: t.update({Q: t[Q].to(torch.int8)})),
         f"model.safetensors: '{Q}': is stored as I8: quantized",
     ),
-    "quantized": (lambda f: config(f, quantization_config={"quant_method": "gptq"}), "config.json: .*'gptq'"),
+    "quantized": (lambda f: config(f, quantization_config={"quant_method": "hqq"}), "config.json: .*'hqq'"),
     "empty": (lambda f: cut(f, 0), "its header states 0 bytes, but the file has 0"),
     "cut in its length": (lambda f: cut(f, 5), "model.safetensors: its header states"),
     "cut in its header": (lambda f: cut(f, 100), "model.safetensors: its header states"),

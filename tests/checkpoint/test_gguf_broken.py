@@ -111,16 +111,32 @@ def refused(path: Path, told: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"])
+QUANTIZED = [
+    *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"),
+    *("IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4"),
+]
+
+
+@pytest.mark.parametrize("name", QUANTIZED)
 def test_blocks_of_any_bytes_are_what_gguf_makes_of_them(name: str, tmp_path: Path) -> None:
     kind = GGMLQuantizationType[name]
     block, size = GGML_QUANT_SIZES[kind]
     raw = floats(hidden_size=256, intermediate_size=256, num_attention_heads=4)
     drawn = np.random.default_rng(0).integers(0, 256, (256, 256 // block * size), dtype=np.uint8)
-    drawn = np.where((drawn & 0x7C) == 0x7C, drawn ^ 0x40, drawn)  # no half-precision scale is infinite
+    drawn = np.where((drawn & 0x70) == 0x70, drawn ^ 0x40, drawn)  # no half-precision scale is infinite
     raw["blk.1.ffn_up.weight"] = (drawn, kind)
     written(tmp_path / "x.gguf", raw, embedding_length=256, feed_forward_length=256)
     found = open_checkpoint(str(tmp_path / "x.gguf")).load().layers["1"].ffn.up.weight
     expected = torch.from_numpy(dequantize(drawn, kind))
     assert expected.isfinite().all()
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["Q8_K", "Q8_1"])
+def test_types_that_gguf_cannot_dequantize_are_refused(name: str, tmp_path: Path) -> None:
+    kind = GGMLQuantizationType[name]
+    block, size = GGML_QUANT_SIZES[kind]
+    raw = floats(hidden_size=256, intermediate_size=256, num_attention_heads=4)
+    raw["blk.1.ffn_up.weight"] = (np.zeros((256, 256 // block * size), np.uint8), kind)
+    written(tmp_path / "x.gguf", raw, embedding_length=256, feed_forward_length=256)
+    refused(tmp_path / "x.gguf", rf"blk\.1\.ffn_up\.weight': is stored as {name}, which the library gguf cannot")

@@ -103,6 +103,15 @@ BASE = {"model_type": "llama"} | LLAMA
             {"model_type": "convbert", "num_attention_heads": 10},
             "hidden_size: found 768; allowed: a multiple of 10, twice the heads that attend",
         ),
+        (
+            {"model_type": "mobilebert", "embedding_size": 512},
+            "embedding_size: found 512; allowed: less than",
+        ),
+        ({"model_type": "mobilebert", "true_hidden_size": 64}, "true_hidden_size: found 64; allowed: 128"),
+        (
+            {"model_type": "mobilebert", "key_query_shared_bottleneck": False},
+            "key_query_shared_bottleneck: found False; allowed: true",
+        ),
         ({"model_type": "xlnet", "attn_type": "uni"}, "attn_type: found 'uni'; allowed: bi"),
         ({"model_type": "xlnet", "d_head": 6}, "d_head: found 6; allowed: null or 64"),
         ({"model_type": "xlnet", "clamp_len": 0}, "clamp_len: found 0; allowed: -1 for no bound, or a length"),
@@ -194,6 +203,8 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
         ),
         ("axk2:mixed", {"gated_norm_rank": 0}, "gated_norm_rank: found 0; allowed: an integer from 1"),
         ("axk2:mixed", {"q_lora_rank": None}, "q_lora_rank: found None; allowed: an integer from 1"),
+        ("doge:plain", {"keep_window_size": 0}, "keep_window_size: found 0; allowed: an integer from 1"),
+        ("doge:experts", {"num_experts": 0}, "num_experts: found 0; allowed: an integer from 1"),
         (
             "diffllama:plain",
             {"num_key_value_heads": 1},

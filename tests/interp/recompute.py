@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from torch import Tensor
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value
 from archcalc.spec import Spec
 from archcalc.spec.compressed import CompressedAttention
+from archcalc.spec.norm import Affine
 from archcalc.spec.sparse import LocalBlocks, RandomBlocks
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -44,6 +46,8 @@ class Interpreter:
         self.window = own.window if is_compressed else None
         self.n_pool = own.compression.n_pool if is_compressed and own.compression else 1
         self.global_tokens = first.global_tokens
+        bottleneck = first.runs[0].pattern[0].bottleneck
+        self.is_affine = bottleneck is not None and isinstance(bottleneck.norm, Affine)
         self.unit_offset = getattr(first.runs[0].pattern[0].norm, "unit_offset", False)
 
     def value(self, expression: Expression, known: Mapping[str, Tensor]) -> Tensor:
@@ -205,8 +209,15 @@ class Interpreter:
     def concat(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cat((x, y.expand(*x.shape[:-1], -1)), -1)
 
+    def with_neighbors(self, x: Tensor, n: int) -> Tensor:
+        beyond = x.new_zeros(n, x.shape[1])
+        wide = torch.cat((beyond, x, beyond))
+        return torch.cat([wide[2 * n - i : 2 * n - i + len(x)] for i in range(2 * n + 1)], -1)
+
     def norm(self, x: Tensor, module: str) -> Tensor:
         """By what has a bias: a layer norm of BERT's eps, else an RMS norm of its default."""
+        if self.is_affine:
+            return self.scaled(x, module)
         plain = self.over_rms(x, 1e-6) if self._weight(module, "bias") is None else self.standardized(x, 1e-12)
         return self.scaled(plain, module)
 
@@ -591,6 +602,18 @@ class Interpreter:
         kept = [[s in chosen for s in range(x.shape[-1])] for chosen in places.tolist()]
         return x.masked_fill(~torch.tensor(kept), -torch.inf)
 
+    def of_keys(self, x: Tensor, n: int) -> Tensor:
+        """[S, K] to [n, 1, S]: heads in turn have the numbers of one key head."""
+        return torch.stack([x[:, head * x.shape[1] // n] for head in range(n)])[:, None]
+
+    def kept(self, x: Tensor, b: Tensor, n: int) -> Tensor:
+        """Every query by itself, among the keys up to its own."""
+        kept = torch.full_like(x, -torch.inf)
+        for head, t in itertools.product(range(x.shape[0]), range(x.shape[1])):
+            best = sorted(range(t + 1), key=lambda s: float(b[head, 0, s]), reverse=True)[:n]
+            kept[head, t, best] = x[head, t, best]
+        return kept
+
     def over_heads(self, x: Tensor, w: Tensor) -> Tensor:
         return torch.einsum("nts,tn->ts", x, w)
 
@@ -642,6 +665,10 @@ class Interpreter:
 
     def joined(self, x: Tensor) -> Tensor:
         return torch.cat(tuple(x), -1)
+
+    def pair_sums(self, x: Tensor) -> Tensor:
+        n = x.shape[-1] // 2
+        return torch.stack([x[..., i] + x[..., n + j] for i in range(n) for j in range(n)], -1)
 
     def top(self, x: Tensor, n: int) -> Tensor:
         found = x.topk(min(n, x.shape[-1]), -1).indices

@@ -100,7 +100,21 @@ ADAPTED = {
 }
 LEARNED = {"final_norm": LN, "position": {"kind": "learned"}}
 CAPPED = GQA | {"softcap": 3.0, "scale": 0.4}
+AFFINE = {"kind": "affine"}
+NARROW = {
+    "bottleneck": {"d_bottleneck": 6, "norm": AFFINE, "keys": "own"},
+    "placement": "post",
+    "attention": BIASED | {"d_head": 3},
+    "norm": AFFINE,
+    "ffn": plain("relu"),
+}
+NARROWED = {
+    "encoder": {"runs": [{"count": 2, "pattern": [NARROW]}], "position": {"kind": "learned"}},
+    "embedding": {"factor": {"d_embed": 5, "bias": True, "n_neighbors": 1}},
+    "head": {"tied": True, "own_columns": True, "bias": True, "transform": {"activation": "relu"}},
+}
 SPECS = {
+    "bottleneck": load({"name": "x", "vocab_size": 19, "n_ctx": 12, "d_model": 16} | NARROWED),
     "happy": load("happy"),
     "shared keys": of(LAYER, reading(LAYER, 0), reading(LAYER, 0, n_heads=2)),
     "a shared block": of(hybrid(), LAYER, hybrid(0)),
@@ -172,6 +186,15 @@ SPECS = {
         RMS,
         {"kind": "gqa", "n_heads": 8, "n_kv_heads": 4, "position": {"kind": "rope"}, "differential": {"offset": 0.3}},
         GATED,
+    ),
+    "keys with a bias": of(
+        {
+            "norm": RMS,
+            "attention": {"kind": "gqa", "n_heads": 3, "n_kv_heads": 1, "position": {"kind": "rope"}}
+            | {"key_bias": {"bias": True, "n_kept": 2}},
+            "ffn": GATED,
+            "skip_weight": True,
+        }
     ),
     "matrix memory": of({"norm": RMS, "mixer": MLSTM, "ffn": GATED}),
     "sines first": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "halves"}}),

@@ -21,7 +21,7 @@ from archcalc.spec import Spec
 from archcalc.spec.attention import Attention
 from archcalc.spec.branches import arms
 from archcalc.spec.document import decode, encode, override
-from archcalc.spec.ffn import Adapters, MoE
+from archcalc.spec.ffn import Adapters, MoE, ProductKeys
 from archcalc.spec.groups import layers_of
 from archcalc.spec.model import ModelStack
 from archcalc.spec.per_layer import gates
@@ -109,7 +109,7 @@ def test_a_token_uses_all_but_the_experts_it_is_not_sent_to(spec: Spec):
     parts = [arm.part for layer in layers(spec) for arm in arms(layer)]
     assert found["active"] <= found["total"]
     assert (found["active"] < found["total"]) == any(
-        (isinstance(part, MoE | RoutedAttention) and part.n_active < part.n_experts)
+        (isinstance(part, MoE | RoutedAttention | ProductKeys) and part.n_active < part.n_experts)
         or (isinstance(part, Adapters) and part.n_adapters > 1)
         for part in parts
     )

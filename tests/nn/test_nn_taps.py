@@ -157,6 +157,9 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
                     assert torch.equal(here[own.next], x + given if branch.joins == "next_sum" else given)
                     continue
                 skip = here[own.in_gate or own.norm_in] if branch.skip_reads == "normed" else x
+                owner = borrowed_names(layer).get(own.skip, weight_indices(stack)[turn])
+                owner = f"{prefix}layers.{owner}."
+                skip = skip if own.skip is None else skip * model.state_dict()[f"{owner}{own.skip}.weight"]
                 outputs = [_output(arm, here) for arm in branch.arms]
                 joins = [here[own.norm_out]] if own.norm_out else outputs
                 x = skip if branch.skip == 1 else skip * branch.skip
@@ -166,7 +169,7 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
                     assert torch.equal(here[own.sum], x)
                     x = here[own.norm_after]
                 if layer.out_scalar and left == "resid_post":
-                    x = x * model.state_dict()[f"{prefix}layers.{weight_indices(stack)[turn]}.out_scalar"]
+                    x = x * model.state_dict()[f"{owner}out_scalar"]
                 assert torch.equal(here[left], x)
             assert torch.equal(here["resid_post"], x)
             before = here["resid_post"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -289,6 +290,24 @@ def test_a_gate_is_read():
     gated["arms"] = [{"name": "more", "part": GQA, "input_of": "attn"}]
     with pytest.raises(InputError, match=r"branches\[1\]\.in_gate_rank: no arm reads what it would gate"):
         load(changed("decoder.runs.0.pattern", [{"branches": [first, gated]}]))
+
+
+def test_biases_of_keys_and_product_keys_know_their_bounds():
+    kept = GQA | {"key_bias": {"n_kept": 2}}
+    chunked = kept | {"window": 4, "window_kind": "chunked"}
+    experts = {"kind": "product_keys", "n_experts": 18, "n_active": 17}
+    for layer, line in (
+        ({"attention": chunked}, "key_bias.n_kept: keys are kept among all, not among those of a chunk; allowed: null"),
+        ({"ffn": experts}, "ffn.n_active: 17 of 16 experts; allowed: 1 to 16"),
+        ({"ffn": experts | {"n_active": 1, "n_keys": 5}}, "ffn.n_keys: found 5; allowed: ⌊√n_experts⌋, 4"),
+    ):
+        with pytest.raises(InputError, match=re.escape(line)):
+            load(changed("decoder.runs.0.pattern", [{"norm": NORM} | layer]))
+    with pytest.raises(InputError, match=r"cross\.key_bias: keys of a source have no bias; allowed: null"):
+        load(cross(key_bias={}))
+    runs = [{"count": 1, "pattern": [{"norm": NORM, "attention": kept}]}]
+    with pytest.raises(InputError, match=r"attention\.key_bias: keys of an encoder have no bias; allowed: null"):
+        load(changed("encoder", {"runs": runs}))
 
 
 def cross(**changes: Any) -> dict[str, Any]:

@@ -197,7 +197,7 @@ def _kind(model_type: str, entry: TensorEntry, row: WeightRow, n_axes: int) -> M
     if n_axes != 2:
         return "other"
     if has_linear(model_type, role, module):
-        return "transposed" if entry.transposed else "linear"
+        return "transposed" if entry.transposed and model_type not in UNDECLARED_ORDER else "linear"
     return "embedding" if has_table(model_type, role, module) else "other"
 
 

@@ -13,9 +13,11 @@ import msgspec
 
 from archcalc.errors import shown
 from archcalc.formats.element_types import ELEMENT_TYPES
-from archcalc.hf.storage.methods import formats
+from archcalc.hf.storage.methods import LOADED, formats, method_of
 from archcalc.hf.storage.quantization import Quantization
 from archcalc.spec.storage import FloatName, Storage
+
+__all__ = ["LOADED", "quantization_method", "stated_dtype", "storage_of"]
 
 _DTYPE_KEYS = ("dtype", "torch_dtype")
 _BY_TORCH_NAME = {ELEMENT_TYPES[name].torch: name for name in get_args(FloatName)}
@@ -30,22 +32,35 @@ def storage_of(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[
     InputError for settings of a known quantization method that are not valid.
     """
     key, dtype, assumptions = _dtype(config, resolved)
-    found = next((name for name in _QUANTIZATION_KEYS if isinstance(config.get(name), dict)), None)
-    source = config if found else resolved
-    found = found or next((name for name in _QUANTIZATION_KEYS if isinstance(resolved.get(name), dict)), None)
+    settings = _quantization(config, resolved, dtype)
     stated_by = [key] if key else []
     storage = Storage(dtype=dtype)
-    if found:
-        method, stored, unread = formats(Quantization(source[found], found, dtype))
+    if settings:
+        method, stored, unread = formats(settings)
         assumptions += unread
         if stored:
-            stated_by.append(f"{found} ({method})")
+            stated_by.append(f"{settings.key} ({method})")
             names = {"model_type": resolved["model_type"], "class_name": _class_name(resolved)}
             storage = msgspec.structs.replace(storage, formats=tuple(stored), naming="transformers", **names)
     if not stated_by:
         return {}, assumptions
     plain = msgspec.to_builtins(msgspec.structs.replace(storage, stated_by=tuple(stated_by)))
     return {name: value for name, value in plain.items() if value}, assumptions
+
+
+def quantization_method(config: Mapping[str, Any]) -> str:
+    """Return the name of the quantization method that a config states, whether it is known or not; "" for none."""
+    settings = _quantization(config, {}, Storage().dtype)
+    return method_of(settings) if settings else ""
+
+
+def _quantization(config: Mapping[str, Any], resolved: Mapping[str, Any], dtype: FloatName) -> Quantization | None:
+    """Return the settings of the quantization that a config states, the whole or that of its text model."""
+    for source in (config, resolved):
+        for key in _QUANTIZATION_KEYS:
+            if isinstance(source.get(key), dict):
+                return Quantization(source[key], key, dtype)
+    return None
 
 
 def stated_dtype(config: Mapping[str, Any]) -> FloatName:

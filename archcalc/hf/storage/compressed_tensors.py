@@ -6,12 +6,15 @@ from typing import Any
 
 from archcalc.errors import InputError, shown
 from archcalc.formats.layouts import Grouped, Layout, PerTensor, RowBlocks, Tiled
+from archcalc.formats.packings import PackingName
 from archcalc.hf.config import FLAG, SIZE, WORDS, ValueType
 from archcalc.hf.storage.modules import ROUTED, WITH_HEAD, kept
 from archcalc.hf.storage.patterns import compressed
 from archcalc.hf.storage.quantization import Quantization, UnreadSettingError, one_of
 from archcalc.spec.storage import StoredFormat
 from archcalc.words import msg
+
+Scheme = tuple[str, Layout, PackingName]
 
 _STRATEGIES = one_of("tensor", "channel", "group", "block", "tensor_group", None)
 _BITS = ValueType(lambda value: type(value) is int and 1 <= value <= 16, "a number of bits from 1 to 16")
@@ -33,14 +36,13 @@ def _group(group: Quantization, packing: str) -> list[StoredFormat]:
     classes = [target for target in targets if target in ("Linear", "LinearBase", "Embedding")]
     if "Embedding" in classes:
         raise UnreadSettingError("targets", "Embedding")
-    name, layout = _scheme(weights, group.within("input_activations"), packing)
-    if classes:
-        return [StoredFormat(name=name, layout=layout, roles=WITH_HEAD)]
-    return [StoredFormat(name=name, layout=layout, roles=ROUTED, pattern=compressed(targets, group.where("targets")))]
+    name, layout, tensors = _scheme(weights, group.within("input_activations"), packing)
+    roles, pattern = (WITH_HEAD, None) if classes else (ROUTED, compressed(targets, group.where("targets")))
+    return [StoredFormat(name=name, layout=layout, roles=roles, pattern=pattern, packing=tensors)]
 
 
-def _scheme(weights: Quantization, inputs: Quantization | None, packing: str) -> tuple[str, Layout]:
-    """Return the name and the layout of a group's weights."""
+def _scheme(weights: Quantization, inputs: Quantization | None, packing: str) -> Scheme:
+    """Return the name, the layout and the packing of a group's weights."""
     bits = weights.get("num_bits", _BITS, 8)
     kind = weights.get("type", one_of("int", "float"), "int")
     strategy = weights.get("strategy", _STRATEGIES) or ("group" if weights.data.get("group_size") else "tensor")
@@ -51,7 +53,7 @@ def _scheme(weights: Quantization, inputs: Quantization | None, packing: str) ->
         return _packed(weights, bits, strategy, static)
     if bits != 8:
         raise UnreadSettingError("num_bits", bits)
-    return f"{'fp8' if kind == 'float' else 'int8'}-{strategy}", _eight_bit(weights, strategy, static)
+    return f"{'fp8' if kind == 'float' else 'int8'}-{strategy}", _eight_bit(weights, strategy, static), "scaled"
 
 
 def _input_bytes(inputs: Quantization | None, scale: int) -> int:
@@ -87,7 +89,7 @@ def _block(weights: Quantization) -> tuple[int, int]:
     return int(sizes[0]), int(sizes[1])
 
 
-def _packed(weights: Quantization, bits: int, strategy: str, static: int) -> tuple[str, Layout]:
+def _packed(weights: Quantization, bits: int, strategy: str, static: int) -> Scheme:
     """Return the layout of rows of 32-bit words, with a scale by group or row and the shape as two int64."""
     if strategy not in ("group", "channel") or bits > 8:
         raise UnreadSettingError("strategy", strategy)
@@ -97,14 +99,15 @@ def _packed(weights: Quantization, bits: int, strategy: str, static: int) -> tup
     if has_index:
         raise UnreadSettingError("actorder", weights.data.get("actorder"))
     layout = Grouped(bits, group, weights.element_bytes, word=4, matrix=2 * 8 + static, packed_zeros=not is_symmetric)
-    return f"int{bits}" + (f"-g{group}" if group else "-channel"), layout
+    return f"int{bits}" + (f"-g{group}" if group else "-channel"), layout, "packed"
 
 
-def _four_bit_float(weights: Quantization, strategy: str, inputs: Quantization | None) -> tuple[str, Layout]:
+def _four_bit_float(weights: Quantization, strategy: str, inputs: Quantization | None) -> Scheme:
     """Return NVFP4 (fp8 scales and a global one), or MXFP4 (scales that are powers of two)."""
     if strategy == "tensor_group":
         has_input = inputs is not None and inputs.data.get("dynamic") is not True
-        return "nvfp4", Grouped(4, weights.get("group_size", SIZE, 16), 1, matrix=8 if has_input else 4)
+        return "nvfp4", Grouped(4, weights.get("group_size", SIZE, 16), 1, matrix=8 if has_input else 4), "nvfp4"
     if strategy == "group":
-        return "mxfp4", RowBlocks(weights.get("group_size", SIZE, 32), weights.get("group_size", SIZE, 32) // 2, 1)
+        block = weights.get("group_size", SIZE, 32)
+        return "mxfp4", RowBlocks(block, block // 2, 1), "mxfp4"
     raise UnreadSettingError("strategy", strategy)

@@ -28,16 +28,16 @@ def fp8(settings: Quantization) -> list[StoredFormat]:
     activation = 4 if is_static else 0
     rows, columns = tile or (0, 0)
     layout: Layout = Tiled(1, rows, scale, columns, activation) if tile else PerTensor(1, 4 + activation)
-    found = linears(settings, "fp8-block" if tile else "fp8", layout)
+    found = linears(settings, "fp8-block" if tile else "fp8", layout, packing="scaled_inv")
     if settings.get("expert_dtype", one_of("fp8", "fp4"), "fp8") == "fp4":
-        experts = StoredFormat(name="fp4", layout=Grouped(4, 32, scale), roles=("experts",))
+        experts = StoredFormat(name="fp4", layout=Grouped(4, 32, scale), roles=("experts",), packing="fp4_scaled_inv")
         return [*found[:-1], experts, found[-1]]
     return found
 
 
 def fbgemm(settings: Quantization) -> list[StoredFormat]:
     """Return the format of FbgemmFp8Linear: an fp32 scale for each row."""
-    return linears(settings, "fp8-row", PerRow(1, 4))
+    return linears(settings, "fp8-row", PerRow(1, 4), packing="scaled")
 
 
 def eetq(settings: Quantization) -> list[StoredFormat]:

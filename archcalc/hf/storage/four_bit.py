@@ -20,18 +20,19 @@ _LEVELS, _NESTED = 16 * 4, 4 + 256 * 4
 def bitsandbytes(settings: Quantization) -> list[StoredFormat]:
     """Return the formats of Linear8bitLt or Linear4bit."""
     if settings.get("load_in_8bit", FLAG_OR_NONE, False) or settings.get("_load_in_8bit", FLAG_OR_NONE, False):
-        return linears(settings, "int8-bnb", PerRow(1, 4), _SKIP)
+        return linears(settings, "int8-bnb", PerRow(1, 4), _SKIP, "bnb_int8")
     kind = settings.get("bnb_4bit_quant_type", one_of("nf4", "fp4"), "fp4")
     if settings.get("bnb_4bit_use_double_quant", FLAG_OR_NONE, False):
-        return linears(settings, kind, Nested(64, 256, _LEVELS + _NESTED), _SKIP)
-    return linears(settings, f"{kind}-single", Nested(64, 0, _LEVELS), _SKIP)
+        return linears(settings, kind, Nested(64, 256, _LEVELS + _NESTED), _SKIP, "bnb_4bit")
+    return linears(settings, f"{kind}-single", Nested(64, 0, _LEVELS), _SKIP, "bnb_4bit")
 
 
 def mxfp4(settings: Quantization) -> list[StoredFormat]:
     """Return the format of gpt-oss's experts: blocks of 32 of a row, a uint8 scale each."""
     keys = settings.words("modules_to_not_convert")
     pattern = skipped(keys, settings.where("modules_to_not_convert")) if keys else None
-    return [*kept(settings, pattern), StoredFormat(name="mxfp4", layout=RowBlocks(32, 16, 1), roles=("experts",))]
+    blocks = StoredFormat(name="mxfp4", layout=RowBlocks(32, 16, 1), roles=("experts",), packing="mxfp4_blocks")
+    return [*kept(settings, pattern), blocks]
 
 
 def bitnet(settings: Quantization) -> list[StoredFormat]:

@@ -12,12 +12,16 @@ from typing import Any
 
 from archcalc.formats.element_types import ELEMENT_TYPES
 from archcalc.formats.layouts import Grouped, Layout, RowBlocks, Words
+from archcalc.formats.packings import PackingName
+from archcalc.formats.policy import Role
 from archcalc.hf.storage.modules import LINEARS, WITH_HEAD, kept
 from archcalc.hf.storage.patterns import checked, containing
 from archcalc.hf.storage.quantization import FLAG_OR_NONE, Quantization, UnreadSettingError, one_of
 from archcalc.spec.storage import StoredFormat
 
 _WORD_BITS = one_of(2, 3, 4, 8)
+# By the setting `checkpoint_format`; the files of other kernels (marlin) have another order.
+_GPTQ_PACKINGS: dict[str, PackingName] = {"gptq": "gptq", "gptq_v2": "gptq_v2"}
 
 
 def gptq(settings: Quantization) -> list[StoredFormat]:
@@ -25,20 +29,20 @@ def gptq(settings: Quantization) -> list[StoredFormat]:
     roles = WITH_HEAD if settings.get("lm_head", FLAG_OR_NONE, False) else LINEARS
     named = settings.data.get("modules_in_block_to_quantize")
     pattern = containing(_flat(named)) if isinstance(named, list) else None
-    return [
-        *_dynamic(settings),
-        StoredFormat(name=_gptq_name(settings), layout=_gptq(settings), roles=roles, pattern=pattern),
-    ]
+    return [*_dynamic(settings), _gptq(settings, roles, pattern)]
 
 
-def _gptq(settings: Quantization) -> Words:
-    bits = settings.get("bits", _WORD_BITS, 4)
-    return Words(bits=bits, group=settings.group(128), scale=2, out_by=32, in_by=32, index=4)
-
-
-def _gptq_name(settings: Quantization) -> str:
+def _gptq(settings: Quantization, roles: tuple[Role, ...], pattern: str | None) -> StoredFormat:
     bits, group = settings.get("bits", _WORD_BITS, 4), settings.group(128)
-    return f"gptq-int{bits}" + (f"-g{group}" if group else "")
+    return StoredFormat(
+        name=f"gptq-int{bits}" + (f"-g{group}" if group else ""),
+        layout=Words(bits=bits, group=group, scale=2, out_by=32, in_by=32, index=4),
+        roles=roles,
+        pattern=pattern,
+        packing=_GPTQ_PACKINGS.get(
+            str(settings.data.get("checkpoint_format") or settings.data.get("format") or "gptq")
+        ),
+    )
 
 
 def _flat(named: list[Any]) -> Iterator[str]:
@@ -56,7 +60,7 @@ def _dynamic(settings: Quantization) -> Iterator[StoredFormat]:
             yield StoredFormat(name=settings.dtype, pattern=pattern)
         elif isinstance(changes, dict):
             own = Quantization({**settings.data, **changes}, settings.where("dynamic"), settings.dtype)
-            yield StoredFormat(name=_gptq_name(own), layout=_gptq(own), roles=WITH_HEAD, pattern=pattern)
+            yield _gptq(own, WITH_HEAD, pattern)
 
 
 def awq(settings: Quantization) -> list[StoredFormat]:
@@ -68,7 +72,8 @@ def awq(settings: Quantization) -> list[StoredFormat]:
     layout = Words(bits=bits, group=group, scale=2, out_by=8, in_by=group or 1)
     pattern = containing(settings.words("modules_to_not_convert") or ())
     name = f"awq-int{bits}" + (f"-g{group}" if group else "")
-    return [*kept(settings, pattern), StoredFormat(name=name, layout=layout, roles=LINEARS)]
+    packing: PackingName | None = "awq" if version != "ipex" else None
+    return [*kept(settings, pattern), StoredFormat(name=name, layout=layout, roles=LINEARS, packing=packing)]
 
 
 def _awq_group(settings: Quantization) -> int:
@@ -93,12 +98,14 @@ def auto_round(settings: Quantization) -> list[StoredFormat]:
 
 def _rounded(settings: Quantization, packing: str, pattern: str | None) -> StoredFormat:
     bits, group = settings.get("bits", _WORD_BITS, 4), settings.group(128)
+    tensors: PackingName
     if "awq" in packing:
-        layout = Words(bits=bits, group=group, scale=2, out_by=8, in_by=group or 1)
+        tensors, layout = "awq", Words(bits=bits, group=group, scale=2, out_by=8, in_by=group or 1)
     else:
-        layout = Words(bits=bits, group=group, scale=2, out_by=32, in_by=32, index=4 if "auto_gptq" in packing else 0)
-    name = f"auto-round-int{bits}" + (f"-g{group}" if group else "")
-    return StoredFormat(name=name, layout=layout, roles=WITH_HEAD if pattern else LINEARS, pattern=pattern)
+        index = 4 if "auto_gptq" in packing else 0
+        tensors, layout = "gptq", Words(bits=bits, group=group, scale=2, out_by=32, in_by=32, index=index)
+    name, roles = f"auto-round-int{bits}" + (f"-g{group}" if group else ""), WITH_HEAD if pattern else LINEARS
+    return StoredFormat(name=name, layout=layout, roles=roles, pattern=pattern, packing=tensors)
 
 
 def hqq(settings: Quantization) -> list[StoredFormat]:
@@ -152,4 +159,5 @@ def _mlx(settings: Quantization, pattern: str | None) -> StoredFormat:
         "nvfp4": RowBlocks(16, 8, 1),
     }
     name = f"mlx-int{bits}-g{group}" if mode == "affine" else f"mlx-{mode}"
-    return StoredFormat(name=name, layout=layouts[mode], roles=roles, pattern=pattern)
+    packing: PackingName | None = "mlx" if mode == "affine" else None
+    return StoredFormat(name=name, layout=layouts[mode], roles=roles, pattern=pattern, packing=packing)

@@ -26,6 +26,10 @@ _METHODS: dict[str, Callable[[Quantization], list[StoredFormat]]] = {
     "quanto": eight_bit.quanto,
     "torchao": eight_bit.torchao,
 }
+# Of which some packings are loaded, not only counted (`formats/packings.py`).
+LOADED = (
+    "auto-round", "awq", "bitsandbytes", "compressed-tensors", "fbgemm_fp8", "fp8", "gptq", "mlx", "modelopt", "mxfp4",
+)  # fmt: skip
 _SPELLINGS = {
     "auto_round": "auto-round",
     "intel/auto-round": "auto-round",
@@ -41,7 +45,7 @@ def formats(settings: Quantization) -> tuple[str, list[StoredFormat], list[str]]
 
     Raises InputError for a setting of a known method that has no valid value.
     """
-    method = _method(settings)
+    method = method_of(settings)
     read = _METHODS.get(method)
     if read is None:
         return method, [], [_unquantized(settings, f"the quantization method {shown(method)}")]
@@ -55,7 +59,7 @@ def _unquantized(settings: Quantization, what: str) -> str:
     return f"bytes without quantization, because {what} is not known"
 
 
-def _method(settings: Quantization) -> str:
+def method_of(settings: Quantization) -> str:
     """Return the name of the method; MLX, ModelOpt and old files of bitsandbytes and AutoGPTQ do not state it."""
     stated = settings.data.get("quant_method")
     if isinstance(stated, str):

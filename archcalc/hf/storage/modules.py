@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from archcalc.formats.layouts import Layout
+from archcalc.formats.packings import PackingName
 from archcalc.formats.policy import Role
 from archcalc.hf.storage.patterns import skipped
 from archcalc.hf.storage.quantization import Quantization
@@ -20,13 +21,17 @@ def kept(settings: Quantization, pattern: str | None) -> list[StoredFormat]:
 
 
 def linears(
-    settings: Quantization, name: str, layout: Layout, skip: str = "modules_to_not_convert", *, keeps_head: bool = False
+    settings: Quantization,
+    name: str,
+    layout: Layout,
+    skip: str = "modules_to_not_convert",
+    packing: PackingName | None = None,
 ) -> list[StoredFormat]:
     """Return the format of every Linear but those that the setting `skip` names.
 
-    As in transformers, the head is left out if `skip` is absent, and with `keeps_head` always.
+    As in transformers, the head is left out if `skip` is absent.
     """
     keys = settings.words(skip)
-    roles = LINEARS if keys is None or keeps_head else WITH_HEAD
+    roles = LINEARS if keys is None else WITH_HEAD
     pattern = skipped(keys, settings.where(skip)) if keys else None
-    return [*kept(settings, pattern), StoredFormat(name=name, layout=layout, roles=roles)]
+    return [*kept(settings, pattern), StoredFormat(name=name, layout=layout, roles=roles, packing=packing)]

@@ -83,6 +83,8 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     - `lists`: keys with an item for each layer, as in `StackLens`
     - `head_activation`: the activation of the head's transform; None: the layers'
     - `head_width`: the input width of an untied head
+    - `head_norm`, `first_norm`: the norms of the head's transform and of the embedding, if they are not the layers'
+    - `own_columns`: the head's matrix has columns of its own beside a table narrower than the states
     - `is_stored_as_head`: transformers names a tied table after the head
     - `tables`, `join`, `token_dropout`, `scale`: fields of the embedding, if the class has keys for them
     - `extras`: tensors that the logits do not depend on
@@ -132,6 +134,9 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[Key, Key] | None = None
     tied: Template = TIED
     head_width: Template = None
+    head_norm: Template = None
+    first_norm: Template = None
+    own_columns: bool = False
     transform: bool = True
     pooler: Template = "tanh"
     keeps_pooler: bool = False
@@ -232,8 +237,9 @@ def _embedding(row: BertSwitches) -> Template:
 
 
 def _head(row: BertSwitches) -> Template:
-    transform = {"activation": row.head_activation or row.activation, "norm": row.norm} if row.transform else None
-    head = {"tied": row.tied, "bias": True, "transform": transform}
+    transform = {"activation": row.head_activation or row.activation, "norm": row.head_norm or row.norm}
+    head = {"tied": row.tied, "bias": True, "transform": transform if row.transform else None}
+    head |= {"own_columns": True} if row.own_columns else {}
     if row.head_width is None:
         return head
     width = Cases(row.tied, {True: None, False: row.head_width}) if isinstance(row.tied, ConfigLens) else row.head_width
@@ -316,7 +322,7 @@ def _stack(row: BertSwitches, *, is_encoder: bool = True) -> StackLens | SharedS
     layer = _layer(row, is_encoder=is_encoder)
     stack_fields = {
         "position": row.positions,
-        "embed_norm": _optional(row.embed_norm, row.norm),
+        "embed_norm": _optional(row.embed_norm, row.first_norm or row.norm),
         "final_norm": _optional(row.final_norm, row.norm),
     }
     if row.groups:

@@ -36,7 +36,7 @@ def token_table(model: Any, table: TableName = "input") -> Tensor:
         reason = msg("the head has the token table") if spec.predicts_tokens else msg("the model predicts no tokens")
         raise InputError(reason, where="table", allowed="input")
     head_VD: Tensor = model.head.weight.detach()
-    return head_VD
+    return head_VD if model.head.columns is None else torch.cat((head_VD, model.head.columns.weight.detach()), 1)
 
 
 def word_vectors(table_VD: Tensor, words: Sequence[Sequence[int]]) -> Tensor:

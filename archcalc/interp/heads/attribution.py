@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
-from archcalc.interp.checks import check_one_stream, check_position
+from archcalc.interp.checks import check_no_bottleneck, check_one_stream, check_position
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.attribution_result import ContributionPart
 from archcalc.interp.heads.frozen_head import FrozenHead, frozen_head
@@ -112,6 +112,7 @@ def attribute(
     spec = canonical_spec(model)
     stack = read_stack(spec)
     check_one_stream(spec)
+    check_no_bottleneck(stack)
     _check_layers(layers_of(stack.stack))
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])
@@ -260,7 +261,8 @@ class _Reading:
                 read_D, steps = self._through(found, full + name, norm, read_D, i), [norm, *steps]
             steps = [Multiply(arm.scale), *steps]
             self._arm(found, i, arm, block.part_module(arm.name), read_D * arm.scale, steps, n_promoted)
-        skip: _Path = (Multiply(branch.skip),), direction_D * branch.skip
+        factor = branch.skip if own.skip is None else block.part_module(own.skip).weight.double() * branch.skip
+        skip: _Path = (Multiply(factor),), direction_D * factor
         of_stream = [] if branch.skip_reads == "normed" else [skip]
         of_normed = skips if of_stream else [skip, *skips]
         if own.norm_in is not None and of_normed:

@@ -27,6 +27,8 @@ class FrozenHead(NamedTuple):
 def frozen_head(head: Any, tokens_VW: Tensor, state_D: Tensor) -> FrozenHead:
     """Return the head of a model for the state of one position that it reads."""
     matrix = (tokens_VW if head.weight is None else head.weight).double()
+    if head.columns is not None:
+        matrix = torch.cat((matrix, head.columns.weight.double()), 1)
     bias = matrix.new_zeros(len(matrix))
     for one in (head.bias, head.bias_buffer):
         bias = bias if one is None else bias + one.double().flatten()

@@ -32,9 +32,9 @@ class LinearStep(ABC):
 
 @dataclass(frozen=True)
 class Multiply(LinearStep):
-    """A multiplication by a number."""
+    """A multiplication by a number, or by one for each channel."""
 
-    factor: float
+    factor: float | Tensor
 
     def apply(self, x: Tensor) -> Tensor:
         """Return the product."""

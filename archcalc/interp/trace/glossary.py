@@ -23,6 +23,7 @@ STEP_KINDS: dict[str, Message] = {
     "embed": msg("the input of the first layer"),
     "per_layer": msg("the token's own numbers for each layer"),
     "residual": msg("the residual stream"),
+    "bottleneck": msg("projected to the width of the bottleneck"),
     "streams": msg("all residual streams"),
     "stream_weights": msg("what the weights of all streams follow from: to read, to write and to mix them"),
     "normalized": msg("normalized, before the weights"),
@@ -104,6 +105,10 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "first(x, n), last(x, n), concat(x, y)": FunctionMeaning(
         ("first", "last", "concat"), msg("the first or last n dimensions; two vectors concatenated")
     ),
+    "with_neighbors(x, n)": FunctionMeaning(
+        ("with_neighbors",),
+        msg("the x of the n tokens after each, of each, and of the n before, side by side; 0 beyond the text"),
+    ),
     "sparse(x, s)": FunctionMeaning(
         ("sparse",), msg("max(0, x − t), where t exceeds a share s of a normal distribution as wide as x")
     ),
@@ -183,6 +188,12 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("by_distance", "of_distance"),
         msg("for each query and key, x of the row r of their distance: rows are columns of x, or its rows"),
     ),
+    "of_keys(x, n)": FunctionMeaning(
+        ("of_keys",), msg("the numbers x of each key as those of n heads, for all queries")
+    ),
+    "kept(x, b, n)": FunctionMeaning(
+        ("kept",), msg("x where b is among the n largest of the keys that a query sees, −∞ elsewhere")
+    ),
     "first_tokens(x, n)": FunctionMeaning(("first_tokens",), msg("x of the first n tokens")),
     "with_first(x, y, n)": FunctionMeaning(("with_first",), msg("y for the first n tokens as queries, x for others")),
     "without_last(x, n)": FunctionMeaning(("without_last",), msg("x without its last n tokens")),
@@ -241,6 +252,9 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     ),
     "joined(x)": FunctionMeaning(("joined",), msg("the heads concatenated")),
     "top(x, n)": FunctionMeaning(("top",), msg("the indices of the n largest")),
+    "pair_sums(x)": FunctionMeaning(
+        ("pair_sums",), msg("all sums of a number of the first half of x and one of the second, in order of the first")
+    ),
     "at(x, i)": FunctionMeaning(("at",), msg("x at the indices i")),
     "place(x, n)": FunctionMeaning(("place",), msg("the state at position n; -1 is the last")),
     "average(x)": FunctionMeaning(("average",), msg("the mean over the tokens")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, call
-from archcalc.interp.trace.part_steps import PartContext, PartSteps, activated
+from archcalc.interp.trace.part_steps import PartContext, PartSteps, activated, normalized
 from archcalc.spec.mixer import (
     ChannelMix,
     Fourier,
@@ -17,7 +17,6 @@ from archcalc.spec.mixer import (
     SpanConv,
     TimeMix,
 )
-from archcalc.spec.norm import LayerNorm
 
 
 def short_conv(part: ShortConv, ctx: PartContext) -> PartSteps:
@@ -93,8 +92,7 @@ def mlstm(part: MLstm, ctx: PartContext) -> PartSteps:
         yield name, kind, gate if part.gate_cap is None else call("capped", gate, part.gate_cap)
     tensors = (ctx.step(name) for name in ("q", "k", "v", "write_gate", "keep_gate"))
     yield "mixed", "mixed", call("matrix_memory", *tensors, part.n_heads)
-    divided = "standardized" if isinstance(part.norm, LayerNorm) else "over_rms"
-    heads = call("joined", call(divided, call("heads", ctx.step("mixed"), part.n_heads), part.norm.eps))
+    heads = call("joined", normalized(part.norm, call("heads", ctx.step("mixed"), part.n_heads)))
     normed = call("scaled", heads, Module(f"{ctx.weight_prefix}norm"))
     yield "out", "mixer_out", ctx.linear(call("sigmoid", ctx.linear(ctx.input, "gate")) * normed, "out")
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 
+from archcalc.interp.trace import bottleneck_steps
 from archcalc.interp.trace.expression import Call, Expression, Module, Operand, Parameter, Value, call
-from archcalc.interp.trace.part_steps import PartContext
+from archcalc.interp.trace.part_steps import PartContext, normalized
 from archcalc.spec import Spec
+from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import (
     arm_norm,
     arm_norm_out,
@@ -22,6 +24,8 @@ from archcalc.spec.branches import (
     first_branches,
     names,
     names_after,
+    stream_branches,
+    stream_start,
     tied_norms,
 )
 from archcalc.spec.cycles import is_high, layers_of_run
@@ -30,7 +34,7 @@ from archcalc.spec.global_tokens import global_norm
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import Arm, Branch, Cycles, GlobalTokens, Layer, Stack
 from archcalc.spec.model import Head, HeadReads, ModelStack
-from archcalc.spec.norm import LayerNorm, Norm
+from archcalc.spec.norm import Affine, Norm
 from archcalc.spec.position import Sinusoidal, TablePosition
 from archcalc.spec.stream_variants import stream_implementation
 from archcalc.spec.streams import AnyStreams
@@ -136,6 +140,7 @@ def _with_tables(x: Expression, part: Embedding, embed: str, ids: Value) -> Expr
     """Return the tokens `x`, projected, and with the rows that they read from other tables."""
     read = [table for table in part.tables if table.is_read]
     if part.factor and part.factor.widen == "before_positions":
+        x = call("with_neighbors", x, part.factor.n_neighbors) if part.factor.n_neighbors else x
         x = call("linear", x, Module(f"{embed}project"))
     if part.join:
         for table in read:
@@ -213,14 +218,24 @@ def _logits(spec: Spec, head: Head, last: Expression) -> Expression:
         if transform.d_hidden:
             x = call(transform.activation, call("linear", x, Module("head.transform_out")))
         x = call("norm", x, Module("head.norm")) if transform.norm else x
-    elif head.d_in or (head.tied and spec.embedding.factor):
+    elif not head.own_columns and (head.d_in or (head.tied and spec.embedding.factor)):
         x = call("linear", x, Module("head.project"))
-    bias = [Parameter("head.bias")] if head.bias else []
-    x = call("linear", x, Module("embed.tokens" if head.tied else "head"), *bias)
+    x = _scores(spec, head, x)
     x = x + Parameter("head.bias_buffer") if head.bias_buffer else x
     if head.labels is not None and head.labels.picks == "after":
         x = _label_states(head.labels.reads, x)
     return x if head.softcap is None else call("capped", x, head.softcap)
+
+
+def _scores(spec: Spec, head: Head, x: Expression) -> Expression:
+    """Return the product with the head's matrix and its own columns, plus its bias."""
+    bias = [Parameter("head.bias")] if head.bias else []
+    matrix = Module("embed.tokens" if head.tied else "head")
+    if not head.own_columns:
+        return call("linear", x, matrix, *bias)
+    width = spec.embedding.factor.d_embed if head.tied and spec.embedding.factor else head.d_in or spec.d_model
+    own = call("linear", call("last", x, spec.d_model - width), Module("head.columns"))
+    return call("linear", call("first", x, width), matrix, *bias) + own
 
 
 def _label_states(reads: HeadReads, x: Expression) -> Expression:
@@ -272,7 +287,8 @@ class LayerSteps:
     `key_prefix` is that of the layer whose keys and values are read by arms that share them, `stack_prefix` that of the
     stack. `ids` and `source_ids` are the steps of the stack's and the source's tokens. `per_layer` is the layer's own
     embedding, `embedded` the input of the first layer, `inputs` are those that the branches so far read. With `streams`
-    the layer has several residual streams, with `global_tokens` more tokens.
+    the layer has several residual streams, with `global_tokens` more tokens. `split`: what queries and keys, and what
+    values of an arm are projected from, if these differ.
     """
 
     layer: Layer
@@ -290,17 +306,35 @@ class LayerSteps:
     streams: AnyStreams | None = None
     global_tokens: GlobalTokens | None = None
     inputs: dict[str, Expression] = field(default_factory=dict)
+    split: dict[str, tuple[Expression, Expression]] = field(default_factory=dict)
 
     def steps(self, last: Expression) -> Steps:
         """Yield the steps of the layer, whose input is `last`; return its output."""
+        if self.layer.bottleneck is not None:
+            return (yield from self._narrowed(self.layer.bottleneck, last))
         if self.streams is None:
             return (yield from self.branches(last))
         layer_steps: Steps = stream_implementation(self.streams, "steps")(self.streams, self, last)
         return (yield from layer_steps)
 
+    def _narrowed(self, part: Bottleneck, last: Expression) -> Steps:
+        """Yield the steps of a layer with a bottleneck; return its output."""
+        residual, prefix = (yield from self.step("resid_pre", "residual", last)), self.weight_prefix
+        if part.splits_attention:
+            projected = bottleneck_steps.projected(part, "keys", residual, prefix)
+            keys = yield from self.step("narrow_keys", "bottleneck", projected)
+            self.split[stream_branches(self.layer)[0].arms[0].name] = keys, residual
+        stream = yield from self.branches(bottleneck_steps.projected(part, "down", residual, prefix))
+        total = bottleneck_steps.widened(residual, stream, prefix)
+        if part.norm is None:
+            return (yield from self.step("resid_post", "residual", total))
+        widened = yield from self.step("widened", "residual", total)
+        normed = call("norm", widened, Module(f"{prefix}bottleneck.up_norm"))
+        return (yield from self.step("resid_post", "residual", normed))
+
     def branches(self, last: Expression) -> Steps:
         """Yield the steps of the branches of one stream; return its value after them."""
-        residual = yield from self.step("resid_pre", "residual", last)
+        residual = yield from self.step(stream_start(self.layer), "residual", last)
         read: Expression = residual
         for branch, stream_name in zip(first_branches(self.layer), names_after(self.layer), strict=True):
             if stream_name is None:
@@ -329,6 +363,7 @@ class LayerSteps:
         self.inputs[branch.arms[0].name] = branch_input
         outputs = yield from self.outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual
+        skip = skip if own.skip is None else skip * Parameter(f"{self._prefix_of(own.skip)}{own.skip}.weight")
         total = reduce(add, [_times(skip, branch.skip), *(_times(output, branch.scale) for output in outputs)])
         if own.sum is None:
             return (yield from self._stream(stream_name, total))
@@ -393,6 +428,7 @@ class LayerSteps:
 
     def _part(self, arm: Arm, arm_input: Expression) -> Iterator[Step]:
         is_cross = arm.reads == "source"
+        arm_input, values = self.split.get(arm.name, (arm_input, None))
         key_prefix = self.key_prefix if arm.reads == "shared" else self.step_prefix
         context = PartContext(
             step_prefix=f"{self.step_prefix}{arm.name}.",
@@ -403,8 +439,9 @@ class LayerSteps:
             key_prefix=f"{key_prefix}{arm.name}.",
             lender_prefix=f"{self.key_prefix}{arm.name}.",
             per_layer=self.per_layer,
-            d_model=self.d_model,
+            d_model=self.layer.bottleneck.d_bottleneck if self.layer.bottleneck else self.d_model,
             ids=Value(self.ids),
+            value_input=values,
         )
         keys = self.source_ids if is_cross else self.ids
         key_ids = keys if variant(arm.part).mixes_tokens else ""
@@ -423,8 +460,9 @@ def _norm_steps(
 
     `of_last`: the module that scales the last tokens, and their number.
     """
-    function = "standardized" if isinstance(part, LayerNorm) else "over_rms"
-    yield Step(f"{name}.normalized", "normalized", call(function, x, part.eps), layer)
+    if not isinstance(part, Affine):
+        yield Step(f"{name}.normalized", "normalized", normalized(part, x), layer)
+        x = Value(f"{name}.normalized")
     scaling = "scaled_apart" if of_last else "scaled"
-    yield Step(name, "norm", call(scaling, Value(f"{name}.normalized"), Module(module), *of_last), layer)
+    yield Step(name, "norm", call(scaling, x, Module(module), *of_last), layer)
     return Value(name)

@@ -10,9 +10,9 @@ from archcalc.interp.trace.expression import Call, Expression, Module, Parameter
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
 from archcalc.spec.attention import Attention, Differential, Gate, Indexer, LatentAttention, LogTemperature, Temperature
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, StateProjection
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
 from archcalc.spec.low_rank import LowRank
-from archcalc.spec.norm import Norm
+from archcalc.spec.norm import Affine, LayerNorm, Norm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
 
 # A step's own name, its kind, its expression.
@@ -27,7 +27,8 @@ class PartContext:
     and values, which belong to an earlier layer if they are shared, `lender_prefix` those of the layer that lends a
     selection. `input` is what it reads, `source` the one that cross-attention computes keys and values from,
     None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding. `d_model` is
-    the width of the states, `ids` are the tokens.
+    the width of the states, `ids` are the tokens. `value_input`: what values are projected from, if keys have another
+    input.
     """
 
     step_prefix: str
@@ -40,6 +41,7 @@ class PartContext:
     per_layer: Expression | None = None
     d_model: int = 0
     ids: Value | None = None
+    value_input: Expression | None = None
 
     @property
     def has_own_keys(self) -> bool:
@@ -60,6 +62,13 @@ class PartContext:
         return call("norm", x, Module(f"{self.weight_prefix}{module}"))
 
 
+def normalized(part: Norm, x: Expression) -> Expression:
+    """Return `x` as a norm leaves it before its weights."""
+    if isinstance(part, Affine):
+        return x
+    return call("standardized" if isinstance(part, LayerNorm) else "over_rms", x, part.eps)
+
+
 def attention(part: Attention, ctx: PartContext) -> PartSteps:
     """Yield the steps of multi-head, grouped-query or cross-attention."""
     assert part.d_head is not None, "the spec is resolved"
@@ -69,7 +78,7 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if ctx.has_own_keys:
         yield "k", "keys", _projected(part, ctx, "k", states, part.n_kv_heads)
         name, block = ("k", part.k_block) if part.value_is_key else ("v", part.v_block)
-        values = call("heads", _linear(part, ctx, name, states, block), part.n_kv_heads)
+        values = call("heads", _linear(part, ctx, name, ctx.value_input or states, block), part.n_kv_heads)
         yield "v", "values", _values(part, values if part.v_norm is None else ctx.normed(values, "v_norm"))
     scale = part.score_scale
     scores: Expression = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
@@ -84,6 +93,7 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if isinstance(part.position, Disentangled):
         scores = _with_distances(part, part.position, ctx, scores)
     v: Expression = Value(f"{ctx.key_prefix}v")
+    scores = _with_key_bias(part, ctx, scores, v)
     v = call("paired", v) if part.differential else v
     is_masked = ctx.is_causal or part.window is not None
     yield from softmaxed(scores, ctx, v, is_masked=is_masked, has_sinks=part.sinks)
@@ -130,6 +140,16 @@ def _with_distances(part: Attention, position: Disentangled, ctx: PartContext, s
         products = call("dot", queries, ctx.step("k"))
         scores += call("of_distance", products, Value("distance_rows")) * part.score_scale
     return scores
+
+
+def _with_key_bias(part: Attention, ctx: PartContext, scores: Expression, v: Expression) -> Expression:
+    """Return the scores plus the bias of each key, and those of the largest biases alone if the others are hidden."""
+    if part.key_bias is None:
+        return scores
+    steps = call("softplus", ctx.linear(call("joined", v), "key_bias.steps"))
+    biases = call("of_keys", call("exp", Parameter(f"{ctx.weight_prefix}key_bias.rate") * steps), part.n_heads)
+    n_kept = part.key_bias.n_kept
+    return scores + biases if n_kept is None else call("kept", scores + biases, biases, n_kept)
 
 
 def _projected(part: Attention, ctx: PartContext, name: str, x: Expression, n_heads: int) -> Expression:
@@ -376,3 +396,15 @@ def _weights(part: MoE, logits: Expression, scores: Expression, chosen: Value) -
         assert part.jitter is not None, "the spec is resolved"
         return call("sparsemixer", logits, chosen, part.jitter)
     return call(part.weigh, call("at", logits, chosen))
+
+
+def product_keys(part: ProductKeys, ctx: PartContext) -> PartSteps:
+    """Yield the steps of experts of one hidden unit each."""
+    up, down = (Module(f"{ctx.weight_prefix}{name}_rows") for name in ("up", "down"))
+    yield "router", "router", ctx.linear(ctx.input, "router")
+    sums = call("pair_sums", ctx.step("router"))
+    yield "chosen", "chosen", call("top", sums, part.n_active)
+    yield "weights", "chosen", call("softmax", call("at", sums, ctx.step("chosen")))
+    hidden = activated(part.activation, call("linears", ctx.input, ctx.step("chosen"), up), ctx)
+    yield "hidden", "hidden", hidden * ctx.step("weights")
+    yield "out", "ffn_out", call("summed", ctx.step("hidden"), call("rows", down, ctx.step("chosen")))

@@ -16,6 +16,7 @@ from archcalc.errors import InputError, shown
 from archcalc.interp.trace.expression import Value, nodes
 from archcalc.interp.trace.model_steps import Step
 from archcalc.interp.trace.run import Trace
+from archcalc.nn.attention import Attention
 from archcalc.nn.attention_context import AttentionContext
 from archcalc.nn.routed_attention import RoutedAttention
 from archcalc.nn.softmax import SoftmaxConfig, softcap
@@ -73,7 +74,7 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     sinks_N = getattr(module, "sinks", None)
     sink = None if sinks_N is None else float(sinks_N[head])
     stages = [
-        *_score_stages(trace, module, context, part, f"{_key_owner(stack, part)}.k", head, query, in_scale),
+        *_score_stages(trace, module, context, part, _key_owner(stack, part), head, query, in_scale),
         _stage("masked", "masked(x)", scores_S, sink),
         *_weight_stages(scores_S.float(), sink, trace[f"{part}.pattern"][head, query]),
     ]
@@ -82,11 +83,11 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
 
 
 def _score_stages(
-    trace: Trace, module: Any, context: AttentionContext, part: str, keys: str, head: int, query: int, in_scale: float
+    trace: Trace, module: Any, context: AttentionContext, part: str, owner: str, head: int, query: int, in_scale: float
 ) -> Iterator[SoftmaxStage]:
     """Yield the stages from dot products to scores before the mask, in the model's order."""
     config: SoftmaxConfig = module.softmax
-    q_NTH, k_KSH = trace[f"{part}.q"], trace[keys]
+    q_NTH, k_KSH = trace[f"{part}.q"], trace[f"{owner}.k"]
     if isinstance(module, SparseAttention):
         states = next(node.name for node in nodes(_step(trace, f"{part}.q").expression) if isinstance(node, Value))
         x_BTD = trace[states].unsqueeze(0).to(module.out.weight.device) * in_scale
@@ -103,13 +104,24 @@ def _score_stages(
         yield _stage("capped", f"capped(x, {config.softcap:g})", x_S)
     bias_NTS = config.bias(context, config.n_heads) if config.bias else None
     if bias_NTS is not None:
-        yield _stage("biased", "x + bias", x_S + bias_NTS[head, query].cpu().to(x_S.dtype))
-    relative = getattr(module, "relative", None)
-    if relative is not None:
-        heads = relative(module.q, module.k, context)
-        bias_BNTS = heads.scores(q_NTH.unsqueeze(0).to(heads.device), k_KSH.unsqueeze(0).to(heads.device), context)
-        if bias_BNTS is not None:
-            yield _stage("biased", "x + bias", x_S + bias_BNTS[0, head, query].cpu().to(x_S.dtype) * config.scale)
+        x_S = x_S + bias_NTS[head, query].cpu().to(x_S.dtype)
+        yield _stage("biased", "x + bias", x_S)
+    if not isinstance(module, Attention):
+        return
+    for bias_BNTS in _terms(module, context, q_NTH, k_KSH, trace[f"{owner}.v"]):
+        x_S = x_S + bias_BNTS.expand(-1, -1, len(q_NTH[0]), -1)[0, head, query].cpu().to(x_S.dtype)
+        yield _stage("biased", "x + bias", x_S)
+
+
+def _terms(
+    module: Attention, context: AttentionContext, q_NTH: Tensor, k_KSH: Tensor, v_KSU: Tensor
+) -> Iterator[Tensor]:
+    """Yield what else is added to the scores, [B, N, T, S] or broadcast to it."""
+    device = module.q.weight.device
+    q_BNTH, k_BKSH, v_BKSU = (x.unsqueeze(0).to(device) for x in (q_NTH, k_KSH, v_KSU))
+    for term in module.terms(v_BKSU, context):
+        if (found := term.scores(q_BNTH, k_BKSH, context, module.softmax.scale)) is not None:
+            yield found
 
 
 def _weight_stages(x_S: Tensor, sink: float | None, pattern_S: Tensor) -> Iterator[SoftmaxStage]:

@@ -8,11 +8,12 @@ from typing import Final
 from archcalc.render.diagram.shapes import BoxText
 from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
+from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.embedding import ExtraTable
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, StateProjection
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
 from archcalc.spec.layer import Arm, Stack
 from archcalc.spec.model import Pooler, Spec, Transform
-from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
+from archcalc.spec.norm import Affine, LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
     AttentionPosition,
     Disentangled,
@@ -42,12 +43,21 @@ _ATTENTIONS = {
     "mqa": msg("multi-query attention"),
 }
 
-_NORMS: Final[dict[type, str]] = {LayerNorm: "LayerNorm", RMSNorm: "RMSNorm"}
+_NORMS: Final[dict[type, str]] = {LayerNorm: "LayerNorm", RMSNorm: "RMSNorm", Affine: "· w + b"}
 
 
 def norm(part: Norm) -> BoxText:
     """Return the text of a norm."""
     return BoxText(_NORMS[type(part)], (), "norm")
+
+
+def bottleneck(part: Bottleneck, say: Translator) -> Iterator[str]:
+    """Yield what a layer does whose branches are narrower than its stream."""
+    yield say(msg("projected to {n} and back, then added", n=exact(part.d_bottleneck)))
+    if part.splits_attention:
+        yield say(msg("queries and keys from a projection of their own, values from the layer's input"))
+    elif part.has_keys:
+        yield say(msg("a projection for queries and keys, never computed"))
 
 
 def input_gate(rank: int, say: Translator) -> BoxText:
@@ -84,6 +94,8 @@ def embedding(spec: Spec, stack: Stack, say: Translator) -> BoxText:
     lines = [f"{exact(spec.vocab_size)} × {exact(factor.d_embed) if factor else width}"]
     if factor:
         lines.append(say(msg("{inner}, projected to {width}", inner=exact(factor.d_embed), width=width)))
+        if factor.n_neighbors:
+            lines.append(say(msg("beside it {n} tokens on each side", n=exact(factor.n_neighbors))))
     if spec.embedding.n_token_types:
         lines.append(say(msg("+ {n} token types", n=spec.embedding.n_token_types)))
     lines += [say(_extra_table(extra)) for extra in spec.embedding.tables]
@@ -134,7 +146,7 @@ def head(spec: Spec, say: Translator) -> BoxText:
         lines.append(say(_READS[part.labels.reads]))
     if part.transform:
         lines.append(_transform(part.transform, say))
-    elif d_in:
+    elif d_in and not part.own_columns:
         lines.append(say(msg("projected to {width} first", width=width)))
     if part.bias_buffer:
         lines.append(say(msg("bias buffer")))
@@ -147,6 +159,13 @@ def head(spec: Spec, say: Translator) -> BoxText:
     return BoxText(
         say(msg("output head: {width} → {vocab}", width=width, vocab=exact(spec.vocab_size))), tuple(lines), "head"
     )
+
+
+def product_keys(part: ProductKeys, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of experts of one hidden unit each."""
+    experts = say(msg("{active} of {n} experts per token", active=exact(part.n_active), n=exact(part.n_experts)))
+    keys = say(msg("chosen by {n} × {n} keys", n=exact(part.n_keys or 0)))
+    return say(msg("experts of one unit")), [experts, keys, _activation(part.activation)]
 
 
 def _transform(part: Transform, say: Translator) -> str:
@@ -186,6 +205,9 @@ def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list
     lines += positions(part.position, width, say)
     more = [say(msg("norm on q and k"))] if part.qk_norm else []
     more += [say(msg("sinks"))] if part.sinks else []
+    more += [say(msg("a bias of each key"))] if part.key_bias else []
+    if part.key_bias and part.key_bias.n_kept is not None:
+        more.append(say(msg("at most {n} keys for a query", n=exact(part.key_bias.n_kept))))
     more += [say(msg("softcap {value}", value=f"{part.softcap:g}"))] if part.softcap else []
     more += [say(msg("q, k, v within ±{value}", value=f"{part.clip:g}"))] if part.clip else []
     more += [say(msg("q scaled by position"))] if part.temperature else []

@@ -113,6 +113,8 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
         scales = (*scales, at(BoxText(say(msg("+ the residual stream")), (), "other"), own.next))
     if branch.joins == "later_streams":
         scales = (*scales, BoxText(say(msg("to all streams but the first")), (), "other"))
+    if own.skip is not None:
+        scales = (*scales, at(BoxText(say(msg("to the stream × learned factors")), (), "other"), own.skip))
     if len(chains) == 1:
         chains, before = [(*before, *chains[0], *out, *scales)], ()
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")

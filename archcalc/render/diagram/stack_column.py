@@ -12,7 +12,7 @@ from archcalc.render.diagram import box_texts
 from archcalc.render.diagram.layer_layout import BRANCH_INDENT, GAP, BranchTexts, Layout, add_branch, branch_texts
 from archcalc.render.diagram.shapes import LINE, Box, BoxText, Frame, Label, Wire, text_width
 from archcalc.spec.groups import Group, groups
-from archcalc.spec.model import ModelStack
+from archcalc.spec.model import ModelStack, Spec
 from archcalc.spec.stream_variants import stream_implementation
 from archcalc.units import exact
 from archcalc.words import Translator, msg
@@ -32,10 +32,10 @@ class StackColumn:
         self._spec, self._stack = model_stack.model, model_stack.stack
         spec, stack, is_causal = self._spec, self._stack, model_stack.is_causal
         self._groups = groups(stack)
-        kinds = self._groups[:MAX_KINDS]
+        kinds, parts = self._groups[:MAX_KINDS], stack.streams
         self._branches = [
-            branch_texts(group.layer, self._path(group), spec.d_model, say, is_causal=is_causal, parts=stack.streams)
-            for group in kinds
+            branch_texts(each.layer, self._path(each), _width(each, spec), say, is_causal=is_causal, parts=parts)
+            for each in kinds
         ]
         self._headings = [self._heading(group) for group in kinds]
         self._before = [self._with_path(box_texts.embedding(spec, stack, say), "embed")]
@@ -125,6 +125,8 @@ class StackColumn:
         say, shares, streams = self._say, group.layer.shares, self._stack.streams
         if streams is not None and (text := stream_implementation(streams, "layer_label")):
             yield text(streams, say)
+        if group.layer.bottleneck is not None:
+            yield from box_texts.bottleneck(group.layer.bottleneck, say)
         if shares is not None and shares.weights is not None:
             yield say(msg("with the weights of layer {layer}", layer=shares.weights))
         elif 1 < len(group.weight_indices) < len(group.layer_indices):
@@ -151,6 +153,11 @@ class StackColumn:
             yield box_texts.pooler(self._spec.pooler, self._say)
         if self._stack.n_mtp:
             yield box_texts.prediction_modules(self._stack.n_mtp, self._say)
+
+
+def _width(group: Group, spec: Spec) -> int:
+    """Return the width of the branches of a group's layers."""
+    return spec.d_model if group.layer.bottleneck is None else group.layer.bottleneck.d_bottleneck
 
 
 def ranges(indices: tuple[int, ...]) -> str:

@@ -40,7 +40,7 @@ SPLIT_AXES: dict[type[nn.Module], Mapping[str, int]] = {
     },
     **{module: record.split for module, record in zip(implementations("query_module"), _QUERY_SHARING, strict=True)},
     Experts: dict.fromkeys(_UP_TENSORS, 1) | {"down.weight": 2},
-    Head: {"weight": 0, "bias": 0},
+    Head: {"weight": 0, "bias": 0, "columns.weight": 0},
     Embedding: {"tokens.weight": 0},
     RelativeBias: {"weight": 1},
 }

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archcalc.nn.attention_context import AttentionContext
-from archcalc.nn.relative import RelativeHeads
+from archcalc.nn.score_terms import ScoreTerm
 from archcalc.nn.softmax import SoftmaxConfig, attend
 from archcalc.spec.execution import Execution
 
@@ -33,15 +33,13 @@ def attend_blockwise(
     *,
     sinks_N: Tensor | None,
     training: bool,
-    relative: RelativeHeads | None = None,
+    terms: tuple[ScoreTerm, ...] = (),
 ) -> Tensor:
     """Return what `archcalc.nn.softmax.attend` does: in blocks of queries, for prompts of a few hundred tokens."""
-    is_plain = all(each is None for each in (config.bias, config.softcap, config.window, sinks_N, relative))
+    is_plain = all(each is None for each in (config.bias, config.softcap, config.window, sinks_N)) and not terms
     if is_plain and context.is_causal_square and q_BNTH.shape[2] in BLOCKWISE_TOKENS:
         return blockwise_attention(q_BNTH, k_BKSH, v_BKSU, config.scale)
-    return attend(
-        config, q_BNTH, k_BKSH, v_BKSU, context, execution, sinks_N=sinks_N, training=training, relative=relative
-    )
+    return attend(config, q_BNTH, k_BKSH, v_BKSU, context, execution, sinks_N=sinks_N, training=training, terms=terms)
 
 
 def blockwise_attention(q_BNTH: Tensor, k_BKTH: Tensor, v_BKTU: Tensor, scale: float) -> Tensor:

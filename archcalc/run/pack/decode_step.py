@@ -141,7 +141,7 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
 # Fields of an attention that this form does not support; where one is set, the module itself runs.
 _UNSUPPORTED = (
     *("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm", "differential", "low_rank"),
-    *("q_block", "k_block", "v_block", "out_block"),
+    *("q_block", "k_block", "v_block", "out_block", "d_value_source", "key_bias"),
 )
 
 
@@ -177,12 +177,15 @@ class DecodeBlock(Block):
         nn.Module.__init__(self)
         self.branches, self.branch_names, self.stream_names = block.branches, block.branch_names, block.stream_names
         self.later_branches = ()
+        self.stream_start, self.bottleneck = block.stream_start, None
         self.out_scalar, self.streams = block.out_scalar, None
         self.forwards = forwards
         norm_names = [name for branch in block.branches for name, _ in norms(branch)]
         self.norms = {name: block.norm_module(name).forward for name in norm_names}
         gate_names = [own.in_gate for own in block.branch_names if own.in_gate is not None]
         self.gates = {name: block.part_module(name).forward for name in gate_names}
+        skip_names = [own.skip for own in block.branch_names if own.skip is not None]
+        self.skips = {name: block.part_module(name).forward for name in skip_names}
 
     def run_arm(self, arm: Arm, x_BTD: Tensor, context: Any) -> Tensor:
         """Return the output of one arm [B, D]; the context is a `StepContext`."""
@@ -196,6 +199,10 @@ class DecodeBlock(Block):
     def apply_gate(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """Return the states times the gate of this name."""
         return x_BTD if name is None else cast(Tensor, self.gates[name](x_BTD))
+
+    def weigh_skip(self, name: str | None, x_BTD: Tensor) -> Tensor:
+        """Return the states times the weights of this name."""
+        return x_BTD if name is None else cast(Tensor, self.skips[name](x_BTD))
 
     def apply_dropout(self, y_BTD: Tensor) -> Tensor:
         """Return the states as they are."""

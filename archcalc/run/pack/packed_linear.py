@@ -53,6 +53,7 @@ class PackedHead(Packed, Head):
         self.first_row = 0
         self.part, self.panels, self.weight, self.bias = head.part, panels, None, head.bias
         self.transform, self.transform_out, self.norm = head.transform, head.transform_out, head.norm
+        self.columns, self.width = head.columns, head.width
         self.project, self.pick_before, self.pick_after = head.project, head.pick_before, head.pick_after
         self.register_buffer("bias_buffer", head.bias_buffer)
 

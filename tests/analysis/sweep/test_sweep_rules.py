@@ -16,8 +16,9 @@ from msgspec import inspect
 
 import archcalc
 from archcalc.spec import Spec
-from archcalc.spec.attention import SharedSelection
+from archcalc.spec.attention import Attention, SharedSelection
 from archcalc.spec.base import Part
+from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.claim import Claim
 from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
 from archcalc.spec.convolved import ConvolvedAttention
@@ -39,6 +40,7 @@ from tests.strategies import (
     adapter_specs,
     altup_specs,
     block_summaries,
+    bottleneck_specs,
     compressed_specs,
     convolved_specs,
     cycle_specs,
@@ -74,6 +76,7 @@ FIELDS = {name for part in (*PARTS, Workload) for name in integer_fields(part)}
 ALLOWED = {
     ("ledger/stack.py", "_mtp_weight", "index"): "a head for each further token, as for each layer",
     ("ledger/stack.py", "_stream_ends", "index"): "weights for each further stream, as for each layer",
+    ("spec/resolve_parts.py", "product_keys", "arithmetic"): "a root, one run for each number of experts",
     ("spec/resolve.py", "_check_shared_tables", "hash"): "one or two tables, compared once",
     ("spec/workload.py", "fill_workload", "min"): "the default of seq, one run for short contexts",
     ("spec/workload.py", "_source", "min"): "the default of source_seq, one run for short contexts",
@@ -278,11 +281,13 @@ def test_the_rest_is_free(line: str) -> None:
 # Where a field is rare among all specs.
 DRAWN = {
     Adapters: adapter_specs(),
+    Attention: bottleneck_specs(),
     AltUp: altup_specs(),
     CompressedAttention: compressed_specs(),
     Compression: compressed_specs(),
     EntryIndexer: compressed_specs(),
     ConvolvedAttention: convolved_specs(),
+    Bottleneck: bottleneck_specs(),
     XlAttention: convolved_specs(),
     HyperConnections: hyper_specs(),
     Sinkhorn: hyper_specs(),

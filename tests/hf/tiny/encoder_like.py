@@ -27,7 +27,16 @@ GROUPS = {
 }
 XMOD = BERT | LANGUAGES | {"hidden_act": "relu"}
 
+MOBILEBERT = BERT | {"embedding_size": 12, "intra_bottleneck_size": 16, "num_feedforward_networks": 3}
+WIDE_MOBILEBERT = MOBILEBERT | {"use_bottleneck": False, "num_feedforward_networks": 1, "trigram_input": False}
+LAYER_NORMS = {"normalization_type": "layer_norm", "layer_norm_eps": 0.01, "hidden_act": "gelu"}
+
 CONFIGS: dict[str, Any] = {
+    "mobilebert:default": {},
+    "mobilebert:small": MOBILEBERT,
+    "mobilebert:wide": WIDE_MOBILEBERT | LAYER_NORMS | {"tie_word_embeddings": False},
+    "mobilebert:narrow attention": MOBILEBERT | LAYER_NORMS | {"use_bottleneck_attention": True},
+    "mobilebert:no keys": MOBILEBERT | {"use_bottleneck_attention": True, "key_query_shared_bottleneck": False},
     "fnet:default": {},
     "fnet:small": FNET | {"hidden_act": "relu"},
     "fnet:untied": FNET | {"tie_word_embeddings": False},
