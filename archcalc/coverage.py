@@ -154,6 +154,8 @@ def _run(family: Family) -> dict[str, State]:
         }
         if checkpoint.spec.decoder is None:
             return states | {"cache": "none"}
+        if checkpoint.spec.decoder.reads_pass:
+            expected = _class_steps(theirs, ids)
         return states | {"cache": _close(_cached_logits(ours, ids, source), expected)}
 
 
@@ -218,6 +220,18 @@ def _cached_logits(model: Any, ids: Any, source: Any) -> Any:
     if source is not None:
         model.encode(source, cache=cache)
     steps = [model(*([] if source is None else [None]), step, cache=cache) for step in ids.split(1, 1)]
+    return torch.cat(steps, 1)
+
+
+def _class_steps(model: Any, ids: Any) -> Any:
+    """Return the logits of a class that takes the whole text in every step and leaves out what is cached."""
+    import torch
+
+    cache, steps = None, []
+    for n in range(1, ids.shape[1] + 1):
+        found = model(input_ids=ids[:, :n], past_key_values=cache, use_cache=True)
+        cache = found.past_key_values
+        steps.append(found.logits[:, -1:])
     return torch.cat(steps, 1)
 
 

@@ -6,12 +6,15 @@ import struct
 from collections.abc import Mapping, Sequence
 from math import prod
 
-Value = int | float | str
+Value = int | float | str | list[int]
 ALIGNMENT = 32
 
 
 def gguf_bytes(metadata: Mapping[str, Value], tensors: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> bytes:
-    """A whole file: ints as i32, floats as f32; tensors of a shape (PyTorch's order) in F32, `()` for zeros."""
+    """A whole file: ints as i32, floats as f32, lists of ints as arrays.
+
+    Tensors of a shape (PyTorch's order) are in F32, `()` for zeros.
+    """
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
     head += b"".join(_text(key) + _value(value) for key, value in metadata.items())
     body = b""
@@ -32,4 +35,6 @@ def _text(text: str) -> bytes:
 def _value(value: Value) -> bytes:
     if isinstance(value, str):
         return struct.pack("<I", 8) + _text(value)
+    if isinstance(value, list):
+        return struct.pack(f"<IIQ{len(value)}i", 9, 5, len(value), *value)
     return struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<Ii", 5, value)

@@ -52,6 +52,7 @@ from archcalc.spec.layer import (
     Prompts,
     Run,
     Shares,
+    SoftPrompt,
     Stack,
 )
 from archcalc.spec.low_rank import LowRank
@@ -1391,6 +1392,36 @@ def cycle_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="cycles", decoder=stack, head=head, dropout=draw(DROPOUTS), **sizes))
 
 
+SOFT_PROMPTS = st.builds(
+    SoftPrompt, n_tokens=st.integers(1, 3), n_rows=st.integers(5, 9), first=st.integers(0, 2), segment=st.integers(0, 1)
+)
+
+
+@st.composite
+def soft_prompt_specs(draw: st.DrawFn) -> Spec:
+    """A resolved decoder whose passes see themselves, with a soft prompt before every text or without; no other has."""
+    prompt, n_segments = draw(optional(SOFT_PROMPTS)), draw(st.integers(3, 4))
+    has_segments = prompt is not None and draw(st.booleans())
+    relative = RelativeBias(
+        n_buckets=draw(st.sampled_from((1, 5, 8))), max_distance=9, n_segments=n_segments if has_segments else 0
+    )
+    position = relative if has_segments or (prompt is None and draw(st.booleans())) else None
+    heads = {"n_heads": 2, "n_kv_heads": draw(st.sampled_from((1, 2))), "d_head": draw(SIZES)}
+    layer = Layer(
+        norm=draw(NORMS),
+        placement=draw(st.sampled_from(get_args(Placement))),
+        attention=Attention(position=position, **heads, **draw(flags("q_bias", "sinks"))),
+        ffn=draw(FFNS),
+    )
+    table = ExtraTable(name="segments", n_rows=n_segments, default_row=2)
+    is_first = prompt is not None and (has_segments or prompt.segment or draw(st.booleans()))
+    stack = Stack(runs=(Run(count=2, pattern=(layer,)),), reads_pass=True, soft_prompt=prompt)
+    embedding = Embedding(tables=(table,) if is_first else (), n_token_types=draw(st.sampled_from((0, 2))))
+    sizes = {"vocab_size": 17, "n_ctx": 19, "d_model": draw(SIZES)}
+    stack = structs.replace(stack, final_norm=draw(optional(NORMS)))
+    return resolve(Spec(name="soft", decoder=stack, embedding=embedding, head=Head(tied=draw(st.booleans())), **sizes))
+
+
 @st.composite
 def shared_run_specs(draw: st.DrawFn) -> Spec:
     """A resolved decoder of equal runs, of which the last uses the weights of another; few other draws have one."""
@@ -1513,6 +1544,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     PerLayerEmbedding: PER_LAYER,
     AltUp: ALTUPS,
     GlobalTokens: GLOBAL_TOKENS,
+    SoftPrompt: SOFT_PROMPTS,
     Cycles: CYCLES,
     HyperConnections: HYPERS,
     CompressedAttention: compressed_attentions(),

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch.utils.checkpoint import set_checkpoint_early_stop
 from torch.utils.flop_counter import FlopCounterMode
 
-from archcalc import presets
 from archcalc.ledger.build import build
 from archcalc.nn import build as build_module
 from archcalc.spec import Spec
@@ -25,6 +24,7 @@ from tests.examples import examples
 from tests.nn.flop_truth import CONVOLUTION
 from tests.nn.saved_truth import kept
 from tests.strategies import specs
+from tests.structures import STRUCTURES
 from tests.test_workloads import fitting, shallow
 
 RECOMPUTE = st.sampled_from(("none", "selective", "full"))
@@ -92,7 +92,7 @@ def test_one_head_of_distances_is_read_in_place(n_heads: int, recompute: Recompu
     assert stated(spec, work, how) == measured(spec, work, how)
 
 
-@pytest.mark.parametrize("name", presets.names())
+@pytest.mark.parametrize("name", STRUCTURES)
 @pytest.mark.parametrize(
     "how",
     [

@@ -40,6 +40,7 @@ ATOMS = (
     "source_nearest",
     "source_new",
     "source_passes",
+    "first_pass",
 )
 
 # What a workload states itself; a formula may name them, and so may the atoms.

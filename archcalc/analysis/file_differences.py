@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 
 from archcalc.analysis.stored_weights import FileTensorForm, file_forms, names_of
@@ -17,10 +17,11 @@ from archcalc.spec import Spec
 # Names of types in files: of safetensors by our names; a GGUF type is called as it is.
 _TYPES: dict[str, str] = {name: one.safetensors for name, one in ELEMENT_TYPES.items()}
 # What quantization methods store beside, or in the place of, a module's weight.
-_BESIDE = re.compile(
+_PART = re.compile(
     r"[._](?:weight|weight_\w+|qweight|qzeros|scales|biases|g_idx|SCB|weight\.\w+|input_\w+|activation_scale|blocks|"
-    r"W_q|scale|zero|scale_inv|qbiases|weight_scales)(?:\..*)?"
+    r"W_q|scale|zero|scale_inv|qbiases|weight_scales)(?:\..*)?$"
 )
+_STATE = re.compile(r"\.quant_state\.|\.weight_format$")
 
 # A tensor's name, what is expected, and what is found; None for nothing.
 FileDifference = tuple[str, str | None, str | None]
@@ -32,7 +33,7 @@ def file_differences(spec: Spec, ledger: Ledger, stored: Mapping[str, FileTensor
     own_names = class_names(stored, tensors, spelling)
     named = {name: stored[own] for name, own in own_names.items()}
     used: set[str] = set()
-    for form in file_forms(spec, ledger, named.keys()):
+    for form in file_forms(spec, ledger, named.keys() | _weights(named)):
         yield from _form_differences(form, named, used, spelling)
     for name, tensor in named.items():
         is_copy = spelling.copies.get(name) in used
@@ -57,15 +58,28 @@ def _form_differences(
             parts = _parts(found, named)
             used.update(parts)
             wanted = f"{form.format}, {size} bytes"
-            held = f"{form.format}, {sum(named[part].n_bytes for part in parts)} bytes" if parts else None
+            held = f"{form.format}, {sum(_n_bytes(named[part]) for part in parts)} bytes" if parts else None
         if wanted != held and not set(form.ours) <= set(spelling.computed):
             yield name, wanted, held
+
+
+def _weights(names: Iterable[str]) -> set[str]:
+    """Return the names that the weights of which these are parts would have if they were not quantized."""
+    modules = {name[: found.start()] for name in names if (found := _PART.search(name))}
+    return {f"{module}.weight" for module in modules}
+
+
+def _n_bytes(tensor: FileTensor) -> int:
+    """Return the bytes of a part that count: not the JSON of bitsandbytes, but the offset of 4 bytes that it states."""
+    if _STATE.search(tensor.name):
+        return 0
+    return tensor.n_bytes + (4 if tensor.name.endswith(".nested_absmax") else 0)
 
 
 def _parts(name: str, named: Mapping[str, FileTensor]) -> list[str]:
     """Return the tensors that a quantized weight is stored as."""
     module = name.removesuffix(".weight")
-    return [one for one in named if one.startswith(module) and _BESIDE.fullmatch(one[len(module) :])]
+    return [one for one in named if one.startswith(module) and _PART.match(one[len(module) :])]
 
 
 def _found(tensor: FileTensor) -> str:

@@ -17,6 +17,7 @@ from archcalc.analysis.weights import WeightBytes, role_of, weights
 from archcalc.errors import InputError
 from archcalc.formats.element_types import element_bytes
 from archcalc.formats.layouts import ByteCount, Layout, PlainLayout, Shape, bytes_of
+from archcalc.formats.packings import BESIDE
 from archcalc.hf import family_of, to_config, written_as
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.storage.choice import FormatChoice
@@ -139,7 +140,10 @@ def names_of(spec: Spec) -> tuple[TensorMap, Spelling]:
         return family.gguf.tensors, Spelling()
     config = written_as(spec, storage.model_type, storage.class_name) if storage.model_type else to_config(spec)
     form = family_of(config["model_type"]).form(config)
-    return form.tensors, form.spelling
+    spelling = form.spelling
+    if storage.formats:
+        spelling = msgspec.structs.replace(spelling, unused=dict(spelling.unused) | BESIDE)
+    return form.tensors, spelling
 
 
 class _Chooser:

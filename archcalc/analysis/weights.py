@@ -105,6 +105,7 @@ _ROLES: dict[str, Role] = {
     "summary_bias": "table",
     "distances": "table",
     "global_tokens": "table",
+    "soft_prompt": "table",
     "table": "table",
     "up_rows": "table",
     "down_rows": "table",

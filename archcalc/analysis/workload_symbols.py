@@ -178,6 +178,7 @@ SYMBOL_WORDS = {
     "source_new": SymbolWords(
         msg("tokens of the source that are read now"), msg("source_seq if past = 0, else 0"), None
     ),
+    "first_pass": SymbolWords(msg("whether the pass begins the text"), msg("1 if past = 0, else 0"), None),
     "source_passes": SymbolWords(msg("passes through the encoder"), msg("1 if past = 0, else 0"), None),
 }
 

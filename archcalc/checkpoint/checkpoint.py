@@ -17,7 +17,7 @@ from archcalc.checkpoint import gguf_blocks
 from archcalc.checkpoint.config import check_quantization, read_config
 from archcalc.checkpoint.fill import Progress, fill, load_module
 from archcalc.checkpoint.load_plan import Plan, make_plan
-from archcalc.checkpoint.memory_map import DTYPES, INTEGERS, FileMaps, check_equal, file_maps
+from archcalc.checkpoint.memory_map import DTYPES, INTEGERS, FileMaps, check_equal, check_zero, file_maps
 from archcalc.checkpoint.native import CANONICAL_NAMES, is_native
 from archcalc.checkpoint.quantized.group import with_quantized
 from archcalc.checkpoint.quantized.tensor import QuantizedTensor
@@ -78,10 +78,12 @@ class Checkpoint:
 
     @contextmanager
     def _verified_maps(self) -> Iterator[FileMaps]:
-        """Yield maps of the files after checking that tied copies are equal."""
+        """Yield maps of the files after checking that tied copies are equal and biases that have no place are zero."""
         with file_maps() as maps:
             for pair in self._plan.same:
                 check_equal(maps, *pair)
+            for stored in self._plan.zero:
+                check_zero(maps, stored)
             yield maps
 
 

@@ -27,11 +27,16 @@ class Move:
 
 @dataclass(frozen=True)
 class Plan:
-    """All copies of a load. `computed`: tensors that follow from the spec; `same`: pairs that must be equal."""
+    """All copies of a load.
+
+    `computed`: tensors that follow from the spec. `same`: pairs that must be equal. `zero`: what must be zero, for the
+    architecture does not have it.
+    """
 
     moves: tuple[Move, ...]
     computed: tuple[str, ...]
     same: tuple[tuple[FileTensor, FileTensor], ...]
+    zero: tuple[FileTensor, ...] = ()
 
 
 def make_plan(
@@ -55,8 +60,15 @@ def make_plan(
     used_names = {move.stored.name for move in moves}
     moves = [each for move in moves for each in _matrices(move)]
     unused = {name: tensor for name, tensor in named.items() if tensor.name not in used_names}
-    same = _tied_copies(unused, named, spelling)
-    return Plan(tuple(moves), tuple(name for mapping in computed for name in mapping.ours), same)
+    zero = {name: tensor for name, tensor in unused.items() if _is_quantizer_bias(name, named)}
+    same = _tied_copies({name: one for name, one in unused.items() if name not in zero}, named, spelling)
+    return Plan(tuple(moves), tuple(name for mapping in computed for name in mapping.ours), same, tuple(zero.values()))
+
+
+def _is_quantizer_bias(name: str, named: Mapping[str, FileTensor]) -> bool:
+    """Return whether a tensor is a bias beside a quantized weight: early AutoGPTQ wrote one of zeros for each."""
+    module, _, part = name.rpartition(".")
+    return part == "bias" and isinstance(named.get(f"{module}.weight"), QuantizedTensor)
 
 
 def _by_class_name(stored: Mapping[str, FileTensor], tensors: TensorMap, spelling: Spelling) -> dict[str, FileTensor]:

@@ -101,3 +101,13 @@ def check_equal(maps: FileMaps, one: FileTensor, other: FileTensor) -> None:
             )
     for stored in (one, other):
         maps.release(stored)
+
+
+def check_zero(maps: FileMaps, stored: FileTensor) -> None:
+    """Raise InputError unless all elements are zero."""
+    if stored.dtype not in DTYPES or stored_tensor(maps, stored).any():
+        raise InputError(
+            msg("is not zero, and this architecture does not have it"),
+            where=shown(stored.name, 200),
+            file=str(stored.file),
+        )

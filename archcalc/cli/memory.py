@@ -18,7 +18,7 @@ from archcalc.cli.options import F, load_source, output, recomputation, settings
 from archcalc.cli.parallel import engines
 from archcalc.errors import InputError, parameter
 from archcalc.extras import require
-from archcalc.formats.cache_types import CACHE_TYPES
+from archcalc.formats.cache_types import CACHE_TYPES, LLAMACPP_NAMES
 from archcalc.ledger.build import build
 from archcalc.render.memory import VIEWS
 from archcalc.render.output import Format
@@ -99,11 +99,12 @@ def training(command: F) -> F:
 )
 @click.option(
     "--cache-dtype",
-    type=click.Choice([AUTO, *CACHE_TYPES]),
+    type=click.Choice([AUTO, *CACHE_TYPES, *LLAMACPP_NAMES]),
     metavar="FORMAT",
     default=AUTO,
     show_default=True,
-    help=f"Format of the KV cache: auto (the dtype that the source states), {', '.join(CACHE_TYPES)}.",
+    help=f"Format of the KV cache: auto (the dtype that the source states), {', '.join(CACHE_TYPES)}; or "
+    f"llama.cpp's {', '.join(LLAMACPP_NAMES)}.",
 )
 @click.option("--view", type=click.Choice(VIEWS), default="components", show_default=True, help="What each row shows.")
 @training

@@ -138,9 +138,13 @@ CACHE_TYPES: dict[str, CacheType] = {
     )
 }
 
+# By llama.cpp's names (--cache-type-k).
+LLAMACPP_NAMES = {"f32": "fp32", "f16": "fp16", "q8_0": "int8-g32", "q4_0": "int4-g32-sym"}
+
 
 def cache_type(name: str, where: str = "") -> CacheType:
     """Return the cache type of this name. Raises InputError with the nearest name if there is none."""
+    name = LLAMACPP_NAMES.get(name, name)
     if name not in CACHE_TYPES:
         raise InputError(
             msg("no cache format {name}{hint}", name=repr(name), hint=nearest(name, CACHE_TYPES)),

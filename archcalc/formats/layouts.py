@@ -88,7 +88,8 @@ class Grouped(msgspec.Struct, frozen=True, tag_field="kind", tag=snake):
     """`bits` per element, and a scale and an optional zero point for each group of a row; a row is whole groups.
 
     `group` 0: the whole row. A row fills whole words of `word` bytes. `matrix`: other bytes per matrix. With
-    `packed_zeros`, the zero points have as many bits as elements, in words along the outputs.
+    `packed_zeros`, the zero points have as many bits as elements, in words along the outputs. `index` are the bytes per
+    input of a table of groups.
     int4 of [4096, 4096], groups of 128, scales and zeros of 2 bytes: 8,388,608 + 2 · 131,072 · 2 = 8,912,896 bytes.
     """
 
@@ -99,6 +100,7 @@ class Grouped(msgspec.Struct, frozen=True, tag_field="kind", tag=snake):
     word: int = 1
     matrix: int = 0
     packed_zeros: bool = False
+    index: int = 0
 
 
 class Words(msgspec.Struct, frozen=True, tag_field="kind", tag=snake):
@@ -186,7 +188,8 @@ def _grouped(layout: Grouped, out: int, into: int) -> ByteCount:
     groups = into // layout.group if layout.group else 1
     payload = out * ceil(into * layout.bits, 8 * layout.word) * layout.word
     packed = groups * ceil(out * layout.bits, 8 * layout.word) * layout.word if layout.packed_zeros else 0
-    return ByteCount(payload, out * groups * layout.scale, out * groups * layout.zero + packed + layout.matrix)
+    other = out * groups * layout.zero + packed + layout.matrix + into * layout.index
+    return ByteCount(payload, out * groups * layout.scale, other)
 
 
 def _words(layout: Words, out: int, into: int) -> ByteCount:

@@ -12,8 +12,8 @@ from typing import Literal
 import msgspec
 
 PackingName = Literal[
-    "scaled", "scaled_inv", "fp4_scaled_inv", "packed", "nvfp4", "nvfp4_modelopt", "mxfp4", "mxfp4_blocks", "gptq",
-    "gptq_v2", "awq", "bnb_4bit", "bnb_int8", "mlx",
+    "scaled", "scaled_inv", "fp4_scaled", "fp4_scaled_inv", "packed", "nvfp4", "nvfp4_modelopt", "mxfp4",
+    "mxfp4_blocks", "gptq", "gptq_v2", "awq", "bnb_4bit", "bnb_int8", "mlx",
 ]  # fmt: skip
 
 
@@ -53,6 +53,7 @@ PACKINGS: dict[PackingName, Mapping[str, PackedPart]] = {
         "zero": _part("{w}_zero_point", *_INTEGERS, *_FLOATS, *_FP8, is_optional=True),
     },
     "scaled_inv": {ELEMENTS: _part("{w}", *_FP8), "scale": _SCALE_INV},
+    "fp4_scaled": {ELEMENTS: _part("{w}", "I8", "U8"), "scale": _SCALE},
     "fp4_scaled_inv": {ELEMENTS: _part("{w}", "I8", "U8"), "scale": _SCALE_INV},
     "packed": {
         ELEMENTS: _part("{w}_packed", "I32"),

@@ -41,7 +41,11 @@ def document_of(header: Header) -> Document:
     from archcalc.hf.storage.gguf import storage_of
 
     config = config_of(header)
-    document = from_config(config)
+    try:
+        document = from_config(config)
+    except InputError as error:
+        where = _key_of(header, str(error.where))
+        raise InputError(error.problem, allowed=error.allowed, where=where, file=error.file) from None
     return document | {"about": document.get("about", {}) | {"storage": storage_of(header, config["model_type"])}}
 
 
@@ -71,6 +75,13 @@ def config_of(header: Header) -> dict[str, Any]:
     return config | ({"architectures": [family.classes[0]]} if family else {})
 
 
+def _key_of(header: Header, config_key: str) -> str:
+    """Return the file's key that gave a key of the config; the config's own where none did."""
+    name, _, gguf = _architecture(header)
+    found = (key for key, theirs in gguf.keys.items() if theirs == config_key and f"{name}.{key}" in header.metadata)
+    return next((f"{name}.{key}" for key in found), config_key)
+
+
 def unread_architecture(header: Header) -> str:
     """Return the architecture that a file names if no family has it, else ''."""
     name = header.metadata.get("general.architecture")
@@ -94,7 +105,7 @@ def _config_keys(header: Header, name: str, gguf: GgufMap) -> dict[str, Any]:
     for key, value in header.metadata.items():
         key_name = key.removeprefix(f"{name}.")
         if key_name in gguf.keys:
-            config[gguf.keys[key_name]] = _shortest(value)
+            config[gguf.keys[key_name]] = _shortest(_of_all_layers(value, key))
         elif key_name in _SCALING:
             scaling[_SCALING[key_name]] = _shortest(value)
         elif not key.startswith(_METADATA_PREFIXES) and key_name not in (*_IMPLIED_KEYS, *_UNUSED_KEYS, *gguf.own_keys):
@@ -107,6 +118,20 @@ def _config_keys(header: Header, name: str, gguf: GgufMap) -> dict[str, Any]:
     if "factor" in scaling:  # llama.cpp src/llama-model.cpp: a factor without a type is linear.
         scaling.setdefault("rope_type", "linear")
     return config | ({"rope_scaling": scaling} if scaling.get("rope_type", "none") != "none" else {})
+
+
+def _of_all_layers(value: Any, key: str) -> Any:
+    """Return a value, or the one that a list has for every layer. Raises InputError for a list of several."""
+    if not isinstance(value, list) or not value:
+        return value
+    if any(each != value[0] for each in value):
+        found = ", ".join(list(dict.fromkeys(str(shown(each)) for each in value))[:4])
+        raise InputError(
+            msg("differs from layer to layer: {found}", found=found),
+            where=key,
+            allowed=msg("the same for all layers of this architecture"),
+        )
+    return value[0]
 
 
 def tensors_of(header: Header) -> tuple[TensorMap, Spelling]:

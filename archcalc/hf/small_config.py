@@ -77,6 +77,10 @@ _OTHER_VALUES = {
     "segment_means_seq_len": CONTEXT,
     # Bottlenecks.
     "intra_bottleneck_size": 20,
+    # Soft prompts.
+    "prompt_length": 5,
+    "dim_head": D_HEAD,
+    "dim_ff": FFN,
     # Special tokens: inside the vocabulary, and not among those that tests draw.
     "pad_token_id": 1,
     "bos_token_id": 2,

@@ -186,7 +186,7 @@ class TensorMap(msgspec.Struct, frozen=True):
         return root if any(name.startswith(root) for name in self._token_tables()) else ""
 
     def _token_tables(self) -> list[str]:
-        return [entry.name for entry in (*self.entries, *self.candidates) if entry.ours == (TOKEN_TABLE,)]
+        return [entry.name for entry in (*self.entries, *self.candidates) if TOKEN_TABLE in entry.ours]
 
     def placed(self, names: Iterable[str]) -> Iterator[TensorEntry]:
         """Yield the entries that contain these canonical tensors, each tensor exactly once.

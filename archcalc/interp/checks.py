@@ -11,11 +11,15 @@ from archcalc.words import msg
 
 
 def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
-    """Raise InputError for no ids, too many, unknown ones, and a stack with learned prompts."""
+    """Raise InputError for no ids, too many, unknown ones, and a stack with learned or soft prompts."""
     model = stack.model
     if stack.stack.prompts is not None:
         raise InputError(
             msg("learned prompts are run, not looked into"), where=f"{stack.prefix}prompts", allowed="null"
+        )
+    if stack.stack.soft_prompt is not None:
+        raise InputError(
+            msg("a soft prompt is run, not looked into"), where=f"{stack.prefix}soft_prompt", allowed="null"
         )
     wrong = [token for token in ids if not 0 <= token < model.vocab_size]
     if wrong or not 0 < len(ids) <= model.n_ctx:

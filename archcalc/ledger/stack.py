@@ -25,8 +25,8 @@ from archcalc.ledger.leaves import (
 from archcalc.ledger.streams import streams
 from archcalc.ledger.symbols import SizeTable, Symbols
 from archcalc.ledger.tensor import Tensor
-from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, SOURCE_ENCODER, Span
-from archcalc.spec.attention import disentangled, stack_bias, stored_rope
+from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, PASS, SOURCE_ENCODER, Span
+from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part, sizes
 from archcalc.spec.branches import branches, parts, reads_embedding
 from archcalc.spec.cycles import detached_runs
@@ -100,6 +100,8 @@ class StackBuilder(msgspec.Struct, frozen=True):
         table.add_part(self.owner(), self.stack.per_layer)
         table.add_part(self.owner(), self.stack.global_tokens)
         table.add_part(self.owner(), self.stack.cycles)
+        if prompt := self.stack.soft_prompt:
+            table.add(self.owner(), {"n_rows[soft_prompt]": prompt.n_rows, "n_tokens[soft_prompt]": prompt.n_tokens})
         if self.stack.streams:
             table.add(self.owner(), {"n_streams": self.stack.streams.n_streams})
             table.add_part(self.owner(), getattr(self.stack.streams, "mix", None))
@@ -130,6 +132,9 @@ class StackBuilder(msgspec.Struct, frozen=True):
         if self.stack.prompts:
             ctx = structs.replace(ctx, n_prompt=d.n_prompt)
             yield from self._prompts(table, ctx)
+        if self.stack.soft_prompt:
+            yield StackLeaf(Weight("soft_prompt.weight", (d["n_rows[soft_prompt]"], d.d_model), "embedding"))
+            ctx = structs.replace(ctx, span=self.span.with_lead(d["n_tokens[soft_prompt]"]))
         yield from self._relative_bias(table, ctx)
         yield from self._summary_bias(table, ctx)
         yield from self._rotary_table(table)
@@ -138,6 +143,8 @@ class StackBuilder(msgspec.Struct, frozen=True):
         if self.stack.global_tokens:
             yield StackLeaf(Weight("global_tokens.weight", (d.n_tokens, d.d_model), "embedding"))
             ctx = structs.replace(ctx, global_tokens=self.stack.global_tokens, span=self.span.with_global(d.n_tokens))
+            x = x.new(x.label, BATCH, ctx.span.queries, d.d_model)
+        if self.stack.soft_prompt:
             x = x.new(x.label, BATCH, ctx.span.queries, d.d_model)
         if self.stack.per_layer:
             own, numbers = collect(per_layer.leaves(self.stack.per_layer, d, x, ctx))
@@ -162,6 +169,8 @@ class StackBuilder(msgspec.Struct, frozen=True):
     @property
     def span(self) -> Span:
         """Return the span of self-attention in its layers."""
+        if self.stack.reads_pass:
+            return PASS
         return DECODER if self.model_stack.is_causal else SOURCE_ENCODER if self.model_stack.is_source else ENCODER
 
     def embedding_leaves(self, table: SizeTable) -> Iterator[StackLeaf]:
@@ -288,9 +297,11 @@ class StackBuilder(msgspec.Struct, frozen=True):
         for group, name, part in self._parts():
             if stack_bias(part):
                 d = table.symbols(self.owner(group, name))
-                yield StackLeaf(Weight("relative_bias.weight", (d.n_buckets, d.n_heads), "position"))
+                n_segments = part.position.n_segments if isinstance(part, Attention) else 0  # type: ignore[union-attr]
+                rows = d.n_buckets + d.n_segments * d.n_segments if n_segments else d.n_buckets
+                yield StackLeaf(Weight("relative_bias.weight", (rows, d.n_heads), "position"))
                 if ctx.execution.recompute != "full":
-                    score_axes = self.span.queries, self.span.keys(None)
+                    score_axes = ctx.span.queries, ctx.span.keys(None)
                     yield from self.outside_layers(
                         save("relative_bias", "position", Tensor("buckets", score_axes, "int64"))
                     )

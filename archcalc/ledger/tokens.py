@@ -17,7 +17,7 @@ that begin half a block earlier. `entries(n)` are the entries of n tokens each t
 that the new tokens complete, `entry_pairs(n)` the pairs of a query and an entry whose tokens it sees, and
 `best_entries(n, k)` the same with k entries or fewer for each query. With `source_` before it: of the source.
 `source_new` is the number of source tokens while they are read, then 0; `source_passes` is 1 while they are read, then
-0.
+0. `first_pass` is 1 in the pass that begins a text, then 0.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from archcalc.spec.workload import Workload
 BATCH, SEQ = Poly.symbol("batch"), Poly.symbol("seq")
 SOURCE, SOURCE_NEW = Poly.symbol("source_seq"), Poly.symbol("source_new")
 SOURCE_PASSES = Poly.symbol("source_passes")
+FIRST_PASS = Poly.symbol("first_pass")
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -62,6 +63,17 @@ class Span(msgspec.Struct, frozen=True):
             input_tokens=self.input_tokens + more,
             n_keys=self.n_keys + n_global,
             n_global=n_global,
+        )
+
+    def with_lead(self, n_lead: Poly) -> Span:
+        """Return the span of layers that read rows before the text in the pass that begins it, and cache them."""
+        first = n_lead * FIRST_PASS
+        return msgspec.structs.replace(
+            self,
+            queries=self.queries + first,
+            input_tokens=self.input_tokens + first,
+            n_keys=self.n_keys + n_lead,
+            cache_tokens=None if self.cache_tokens is None else self.cache_tokens + n_lead,
         )
 
     def local_pairs(self, n_block: Poly, *, is_staggered: bool) -> Poly:
@@ -136,6 +148,8 @@ class Span(msgspec.Struct, frozen=True):
 
 
 DECODER = Span(SEQ, SEQ, True, SEQ)
+# The tokens of a pass see each other, and those before it.
+PASS = Span(SEQ, SEQ, False, Poly.symbol("keys"), cache_tokens=Poly.symbol("cached"))
 ENCODER = Span(SEQ, SEQ, False, SEQ)
 SOURCE_ENCODER = Span(
     SOURCE_NEW,
@@ -373,6 +387,7 @@ def workload_sizes(sizes: Mapping[str, Any], work: Workload, symbols: Iterable[s
         "source_seq": work.source_seq,
         "source_new": 0 if work.past else work.source_seq,
         "source_passes": 0 if work.past else 1,
+        "first_pass": 0 if work.past else 1,
     }
     for symbol in symbols:
         kind, names = symbol_parts(symbol)

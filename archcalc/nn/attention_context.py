@@ -16,7 +16,7 @@ from torch import Tensor
 
 from archcalc.nn import padding, rope
 from archcalc.nn.arm_cache import ArmCache, IndexedCache, Pair, PairCache
-from archcalc.nn.bias import RelativeBias, SummaryBias, alibi_bias, buckets, distance_rows
+from archcalc.nn.bias import RelativeBias, SummaryBias, alibi_bias, buckets, distance_rows, segment_buckets
 from archcalc.nn.rope import RotaryTable
 from archcalc.nn.text_places import TextPlaces
 from archcalc.spec.attention import LogTemperature, Temperature, lends_selection, reads_selection
@@ -50,7 +50,8 @@ class AttentionContext:
     of the stack, which have no positions. `prompt` holds learned keys and values [K, P, H] that every query sees
     besides, before the others. `prefix` [B, T] is True at the tokens of a prefix, which see each other.
     `pair` is the low-rank pair that the arm computes. `value_states` [B, T, D] are projected to values where these have
-    another input than keys.
+    another input than keys. The first `n_lead` keys are those of a soft prompt; `segments` are those of the prompt and
+    of the text.
 
     Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
     """
@@ -79,6 +80,8 @@ class AttentionContext:
     prefix: Tensor | None = None
     pair: int = 0
     value_states: Tensor | None = None
+    n_lead: int = 0
+    segments: tuple[int, int] | None = None
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def keys_values(self, compute: Callable[[], Pair]) -> Pair:
@@ -250,8 +253,19 @@ class AttentionContext:
         """Return the learned bias [N, T, S] of the stack's table."""
         table = self.relative_bias
         assert table is not None, "a stack whose layers use the table has one"
-        bias_NTS: Tensor = self._memoize("stack bias", lambda: table(self._distance(), self.is_causal))
+        bias_NTS: Tensor = self._memoize("stack bias", lambda: self._stack_bias(table))
         return bias_NTS
+
+    def _stack_bias(self, table: RelativeBias) -> Tensor:
+        if not table.part.n_segments or self.segments is None:
+            biased: Tensor = table(self._distance(), self.is_causal)
+            return biased
+        prompt, text = self.segments
+        of_queries, of_keys = (
+            torch.where(positions < self.n_lead, prompt, text) for positions in (self.positions, self.key_positions)
+        )
+        buckets_TS = buckets(self._distance(), table.part, self.is_causal)
+        return table.from_buckets(segment_buckets(buckets_TS, of_queries, of_keys, table.part))
 
     def _rotary_tables(self, part: Rope, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         cosines, sines = self._rotary_angles(part)

@@ -37,7 +37,7 @@ class RelativeBias(nn.Module):
     def __init__(self, part: spec.RelativeBias, n_heads: int) -> None:
         super().__init__()
         self.part = part
-        self.weight = nn.Parameter(torch.empty(part.n_buckets, n_heads))
+        self.weight = nn.Parameter(torch.empty(part.n_buckets + part.n_segments**2, n_heads))
 
     def forward(self, distance_TS: Tensor, is_causal: bool) -> Tensor:
         """Return the bias [N, T, S] of distances [T, S], query minus key position; with a batch before them both."""
@@ -66,6 +66,13 @@ def buckets(distance_TS: Tensor, part: spec.RelativeBias, is_causal: bool) -> Te
         return _one_sided(distance_TS.clamp(min=0), part.n_buckets, part.max_distance)
     n_side = part.n_buckets // 2
     return (distance_TS < 0) * n_side + _one_sided(distance_TS.abs(), max(n_side, 1), part.max_distance)
+
+
+def segment_buckets(buckets_TS: Tensor, of_queries_T: Tensor, of_keys_S: Tensor, part: spec.RelativeBias) -> Tensor:
+    """Return the bucket of each distance within a segment, and of each pair of different segments (CPM-Ant's code)."""
+    queries_T1 = of_queries_T.unsqueeze(-1)
+    pairs_TS = part.n_buckets + queries_T1 * part.n_segments + of_keys_S
+    return torch.where(queries_T1 == of_keys_S, buckets_TS, pairs_TS)
 
 
 def _one_sided(distance_TS: Tensor, n_buckets: int, max_distance: int) -> Tensor:

@@ -39,6 +39,12 @@ class Cache:
     n_source: int = 0
     padding: Tensor | None = None
     source_padding: Tensor | None = None
+    n_lead: int = 0
+
+    @property
+    def n_text(self) -> int:
+        """Tokens of the text that have been read; the rest of the past is a soft prompt."""
+        return max(0, self.past - self.n_lead)
 
     @property
     def nbytes(self) -> int:
@@ -50,7 +56,7 @@ class Cache:
     def admit(self, ids_BT: Tensor, padding_BT: Tensor | None = None) -> None:
         """Record which of the next ids [B, T] are padding. Raises InputError if they do not fit."""
         self._check_batch(ids_BT)
-        if self.past + ids_BT.shape[1] > self.config.capacity:
+        if max(self.past, self.n_lead) + ids_BT.shape[1] > self.config.capacity:
             raise InputError(
                 msg("{past:,} tokens are more than the cache has room for", past=self.past + ids_BT.shape[1]),
                 where="capacity",
@@ -134,7 +140,8 @@ def allocate(
     config = CacheConfig(
         batch, capacity, n_source, spec.d_model, dtype or torch.get_default_dtype(), torch.device(device), format_type
     )
-    return Cache(config, [_layer_caches(layer, config) for layer in layers_of(spec.decoder)])
+    lead = spec.decoder.soft_prompt.n_tokens if spec.decoder.soft_prompt else 0
+    return Cache(config, [_layer_caches(layer, config) for layer in layers_of(spec.decoder)], n_lead=lead)
 
 
 def _layer_caches(layer: Layer, config: CacheConfig) -> dict[str, ArmCache]:

@@ -64,7 +64,7 @@ class SingleStack(Layers):
         the cache's capacity, and for padding between tokens.
         """
         self._check_prefix(prefix_BT, ids_BT, cache)
-        if positions is not None and (cache is not None or padding_BT is not None):
+        if positions is not None and (cache is not None or padding_BT is not None or self.soft_prompt is not None):
             found = msg("a cache, or padding, already says where the tokens start")
             raise InputError(found, where="positions", allowed=msg("left out"))
         check_n_logits(self.spec, n_logits)
@@ -119,15 +119,26 @@ class SingleStack(Layers):
         prefix_BT: Tensor | None = None,
     ) -> Tensor:
         positions_T = _next_positions(ids_BT, cache, padding_BT) if positions is None else positions
+        prompt = self.soft_prompt if cache is None or not cache.past else None
+        if prompt is not None:
+            positions_T = torch.arange(prompt.n_tokens + len(positions_T), device=positions_T.device)
+            padding_BR = prompt.with_padding(padding_BT)
+            if cache is not None and cache.padding is not None:
+                cache.padding = padding_BR
+        else:
+            padding_BR = padding_BT
         if cache is None:
             context = self.layer_context(
-                positions_T, is_in_order=positions is None, padding_BT=padding_BT, prefix_BT=prefix_BT
+                positions_T, is_in_order=positions is None, padding_BT=padding_BR, prefix_BT=prefix_BT
             )
         else:
             context = self.cached_context(cache, positions_T, prefix_BT)
         set_token_context(context.own)
         x_BTD = self.input_states(self.embed, ids_BT, types_BT, context.own.token_positions, rows, padding_BT)
-        return self.run(x_BTD, self.with_tokens(context, ids_BT, x_BTD), cache)
+        context = self.with_tokens(context, ids_BT, x_BTD)
+        if prompt is None:
+            return self.run(x_BTD, context, cache)
+        return prompt.text(self.run(prompt.before(x_BTD, self.embed), context, cache))
 
 
 class EncoderDecoder(nn.Module):
@@ -249,6 +260,8 @@ def _new_cache(
     device: str | torch.device | None,
 ) -> Cache:
     weight = model.embed.tokens.weight
+    if isinstance(model, SingleStack):
+        capacity += model.n_lead
     if format is None and dtype is None:
         dtype = weight.dtype
     device = weight.device if device is None else device

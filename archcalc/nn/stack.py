@@ -31,6 +31,7 @@ from archcalc.nn.position import POSITIONS
 from archcalc.nn.prompts import prompts, prompts_by_layer
 from archcalc.nn.relative import DistanceTable
 from archcalc.nn.rope import RotaryTable
+from archcalc.nn.soft_prompt import SoftPrompt
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
@@ -41,6 +42,7 @@ from archcalc.spec.ffn import reads_ids
 from archcalc.spec.groups import borrowing_arms, layers_of, lender_indices, lending_arms, shared_arms, weight_indices
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
+from archcalc.spec.soft_prompt import segments
 from archcalc.spec.sparse import SparseAttention, summary_bias
 from archcalc.spec.stream_variants import stream_implementation
 
@@ -60,6 +62,7 @@ class Layers(nn.Module):
     streams: Any
     global_tokens: GlobalTokens | None
     cycles: Cycles | None
+    soft_prompt: SoftPrompt | None
 
     def __init__(self, model_stack: ModelStack) -> None:
         super().__init__()
@@ -76,6 +79,10 @@ class Layers(nn.Module):
         self.embed_norm = norm(stack.embed_norm, width) if stack.embed_norm else None
         self.norms_tokens_alone = stack.embed_norm_reads == "tokens"
         self.relative_bias = _relative_bias(layers)
+        self.soft_prompt = SoftPrompt(stack.soft_prompt, model) if stack.soft_prompt else None
+        self.n_lead, self.segments = 0, segments(stack, model.embedding)
+        if stack.soft_prompt is not None:
+            self.n_lead = stack.soft_prompt.n_tokens
         self.summary_bias = _summary_bias(layers)
         self.rotary = _rotary(layers, model)
         self.distances = _distances(layers, model)
@@ -234,6 +241,8 @@ class Layers(nn.Module):
             padding=padding_BT,
             n_global=0 if self.global_tokens is None else self.global_tokens.num_embeddings,
             prefix=prefix_BT,
+            n_lead=self.n_lead,
+            segments=self.segments,
         )
         if self.relative_bias is not None and self.execution.recompute != "full":
             own.stack_bias()  # computed outside checkpoints, which would compute it once more
@@ -262,6 +271,8 @@ class Layers(nn.Module):
             past=cache.past,
             padding=cache.padding,
             prefix=prefix_BT,
+            n_lead=self.n_lead,
+            segments=self.segments,
         )
         if not cache.n_source:
             return LayerContext(own)

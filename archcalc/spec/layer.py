@@ -162,6 +162,20 @@ class PerLayerEmbedding(Part, frozen=True, kw_only=True):
     norm: Norm | None = None
 
 
+class SoftPrompt(Part, frozen=True, kw_only=True):
+    """Learned states that go through the layers of a decoder before the tokens of a text (CPM-Ant).
+
+    They are `n_tokens` rows of a table of `n_rows`, from row `first` on. The pass that begins a text computes them, and
+    caches keep their keys and values; the head does not read them. If the embedding has an added table `segments`,
+    they read its row `segment`, and the tokens of the text its default row.
+    """
+
+    n_tokens: Size
+    n_rows: Size
+    first: Count = 0
+    segment: Count = 0
+
+
 class GlobalTokens(Part, frozen=True, kw_only=True):
     """Learned states that go through the layers of an encoder after the tokens of the text (PEGASUS-X).
 
@@ -200,6 +214,7 @@ class Stack(Part, frozen=True, kw_only=True):
     (DeepSeek-V3, section 2.2), each a projection of two states into one, a layer like the last, and norms. An encoder
     beside a decoder may have its own `embedding` (default: the model's), and its own vocabulary, context and width.
     `prefix`: the tokens that a caller marks, those of an instruction, read each other in both directions (HRM-Text).
+    `reads_pass`: so do all tokens of one pass, which see those before it too (CPM-Ant).
     """
 
     n_layers: LayerCount | None = None
@@ -215,6 +230,8 @@ class Stack(Part, frozen=True, kw_only=True):
     global_tokens: GlobalTokens | None = None
     cycles: Cycles | None = None
     prefix: bool = False
+    reads_pass: bool = False
+    soft_prompt: SoftPrompt | None = None
     embedding: Embedding | None = None
     vocab_size: Size | None = None
     n_ctx: Size | None = None

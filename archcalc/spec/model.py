@@ -161,7 +161,7 @@ class ModelStack(msgspec.Struct, frozen=True):
     @property
     def is_causal(self) -> bool:
         """Return whether a token attends only to earlier ones."""
-        return self.role == "decoder"
+        return self.role == "decoder" and not self.stack.reads_pass
 
     @property
     def is_source(self) -> bool:

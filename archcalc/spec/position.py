@@ -138,11 +138,14 @@ class Alibi(Part, frozen=True, kw_only=True, tag_field="kind", tag="alibi"):
 class RelativeBias(Part, frozen=True, kw_only=True, tag_field="kind", tag="relative"):
     """Raffel et al. 2020 (T5), section 2.1: a learned bias on scores for each bucket of distances and each head.
 
-    `shared`: one table for all layers of a stack, or one table per layer (UMT5).
+    `shared`: one table for all layers of a stack, or one table per layer (UMT5). With `n_segments` a query and a key of
+    different segments have a bias for this pair of segments, whatever their distance: further rows of the table
+    (CPM-Ant). The segments are those of the stack's soft prompt and of the text.
     """
 
     n_buckets: Size = 32
     max_distance: Size = 128
+    n_segments: Count = 0
     shared: Literal["stack", "layer"] = "stack"
 
 

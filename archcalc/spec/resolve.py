@@ -24,6 +24,7 @@ from archcalc.spec.resolve_bottleneck import check_bottlenecks, inside, with_val
 from archcalc.spec.resolve_chains import check_chains
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.resolve_streams import check_streams
+from archcalc.spec.soft_prompt import check_soft_prompt
 from archcalc.spec.sparse import SparseAttention, summary_bias
 from archcalc.spec.variants import implementation, variant
 from archcalc.words import msg
@@ -223,6 +224,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_global_tokens(resolved, role)
     check_bottlenecks(resolved, role)
     check_cycles(resolved, role)
+    check_soft_prompt(resolved, spec, role)
     _check_prefix(resolved, spec, role)
     return resolved
 

@@ -89,7 +89,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     it belongs to the source of an encoder-decoder, which is read once and not passed again once it is cached.
     `has_source_keys`: its key axis is the source's. `n_prompt`: learned keys before all others on it. `n_block`: tokens
     of each block that has a key after all others on it, or an entry of its own (G). `n_global`: global tokens of the
-    stack, which follow those of the text on both axes.
+    stack, which follow those of the text on both axes. `n_lead`: rows of a soft prompt, which come before the text in
+    the pass that begins it, and whose keys are before those of the text.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     n_prompt: int = 0
     n_block: int | None = None
     n_global: int = 0
+    n_lead: int = 0
 
     def shape(self, work: Workload) -> tuple[int, ...] | None:
         """Return the sizes of its axes for a workload; None if the pass does not reach it."""
@@ -116,7 +118,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         if self.n_block:
             sizes["G"] = (work.source_seq if self.is_source else work.past + work.seq) // self.n_block
         sizes["S"] += self.n_prompt + self.n_global + sizes.get("G", 0)
-        sizes["T"] += self.n_global
+        sizes["S"] += self.n_lead
+        sizes["T"] += self.n_global + (0 if work.past else self.n_lead)
         if "P" in sizes:
             sizes["P"] = min(sizes["P"], sizes["T"])
         return tuple(sizes[axis] for axis in self.axes)
@@ -184,6 +187,7 @@ def _layers(model_stack: ModelStack) -> Iterator[Site]:
                 is_source=is_source or site.is_source,
                 n_prompt=n_prompt if site.name.endswith(_OF_SCORES) else 0,
                 n_global=stack.global_tokens.n_tokens if stack.global_tokens else 0,
+                n_lead=stack.soft_prompt.n_tokens if stack.soft_prompt else 0,
             )
         if (run := _ended_run(stack, layer_index)) is not None:
             yield _state_site(model_stack, f"cycles.{run}", msg("the new state of the module that has run"))

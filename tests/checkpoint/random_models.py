@@ -96,12 +96,13 @@ def random_model(name: str, class_name: str | None = None, **more: Any) -> Any:
     The class is by default the family's first.
     """
     model_type = name.split(" ")[0]
+    own = CONFIGS.get(name, {}) if more else CONFIGS[name]  # no size of the class's own: these are billions
     # transformers writes into the mappings that it is given.
-    config = transformers.AutoConfig.for_model(model_type, **(copy.deepcopy(CONFIGS[name]) | more))
+    config = transformers.AutoConfig.for_model(model_type, **(copy.deepcopy(own) | more))
     config._attn_implementation = "sdpa" if name in FUSED else "eager"
     config._experts_implementation = "eager"
     torch.manual_seed(1)
-    family = family_of(model_type).form(CONFIGS[name])
+    family = family_of(model_type).form(own)
     model = getattr(transformers, class_name or family.classes[0])(config).eval()
     if model_type == "mpt":
         # The class of transformers 5.23 leaves `alibi_bias_max` unread.

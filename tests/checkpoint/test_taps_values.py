@@ -29,7 +29,9 @@ WITH_GLOBAL = ("pegasus_x",)
 NO_PATTERNS = ("longcat_flash", "mra")
 # Their class gives scores for attentions.
 SCORES = ("squeezebert",)
-WITHOUT_PATTERNS = BEFORE_SINKS + WITH_STATES + NO_PATTERNS + IN_BLOCKS + SCORES
+# Their class leaves out the rows of the soft prompt.
+TEXT_ALONE = ("cpmant",)
+WITHOUT_PATTERNS = BEFORE_SINKS + WITH_STATES + NO_PATTERNS + IN_BLOCKS + SCORES + TEXT_ALONE
 # Their hidden states are those after each layer.
 AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2", "rwkv")
 # Their hidden states are the first layer's input and those after each layer.
@@ -88,6 +90,10 @@ def check_decoder(name: str, found: taps.Recording, hidden: Sequence[Tensor]) ->
     elif name.split()[0] in BETWEEN_LAYERS:
         for layer, states in enumerate(hidden[1:-1]):
             assert near(found[f"layers.{layer}.resid_post"], states)
+        assert near(found["final_norm"], hidden[-1])
+    elif name.split()[0] in TEXT_ALONE:
+        for layer, states in enumerate(hidden[:-1]):
+            assert near(found[f"layers.{layer}.resid_pre"][:, -states.shape[1] :], states)
         assert near(found["final_norm"], hidden[-1])
     elif name.split()[0] in STREAMS:
         order, last = STREAMS[name.split()[0]]

@@ -112,6 +112,12 @@ BASE = {"model_type": "llama"} | LLAMA
             {"model_type": "mobilebert", "key_query_shared_bottleneck": False},
             "key_query_shared_bottleneck: found False; allowed: true",
         ),
+        (
+            {"model_type": "cpmant", "prompt_types": 2},
+            "prompt_types: found 2; allowed: an integer from 3 to",
+        ),
+        ({"model_type": "cpmant", "segment_types": 2}, "segment_types: found 2; allowed: an integer from 3"),
+        ({"model_type": "cpmant", "prompt_length": 0}, "prompt_length: found 0; allowed: an integer from 1"),
         ({"model_type": "xlnet", "attn_type": "uni"}, "attn_type: found 'uni'; allowed: bi"),
         ({"model_type": "xlnet", "d_head": 6}, "d_head: found 6; allowed: null or 64"),
         ({"model_type": "xlnet", "clamp_len": 0}, "clamp_len: found 0; allowed: -1 for no bound, or a length"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -32,13 +33,19 @@ def spec_of(config: dict) -> Spec:
     return decode(from_config(config))
 
 
+@cache
+def spec_named(name: str) -> Spec:
+    """The spec of a config of this list."""
+    return spec_of(CONFIGS[name])
+
+
 def test_every_family_has_a_config_here() -> None:
     assert {config["model_type"] for config in CONFIGS.values()} == set(model_types())
 
 
 @BY_NAME
 def test_a_config_comes_back(name: str) -> None:
-    spec = spec_of(CONFIGS[name])
+    spec = spec_named(name)
     written = to_config(spec)
     assert is_same_architecture(spec_of(written), spec)
     assert to_config(spec_of(written)) == written
@@ -48,14 +55,14 @@ def test_a_config_comes_back(name: str) -> None:
 def test_its_own_family_can_write_it(name: str) -> None:
     from archcalc.hf import family_of
 
-    spec = spec_of(CONFIGS[name])
+    spec = spec_named(name)
     written = family_of(CONFIGS[name]["model_type"]).form(CONFIGS[name]).config(spec)
     assert is_same_architecture(spec_of(written), spec)
 
 
 @BY_NAME
 def test_a_document_is_short_and_survives_encoding(name: str) -> None:
-    spec = spec_of(CONFIGS[name])
+    spec = spec_named(name)
     assert decode(encode(spec)) == spec
 
 

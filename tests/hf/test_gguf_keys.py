@@ -57,3 +57,25 @@ def test_what_cannot_be_a_size_is_refused(key: str, found: Any, tmp_path: Path) 
     with pytest.raises(InputError, match=rf"x\.gguf: gemma2\.{key}: (found|is missing)") as caught:
         attention_of(tmp_path, "gemma2", **sizes)
     assert "\n" not in str(caught.value)
+
+
+def test_a_list_of_one_value_is_that_value(tmp_path: Path) -> None:
+    """As converters write sizes that other models of the architecture have by layer."""
+    assert attention_of(tmp_path, attention__head_count_kv=[2, 2]).n_kv_heads == 2
+    expected = r"x\.gguf: llama\.attention\.head_count_kv: differs from layer to layer: 2, 1; allowed: "
+    with pytest.raises(InputError, match=expected):
+        attention_of(tmp_path, attention__head_count_kv=[2, 1])
+
+
+@pytest.mark.parametrize(
+    ("arch", "key", "found"),
+    [
+        ("llama", "feed_forward_length", -3),
+        ("llama", "rope.freq_base", "x"),
+        ("gemma2", "attention.sliding_window", "y"),
+        ("qwen3", "context_length", 0),
+    ],
+)
+def test_an_error_names_the_key_of_the_file(arch: str, key: str, found: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"x\.gguf: {arch}\.{key}: found {found!r}; allowed: an? "):
+        attention_of(tmp_path, arch, **{key.replace(".", "__"): found})

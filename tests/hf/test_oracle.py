@@ -310,7 +310,8 @@ def test_every_tensor_of_transformers_model(name: str) -> None:
     assert set(ties.values()) <= set(shapes)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+# The classes' own sizes are large, and a small config of each type is written too.
+@pytest.mark.parametrize("name", [name for name in CONFIGS if not name.endswith(":default")])
 def test_transformers_reads_what_is_written(name: str) -> None:
     config = to_config(decode(from_config(CONFIGS[name])))
     ours = stored(build(decode(from_config(config))))

@@ -57,7 +57,7 @@ def decode(spec: Spec, batch: int, seq: int, past: int, source: int | None = Non
     model, crosses = build(spec), spec.family == "encoder-decoder"
     n_source = (past + seq if source is None else source) if crosses else None
     cache = model.new_cache(batch, past + seq, **({"source": n_source} if crosses else {}))
-    cache.past, cache.n_source = past, n_source or 0
+    cache.past, cache.n_source = past + cache.n_lead, n_source or 0
     ids = _ids(batch, seq)
     return counted(model, lambda: model(None, ids, cache=cache) if crosses else model(ids, cache=cache))
 

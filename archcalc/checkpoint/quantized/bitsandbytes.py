@@ -68,7 +68,9 @@ def scales(matrix: MatrixParts) -> Tensor:
 
 
 def spread(matrix: MatrixParts, small: Tensor, rows: slice) -> Tensor:
-    """Return the scale of each element of some rows."""
-    n_in = matrix.sizes.n_in
-    places = torch.arange(rows.start * n_in, rows.stop * n_in) // matrix.sizes.facts["blocksize"]
+    """Return the scales of some rows: [rows, C, 1] if rows are whole blocks, else of each element."""
+    n_in, block = matrix.sizes.n_in, matrix.sizes.facts["blocksize"]
+    if n_in % block == 0:
+        return small.view(-1, n_in // block)[rows].unsqueeze(-1)
+    places = torch.arange(rows.start * n_in, rows.stop * n_in) // block
     return small[places].view(-1, n_in)

@@ -32,7 +32,7 @@ class Decoder(NamedTuple):
     - `parts`: the shapes of the parts of one matrix
     - `elements`: the elements of some rows
     - `scale`, `zero`, `shift`: of the tiles [R, C]
-    - `spread`: the values of tiles, for each element of some rows
+    - `spread`: the values of tiles for some rows, in a shape for the elements to be multiplied with
     - `facts`: what the parts state, read before the weights
     """
 
@@ -108,7 +108,7 @@ def _packed_zeros(matrix: MatrixParts) -> Tensor | None:
     if "zero" not in matrix:
         return None
     zeros = unpacked(matrix["zero"].T, matrix.sizes.bits, matrix.sizes.n_out).T
-    return (zeros - _signed(matrix)).float()
+    return zeros.float() - _signed(matrix)
 
 
 _PACKED = Decoder(
@@ -122,7 +122,7 @@ _PACKED = Decoder(
         | _per_tile(sizes, "scale")
     ),
     elements=lambda matrix, rows: (
-        unpacked(matrix[ELEMENTS][rows], matrix.sizes.bits, matrix.sizes.n_in) - _signed(matrix)
+        unpacked(matrix[ELEMENTS][rows], matrix.sizes.bits, matrix.sizes.n_in).float() - _signed(matrix)
     ),
     scale=_scale,
     zero=_packed_zeros,
@@ -185,6 +185,7 @@ _MLX = Decoder(
 DECODERS: dict[PackingName, Decoder] = {
     "scaled": _SCALED,
     "scaled_inv": _SCALED,
+    "fp4_scaled": _FP4,
     "fp4_scaled_inv": _FP4,
     "packed": _PACKED,
     "nvfp4": _FP4._replace(scale=lambda matrix: _scale(matrix) / floats(matrix["divisor"])),

@@ -73,8 +73,13 @@ class MatrixParts:
     def of(cls, maps: FileMaps, stored: QuantizedTensor) -> MatrixParts:
         """Return a matrix; nothing is read before it is used."""
         n_out, n_in = stored.shape
+        sizes = Sizes(n_out, n_in, stored.layout, stored.facts)
         tensors = {role: raw_tensor(maps, part) for role, part in stored.parts.items()}
-        return cls(stored, Sizes(n_out, n_in, stored.layout, stored.facts), tensors)
+        if "index" in tensors and torch.equal(
+            tensors["index"], torch.arange(n_in, dtype=tensors["index"].dtype) // sizes.tile[1]
+        ):
+            del tensors["index"]  # the groups follow each other
+        return cls(stored, sizes, tensors)
 
     def __getitem__(self, role: str) -> Tensor:
         return self.tensors[role]
@@ -104,12 +109,13 @@ def floats(tensor: Tensor) -> Tensor:
 
 
 def spread_tiles(matrix: MatrixParts, small: Tensor, rows: slice) -> Tensor:
-    """Return the value of the tile [R, C] of each element of some rows, or a column if the tiles are whole rows."""
+    """Return the values of the tiles [R, C] of some rows: [rows, C, 1] for tiles of equal widths, else [rows, in]."""
     height, width = matrix.sizes.tile
     of_rows = small[rows] if height == 1 else small[torch.arange(rows.start, rows.stop) // height]
     if "index" in matrix:
         return of_rows[:, _groups(matrix, small.shape[1])]
-    return of_rows if small.shape[1] == 1 else of_rows.repeat_interleave(width, 1)[:, : matrix.sizes.n_in]
+    is_even = small.shape[1] * width == matrix.sizes.n_in
+    return of_rows.unsqueeze(-1) if is_even else of_rows.repeat_interleave(width, 1)[:, : matrix.sizes.n_in]
 
 
 def _groups(matrix: MatrixParts, n: int) -> Tensor:

@@ -38,13 +38,18 @@ def whole(maps: FileMaps, stored: QuantizedTensor) -> Tensor:
 
 def _of_matrix(maps: FileMaps, stored: QuantizedTensor) -> RowReader:
     matrix, decoder = MatrixParts.of(maps, stored), DECODERS[stored.packing]
-    scale, zero, shift = decoder.scale(matrix), decoder.zero(matrix), decoder.shift(matrix)
+    tables = (
+        (decoder.zero(matrix), Tensor.sub_),
+        (decoder.scale(matrix), Tensor.mul_),
+        (decoder.shift(matrix), Tensor.add_),
+    )
+    steps = [(table, apply) for table, apply in tables if table is not None]
 
     def rows_of(rows: slice) -> Tensor:
         values = decoder.elements(matrix, rows).float()
-        if zero is not None:
-            values = values - decoder.spread(matrix, zero, rows)
-        values = values * decoder.spread(matrix, scale, rows)
-        return values if shift is None else values + decoder.spread(matrix, shift, rows)
+        for table, apply in steps:
+            of_rows = decoder.spread(matrix, table, rows)
+            apply(values if of_rows.dim() == 2 else values.view(len(values), of_rows.shape[1], -1), of_rows)
+        return values
 
     return rows_of

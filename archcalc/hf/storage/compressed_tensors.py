@@ -95,10 +95,10 @@ def _packed(weights: Quantization, bits: int, strategy: str, static: int) -> Sch
         raise UnreadSettingError("strategy", strategy)
     group = weights.get("group_size", SIZE, 128) if strategy == "group" else 0
     is_symmetric = weights.get("symmetric", FLAG, True)
-    has_index = weights.get("actorder", ValueType(lambda value: True, ""), None) in ("group", True, "dynamic")
-    if has_index:
-        raise UnreadSettingError("actorder", weights.data.get("actorder"))
-    layout = Grouped(bits, group, weights.element_bytes, word=4, matrix=2 * 8 + static, packed_zeros=not is_symmetric)
+    # Former versions stored the group of each input (weight_g_idx).
+    index = 4 if weights.data.get("actorder") in ("group", True, "dynamic") else 0
+    wide = weights.element_bytes
+    layout = Grouped(bits, group, wide, word=4, matrix=2 * 8 + static, packed_zeros=not is_symmetric, index=index)
     return f"int{bits}" + (f"-g{group}" if group else "-channel"), layout, "packed"
 
 

@@ -11,14 +11,14 @@ from archcalc.hf.storage.quantization import Quantization, UnreadSettingError
 from archcalc.spec.storage import StoredFormat
 
 # Each with its scale of inputs, which is stored in fp32.
-_FORMATS: dict[str, tuple[str, Layout, PackingName | None]] = {
+_FORMATS: dict[str, tuple[str, Layout, PackingName]] = {
     "FP8": ("fp8", PerTensor(1, 4 + 4), "scaled"),
     "FP8_PER_CHANNEL_PER_TOKEN": ("fp8-row", PerRow(1, 4), "scaled"),
     "FP8_PB_WO": ("fp8-block", Tiled(1, 128, 4), "scaled"),
     "NVFP4": ("nvfp4", Grouped(4, 16, 1, matrix=4 + 4), "nvfp4_modelopt"),
     "W4A16_NVFP4": ("nvfp4", Grouped(4, 16, 1, matrix=4), "nvfp4_modelopt"),
-    "MXFP4": ("mxfp4", RowBlocks(32, 16, 1), None),
-    "MXFP8": ("mxfp8", RowBlocks(32, 32, 1), None),
+    "MXFP4": ("mxfp4", RowBlocks(32, 16, 1), "fp4_scaled"),
+    "MXFP8": ("mxfp8", RowBlocks(32, 32, 1), "scaled"),
 }
 _MIXED = "MIXED_PRECISION"
 

@@ -117,6 +117,8 @@ def _stack_lines(spec: Spec, stack: Stack, say: Translator) -> Iterator[str]:
         yield stream_implementation(stack.streams, "label")(stack.streams, say)
     if stack.cycles:
         yield say(msg("{n} cycles: {low} low runs, then a high one", n=stack.cycles.n_high, low=stack.cycles.n_low))
+    if stack.soft_prompt:
+        yield say(msg("after {n} rows of a soft prompt", n=exact(stack.soft_prompt.n_tokens)))
     if stack.global_tokens:
         yield say(msg("then {n} global tokens", n=exact(stack.global_tokens.n_tokens)))
     if stack.per_layer:

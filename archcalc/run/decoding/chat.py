@@ -92,7 +92,8 @@ class Chat:
                 continue_row=lambda _, token: row.add(token),
             )
         finally:
-            self._cached_ids = state.token_ids[0][: self._cache.past]  # an interruption may leave the last id uncached
+            # An interruption may leave the last id uncached.
+            self._cached_ids = state.token_ids[0][: self._cache.n_text]
 
     def _n_cached(self, ids: list[int]) -> int:
         """Return how many of these ids the cache holds: all that it has read, or none, since it is never truncated."""

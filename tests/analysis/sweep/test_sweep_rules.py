@@ -24,7 +24,8 @@ from archcalc.spec.compressed import CompressedAttention, Compression, EntryInde
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.document import encode
 from archcalc.spec.ffn import Adapters, PerLayerGate
-from archcalc.spec.layer import Cycles, GlobalTokens, PerLayerEmbedding, Prompts, Run, Shares
+from archcalc.spec.layer import Cycles, GlobalTokens, PerLayerEmbedding, Prompts, Run, Shares, SoftPrompt
+from archcalc.spec.position import RelativeBias
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
 from archcalc.spec.workload import Workload
@@ -50,6 +51,7 @@ from tests.strategies import (
     prompted_specs,
     selecting_specs,
     shared_run_specs,
+    soft_prompt_specs,
     sparse_specs,
     specs,
 )
@@ -294,6 +296,8 @@ DRAWN = {
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
     Cycles: cycle_specs(),
     GlobalTokens: global_token_specs(),
+    SoftPrompt: soft_prompt_specs(),
+    RelativeBias: soft_prompt_specs(),
     GlobalWindow: sparse_specs(GLOBAL_WINDOWS),
     LocalBlocks: sparse_specs(LOCAL_BLOCKS),
     PerLayerEmbedding: per_layer_specs(),

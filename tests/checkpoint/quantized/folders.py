@@ -12,7 +12,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from archcalc.analysis.file_differences import file_differences
 from archcalc.checkpoint import open_checkpoint
+from archcalc.headers import read_headers
+from archcalc.ledger.build import build
+from archcalc.sources import load
 from tests.checkpoint.random_models import random_model
 
 FILE = "model.safetensors"
@@ -20,19 +24,21 @@ FILE = "model.safetensors"
 Pack = Callable[[str, Tensor], Mapping[str, Tensor]]
 
 
-def write(folder: Path, name: str, pack: Pack, settings: Mapping[str, Any], **config: Any) -> Any:
-    """Write a model with packed projections, and return the model as it was."""
+def write(
+    folder: Path, name: str, pack: Pack, settings: Mapping[str, Any], also: tuple[str, ...] = (), **config: Any
+) -> Any:
+    """Write a model whose projections, and what is named `also`, are packed; return the model as it was."""
     model = random_model(name, **config)
     model.save_pretrained(folder)
-    change(folder, lambda tensors: packed(tensors, pack))
+    change(folder, lambda tensors: packed(tensors, pack, also))
     configure(folder, settings)
     return model
 
 
-def packed(tensors: Mapping[str, Tensor], pack: Pack) -> dict[str, Tensor]:
+def packed(tensors: Mapping[str, Tensor], pack: Pack, also: tuple[str, ...]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        is_packed = tensor.dim() > 1 and any(part in name for part in ("proj", "experts", ".c_"))
+        is_packed = tensor.dim() > 1 and any(part in name for part in ("proj", "experts", ".c_", *also))
         found |= pack(name, tensor) if is_packed else {name: tensor}
     return {name: tensor.contiguous() for name, tensor in found.items()}
 
@@ -62,3 +68,9 @@ def distance(folder: Path, model: Any) -> float:
     ids = torch.randint(96, (2, 9))
     wanted = model(ids).logits
     return float((open_checkpoint(str(folder)).load()(ids) - wanted).abs().max() / wanted.abs().max())
+
+
+def differences(folder: Path) -> list[Any]:
+    """The tensors in which `verify` finds that the files differ from their config."""
+    spec = load(str(folder))
+    return list(file_differences(spec, build(spec), read_headers(str(folder)).tensors))

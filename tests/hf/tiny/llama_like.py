@@ -65,7 +65,14 @@ MODERN = BASE | {"pad_token_id": 0, "norm_eps": 0.03, "local_attention": 6}
 
 NEEDS = {"cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 5e4}}}}
 
+CPMANT = {"vocab_size": 96, "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 3, "dim_ff": 56}
+CPMANT |= {"dim_head": 10, "prompt_types": 4, "prompt_length": 5, "segment_types": 3, "eps": 0.01}
+BUCKETS = {"position_bias_num_buckets": 8, "position_bias_max_distance": 9}
+
 CONFIGS: dict[str, dict[str, Any]] = {
+    "cpmant:default": {},
+    "cpmant:small": CPMANT,
+    "cpmant:near": CPMANT | BUCKETS | {"prompt_types": 3, "segment_types": 7, "tie_word_embeddings": False},
     "llama:partial": RMS | {"partial_rotary_factor": 0.5},
     "llama:dynamic": RMS | {"rope_scaling": {"type": "dynamic", "factor": 2.5}},
     "llama:own heads": RMS | {"head_dim": 20} | THETA,

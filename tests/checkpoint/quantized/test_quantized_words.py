@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.checkpoint.quantized.folders import distance, write
+from tests.checkpoint.quantized.folders import differences, distance, write
 
 AWQ_ORDER = [0, 2, 4, 6, 1, 3, 5, 7]
 
@@ -84,7 +84,8 @@ CASES: dict[str, tuple[str, str, Random, dict[str, Any], dict[str, Any]]] = {
     "gptq, experts": ("mixtral", "gptq", Random(8, 96), GPTQ | {"bits": 8, "group_size": -1}, WIDE),
     "awq": ("llama", "awq", Random(4, 32), {"quant_method": "awq", "bits": 4, "group_size": 32}, WIDE),
     "awq, joined": (
-        "phi3", "awq", Random(4, 32), {"quant_method": "awq", "w_bit": 4, "q_group_size": 32, "version": "GEMM"}, WIDE,
+        "phi3 plain", "awq", Random(4, 32), {"quant_method": "awq", "w_bit": 4, "q_group_size": 32, "version": "GEMM"},
+        WIDE,
     ),
     "mlx": ("qwen3", "mlx", Random(4, 32), {"bits": 4, "group_size": 32}, WIDE | {"head_dim": 16}),
 }  # fmt: skip
@@ -94,9 +95,11 @@ CASES: dict[str, tuple[str, str, Random, dict[str, Any], dict[str, Any]]] = {
 def test_logits_are_those_of_the_values(name: str, tmp_path: Path) -> None:
     model_name, packing, random, settings, sizes = CASES[name]
     pack = getattr(random, packing)
-    model = write(tmp_path, model_name, pack, settings, **sizes)
+    also = ("embed_tokens", "lm_head") if packing == "mlx" else ()
+    model = write(tmp_path, model_name, pack, settings, also, **sizes)
     assert not model.load_state_dict(stacked(model, random.truth), strict=False).unexpected_keys
     assert distance(tmp_path, model) < 1e-5
+    assert not differences(tmp_path)
 
 
 def stacked(model: Any, truth: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,10 @@ from torch import Tensor
 from transformers.integrations.finegrained_fp8 import Fp8Quantize
 
 from archcalc.checkpoint import open_checkpoint
-from tests.checkpoint.quantized.folders import Pack, change, configure, distance, theirs, write
+from archcalc.checkpoint.tensor_shard import TensorShard
+from archcalc.run.loading.source import open_source
+from archcalc.run.pack import pack
+from tests.checkpoint.quantized.folders import Pack, change, configure, differences, distance, theirs, write
 from tests.checkpoint.random_models import random_model
 
 BLOCKS = {"weight_block_size": [8, 4]}
@@ -30,7 +33,7 @@ def fp8(**settings: Any) -> Pack:
     [
         ("llama", {"weight_block_size": None}),
         ("mixtral", BLOCKS | {"scale_fmt": "ue8m0"}),
-        ("deepseek_v3", BLOCKS | {"modules_to_not_convert": ["lm_head", "kv_a_proj_with_mqa"]}),
+        ("deepseek_v3", {"weight_block_size": [4, 4], "modules_to_not_convert": ["lm_head", "kv_a_proj_with_mqa"]}),
     ],
 )
 def test_fp8_is_what_transformers_dequantizes(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
@@ -42,6 +45,7 @@ def test_fp8_is_what_transformers_dequantizes(name: str, settings: dict[str, Any
         {"quant_method": "fp8"} | settings,
     )
     assert distance(tmp_path, theirs(tmp_path, transformers.FineGrainedFP8Config(dequantize=True, **settings))) < 1e-5
+    assert not differences(tmp_path)
 
 
 def test_fp8_may_have_partial_tiles_and_static_scales_of_activations(tmp_path: Path) -> None:
@@ -61,6 +65,7 @@ def test_fp8_may_have_partial_tiles_and_static_scales_of_activations(tmp_path: P
     change(tmp_path, lambda tensors: tensors.update({"model.layers.0.self_attn.k_scale": torch.ones(1)}))
     model.load_state_dict(truth, strict=False)
     assert distance(tmp_path, model) < 1e-5
+    assert not differences(tmp_path)
 
 
 def mxfp4_folder(folder: Path) -> None:
@@ -83,4 +88,35 @@ def test_mxfp4_is_what_transformers_dequantizes(tmp_path: Path) -> None:
     mxfp4_folder(tmp_path)
     model = theirs(tmp_path, transformers.Mxfp4Config(dequantize=True))
     assert distance(tmp_path, model) < 1e-5
+    assert not differences(tmp_path)
     assert open_checkpoint(str(tmp_path)).dtype == torch.float32, "as the config states"
+
+
+def test_parts_of_a_model_are_filled_from_quantized_files(tmp_path: Path) -> None:
+    """The second half of each tensor, along its first axis (of experts) or its last."""
+    mxfp4_folder(tmp_path)
+    checkpoint = open_checkpoint(str(tmp_path))
+    whole = checkpoint.load().state_dict()
+    for axis in (0, -1):
+        axes = {name: axis % max(1, tensor.dim()) for name, tensor in whole.items()}
+        first = {name: tensor.shape[axes[name]] // 2 for name, tensor in whole.items()}
+        wanted = {
+            name: one.narrow(axes[name], first[name], one.shape[axes[name]] - first[name])
+            for name, one in whole.items()
+        }
+        parts = {
+            name: TensorShard(torch.empty(one.shape), tuple(whole[name].shape), axes[name], first[name])
+            for name, one in wanted.items()
+        }
+        checkpoint.fill(parts)
+        assert all(torch.equal(parts[name].local, one) for name, one in wanted.items())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("quantize", [None, "int8", "int4"])
+def test_they_are_packed_as_the_dequantized_model_is(quantize: Any, tmp_path: Path) -> None:
+    settings = {"weight_block_size": [16, 16]}
+    write(tmp_path, "llama", fp8(**settings), {"quant_method": "fp8"} | settings, hidden_size=64, intermediate_size=128)
+    ids = torch.randint(96, (1, 9))
+    wanted = pack(open_checkpoint(str(tmp_path)).load(), quantize=quantize)(ids)
+    assert torch.equal(open_source(str(tmp_path)).load(None, quantize=quantize).model(ids), wanted)

@@ -167,6 +167,15 @@ def test_groups_that_a_file_does_not_have_are_refused(plain: Path, tmp_path: Pat
         checkpoint.load()
 
 
+def test_a_bias_that_the_architecture_does_not_have_must_be_zero(plain: Path, tmp_path: Path) -> None:
+    """Early AutoGPTQ stores one for each matrix."""
+    broken(plain, tmp_path, GPTQ, gptq() | {f"{M}.bias": torch.zeros(32)})
+    open_checkpoint(str(tmp_path)).load()
+    change(tmp_path, lambda tensors: tensors | {f"{M}.bias": torch.eye(32)[3]})
+    with pytest.raises(InputError, match=rf"'{M}\.bias': is not zero, and this architecture does not have it"):
+        open_checkpoint(str(tmp_path)).load()
+
+
 def test_stacks_need_the_parts_of_each_matrix(tmp_path: Path) -> None:
     def pack(name: str, weight: Tensor) -> Tensors:
         if weight.dim() < 3:
