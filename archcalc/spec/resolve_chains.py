@@ -19,11 +19,12 @@ _NARROW = ("gate", "q_block", "k_block", "v_block")
 def check_chains(stack: Stack, role: str) -> None:
     """Raise InputError for a branch that no next branch reads, or that cannot read two states at once."""
     has_one_stream = stack.streams is None and stack.global_tokens is None
+    has_one_width = has_one_stream and stack.soft_prompt is None
     for r, run in enumerate(stack.runs):
         for p, layer in enumerate(run.pattern):
             where = f"{role}.runs[{r}].pattern[{p}]"
             _check_joins(layer, where, has_one_stream=has_one_stream)
-            _check_readers(layer, where, has_one_stream=has_one_stream and layer.bottleneck is None)
+            _check_readers(layer, where, has_one_stream=has_one_width and layer.bottleneck is None)
     if stack.n_mtp and any(reads_embedding(branch) for branch in branches(layers_of(stack)[-1])):
         text = msg("its layers are copies of the last layer, which reads the input of the first")
         raise InputError(text, where=f"{role}.n_mtp", allowed="0")
@@ -58,7 +59,7 @@ def _check_readers(layer: Layer, where: str, *, has_one_stream: bool) -> None:
     """Raise InputError for an attention that reads the first layer's input where it has another width."""
     readers = [branch for branch in branches(layer) if reads_embedding(branch)]
     if readers and not has_one_stream:
-        found = msg("the stack has several streams, or global tokens, or the layer a bottleneck")
+        found = msg("the stack has several streams, global tokens or a soft prompt, or the layer a bottleneck")
         raise InputError(found, where=f"{where}.reads_embedding", allowed="false")
     wide = {branch.arms[0].name for branch in readers}
     for branch in branches(layer):

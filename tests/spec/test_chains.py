@@ -85,6 +85,7 @@ def test_a_diagram_says_who_reads_what() -> None:
         ([hybrid(), hybrid(0)], {"n_mtp": 1}, "which uses the weights of another"),
         ([hybrid()], {"n_mtp": 1}, "which reads the input of the first"),
         ([hybrid()], {"streams": {"kind": "altup", "n_streams": 2}}, "joins: the stack has several streams"),
+        ([{"norm": RMS, "attention": WIDE}], {"streams": {"kind": "altup", "n_streams": 2}}, "global tokens or a soft"),
         ([hybrid(skip=0.5)], {}, r"branches\[0\]\.skip: the branch is not added to the stream"),
         ([hybrid(norm_after=RMS)], {}, r"branches\[0\]\.norm_after: the branch is not added to the stream"),
         ([hybrid(in_gate_rank=2)], {}, "in_gate_rank: the branch reads the input of the first layer too"),
