@@ -34,12 +34,12 @@ from archcalc.spec.attention import (
 )
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.bottleneck import Bottleneck
-from archcalc.spec.branches import norms, parts
+from archcalc.spec.branches import norms, parts, reads_embedding
 from archcalc.spec.claim import Claim
 from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
-from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain, ProductKeys
+from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import (
     Arm,
@@ -56,6 +56,7 @@ from archcalc.spec.layer import (
     SoftPrompt,
     Stack,
 )
+from archcalc.spec.low_rank import LowRank
 from archcalc.spec.mixer import (
     AnyMixer,
     ChannelMix,
@@ -311,6 +312,12 @@ def _blocks(d_in: int, d_out: int) -> list[int]:
 
 
 @st.composite
+def low_ranks(draw: st.DrawFn) -> LowRank:
+    n_pairs = draw(st.integers(1, 3))
+    return LowRank(pair_rank=draw(SIZES), n_pairs=n_pairs, active=draw(st.integers(0, n_pairs - 1)))
+
+
+@st.composite
 def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> Attention:
     n_kv_heads, n_each = draw(HEADS_EACH)
     n_heads = n_kv_heads * n_each
@@ -360,6 +367,7 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         temperature=None if cross else draw(TEMPERATURES),
         differential=draw(optional(DIFFERENTIAL)) if has_pairs else None,
         d_source=d_source,
+        low_rank=None if cross or value_is_key or any(blocks.values()) else draw(st.none() | st.none() | low_ranks()),
     )
 
 
@@ -410,9 +418,12 @@ _DENSE = {
     "down_norm": st.sampled_from((None, None, *_NORMS)),
 }
 PLAIN = st.builds(Plain, **_DENSE)
+
+
 GATED = st.builds(
     Gated,
     **_DENSE,
+    low_rank=st.none() | st.none() | low_ranks(),
     gate_scale=st.sampled_from((1.0, 1.0, 0.5, 2.5)),
     sparsity=st.sampled_from((None, None, 0.95, 0.5)),
     out_scale=st.sampled_from((False, False, True)),
@@ -653,6 +664,14 @@ MAMBA1 = st.builds(
     bias=st.booleans(),
     conv_bias=st.booleans(),
     norm=st.sampled_from((None, *_NORMS)),
+) | st.builds(
+    Mamba1,
+    n_heads=st.sampled_from((2, 1, 3)),
+    d_head=st.sampled_from((3, 2)),
+    d_state=SIZES,
+    dt_rank=optional(SIZES),
+    bias=st.booleans(),
+    norm=st.sampled_from((None, None, *_NORMS)),
 )
 MLSTM = st.builds(
     MLstm,
@@ -822,6 +841,32 @@ def runs(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -> 
 
 
 @st.composite
+def chained_runs(draw: st.DrawFn, place: Place, n_before: int) -> list[Run]:
+    """Draw layers whose first branches are read by the next ones, and others that use the weights of these."""
+    attention = structs.replace(draw(attentions(place)), gate=None, **dict.fromkeys(("q_block", "k_block", "v_block")))
+    if isinstance(attention.position, Disentangled):
+        attention = structs.replace(attention, position=None)
+    wide = draw(st.booleans())
+    read = Branch(
+        arms=(Arm(name="attn", part=structs.replace(attention, reads_embedding=wide)),),
+        norm_in=draw(optional(NORMS)),
+        norm_out=draw(optional(NORMS)),
+        joins=draw(st.sampled_from(("next", "next_sum"))),
+        scale=draw(st.sampled_from((1.0, 0.5))),
+    )
+    link = Arm(name="link", part=draw(PROJECTIONS))
+    after = draw(branches(("ffn", "link"), place))
+    joined = Branch(arms=(structs.replace(after.arms[0], norm=None), link), joins="next_sum", norm_in=after.norm_in)
+    last = draw(branches(("more",), place))
+    last = structs.replace(last, skip_reads="stream")
+    parts = (read, joined, last)
+    shared = draw(st.lists(st.sampled_from(range(3)), min_size=1, unique=True))
+    reader = tuple(structs.replace(b, weights_of=n_before) if i in shared else b for i, b in enumerate(parts))
+    n_readers = draw(st.integers(1, 2))
+    return [Run(count=1, pattern=(Layer(branches=parts),)), Run(count=n_readers, pattern=(Layer(branches=reader),))]
+
+
+@st.composite
 def sharing_runs(draw: st.DrawFn, found: list[Run]) -> list[Run]:
     """Draw a run of layers that share weights, or keys and values, with an earlier layer."""
     turns = [layer for run in found for layer in (run.pattern * run.count)[: run.count]]
@@ -903,7 +948,7 @@ def queries(draw: st.DrawFn, part: Attention) -> Attention:
     """Draw an attention that may read the keys and values of this one."""
     fields = _fields(part) | {"k_bias": False, "v_bias": False, "value_scale": None}
     fields |= {"v_norm": None, "value_is_key": False}
-    fields |= dict.fromkeys(("q_block", "k_block", "v_block", "out_block"))
+    fields |= dict.fromkeys(("q_block", "k_block", "v_block", "out_block", "low_rank"))
     fields |= {"softcap": draw(SOFTCAPS), "sinks": draw(st.booleans()), "qk_norm": draw(optional(QK_NORMS))}
     if part.d_head is not None and (not isinstance(part.position, RelativeBias)):
         n_kv_heads = part.n_kv_heads or part.n_heads
@@ -921,11 +966,14 @@ def stacks(draw: st.DrawFn, place: Place = Place(), is_decoder: bool = True) -> 
     found = draw(st.lists(runs(place), min_size=1, max_size=2))
     if draw(st.integers(0, 5)) == 0:
         found = draw(sharing_runs(found))
+    if draw(st.integers(0, 5)) == 0:
+        found += draw(chained_runs(place, sum(run.count for run in found)))
     if place.has_source:
         found.append(draw(runs(place, cross=True)))
     n_layers = sum(run.count for run in found)
     last = found[-1].pattern[(found[-1].count - 1) % len(found[-1].pattern)]
     reads_keys = last.shares is not None and (last.shares.keys_values, last.shares.selection) != (None, None)
+    reads_keys = reads_keys or any(b.weights_of is not None or reads_embedding(b) for b in last.branches)
     stated = draw(st.booleans())
     if stated and draw(st.booleans()):
         found[-1] = Run(count=None, pattern=found[-1].pattern, share_weights=found[-1].share_weights)
@@ -943,6 +991,7 @@ def stacks(draw: st.DrawFn, place: Place = Place(), is_decoder: bool = True) -> 
 
 
 PER_LAYER = st.builds(PerLayerEmbedding, d_per_layer=SIZES, n_rows=st.sampled_from((None, 7, 31)), norm=optional(NORMS))
+PROJECTIONS = st.builds(StateProjection, bias=st.booleans())
 PER_LAYER_GATES = st.builds(PerLayerGate, d_per_layer=SIZES, activation=FIXED_ACTIVATIONS)
 
 
@@ -1477,6 +1526,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     QkNorm: QK_NORMS,
     Gate: GATES,
     Differential: DIFFERENTIAL,
+    LowRank: low_ranks(),
     KeyBias: KEY_BIASES,
     ContentBias: CONTENT,
     LateTemperature: LATE_TEMPERATURES,
@@ -1523,6 +1573,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     MoE: mixtures(),
     PerLayerGate: PER_LAYER_GATES,
     Adapters: ADAPTERS,
+    StateProjection: PROJECTIONS,
     PerLayerEmbedding: PER_LAYER,
     AltUp: ALTUPS,
     GlobalTokens: GLOBAL_TOKENS,

@@ -13,7 +13,7 @@ from archcalc.checkpoint.dequantize import dequantized, row_reader
 from archcalc.checkpoint.load_plan import Move, Plan
 from archcalc.checkpoint.memory_map import DTYPES, INTEGERS, FileMaps, chunks, stored_tensor
 from archcalc.checkpoint.tensor_shard import TensorShard
-from archcalc.checkpoint.tensor_views import WITHIN_HEADS, view_pairs
+from archcalc.checkpoint.tensor_views import WITHIN_HEADS, WITHIN_ONE, view_pairs
 from archcalc.nn import build, position, rope
 from archcalc.spec import Spec
 from archcalc.spec.attention import stored_rope
@@ -71,7 +71,7 @@ def _copy(move: Move, local_targets: Sequence[TensorShard | None], n_groups: int
         return  # another process holds this expert's row
     if move.stored.dtype in DTYPES or move.stored.dtype in INTEGERS:
         _copy_whole(stored_tensor(maps, move.stored), move, targets, n_groups, maps)
-    elif len(targets) == 1 and move.mapping.order not in WITHIN_HEADS and not move.mapping.transposed:
+    elif len(targets) == 1 and move.mapping.order not in WITHIN_ONE and not move.mapping.transposed:
         _copy_blocks(move, targets[0], maps)
     else:
         _copy_whole(dequantized(maps, move.stored), move, targets, n_groups, maps)
@@ -127,7 +127,7 @@ def _copy_blocks(move: Move, target: TensorShard, maps: FileMaps) -> None:
 def _n_groups(spec: Spec, move: Move) -> int:
     """Return the number of heads by which rows are ordered: key heads, or the tensor's own."""
     if move.mapping.order not in ("by_head", "by_query_head", *WITHIN_HEADS):
-        return 4 if move.mapping.order == "in_four" else 1
+        return {"in_four": 4, "halves": 2}.get(move.mapping.order, 1)
     match = re.search(r"layers\.(\d+)\.(\w+)\.", move.mapping.ours[0])
     stack = spec.decoder or spec.encoder
     assert match and stack, "only layers have heads"  # noqa: PT018

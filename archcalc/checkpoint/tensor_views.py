@@ -13,8 +13,9 @@ from torch import Tensor
 from archcalc.hf.tensors import TensorEntry
 
 Pair = tuple[Tensor, Tensor]
-# Orders of rows within each head.
+# Orders of rows within each head, and of the rows of a single tensor.
 WITHIN_HEADS = ("turned", "swapped")
+WITHIN_ONE = (*WITHIN_HEADS, "halves")
 
 
 def view_pairs(mapping: TensorEntry, stored: Tensor, ours: Sequence[Tensor], n_groups: int = 1) -> list[Pair]:
@@ -22,11 +23,15 @@ def view_pairs(mapping: TensorEntry, stored: Tensor, ours: Sequence[Tensor], n_g
     if mapping.n_blocks:
         (part,) = ours
         return [(part, stored.transpose(1, 2).flatten(0, 1).unsqueeze(-1))]
+    if mapping.n_row_groups:
+        (part,) = ours
+        rows = stored.flatten(0, 1)
+        return [(part, rows if rows.dim() == part.dim() else rows.unsqueeze(-1))]
     whole = stored.squeeze(mapping.unit_axes) if mapping.unit_axes else stored
     whole = torch.unflatten(whole, 0, (ours[0].shape[0], -1)) if mapping.joins_rows else whole
     whole = whole.transpose(-1, -2) if mapping.transposed else whole
     whole = whole.unsqueeze(0) if mapping.is_flat else whole
-    if len(ours) == 1 and mapping.order not in WITHIN_HEADS:
+    if len(ours) == 1 and mapping.order not in WITHIN_ONE:
         return [(ours[0], whole)]
     return _SPLITS[mapping.order](mapping.axis, whole, ours, n_groups)
 
@@ -63,6 +68,12 @@ def _swapped_halves(axis: int, stored: Tensor, ours: Sequence[Tensor], n_groups:
     return [(torch.unflatten(part, 0, (n_groups, 2, -1)), torch.unflatten(stored, 0, (n_groups, 2, -1)).flip(1))]
 
 
+def _halves_by_turns(axis: int, stored: Tensor, ours: Sequence[Tensor], n_groups: int) -> list[Pair]:
+    """Pair a tensor's halves with rows that are stored by turns."""
+    (part,) = ours
+    return [(torch.unflatten(part, 0, (2, -1)), torch.unflatten(stored, 0, (-1, 2)).transpose(0, 1))]
+
+
 _SPLITS: dict[str, Callable[[int, Tensor, Sequence[Tensor], int], list[Pair]]] = {
     "whole": _consecutive,
     "alternate": _alternating,
@@ -71,4 +82,5 @@ _SPLITS: dict[str, Callable[[int, Tensor, Sequence[Tensor], int], list[Pair]]] =
     "in_four": _by_head,
     "turned": _interleaved,
     "swapped": _swapped_halves,
+    "halves": _halves_by_turns,
 }

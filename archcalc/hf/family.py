@@ -35,6 +35,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     - `irrelevant`: keys of this family that change no number.
     - `fixed_keys`: keys that are always written, because the class's default may not fit.
     - `needs`: keys without which the class cannot be built, for its default config.
+    - `small`: further keys without which it cannot be built with few layers.
     - `spelling`: how published files differ from the class's names.
     - `gguf`: the family's GGUF files.
     - `forms`: other rows of this type, for its other classes, or for configs that `when` selects.
@@ -58,6 +59,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     is_encoder_decoder: bool = False
     fixed_keys: Mapping[str, Any] = {}
     needs: Mapping[str, Any] = {}
+    small: Mapping[str, Any] = {}
     spelling: Spelling = Spelling()
     gguf: GgufMap | None = None
     run_constraints: tuple[Constraint, ...] = ()

@@ -121,7 +121,7 @@ def small_config(family: Family) -> dict[str, Any]:
         sizes |= {name: SMALL["qk_rope_head_dim"] for name in ("head_dim",) if name in names(family.template)}
     if "attention_types" in defaults:  # By default this key lists every layer.
         sizes = {name: value for name, value in sizes.items() if value != LAYERS}
-    config = complete_config(family) | sizes
+    config = complete_config(family) | sizes | dict(family.small)
     config |= {name: config.get(name, {}) | nested for name, nested in _nested_sizes(defaults).items()}
     if "layer_types" in config:
         config["layer_types"] = config["layer_types"][:LAYERS]

@@ -17,7 +17,7 @@ from archcalc.words import msg
 
 Shape = tuple[int, ...]
 TOKEN_TABLE = "embed.tokens.weight"  # noqa: S105
-Order = Literal["whole", "alternate", "by_head", "by_query_head", "in_four", "turned", "swapped"]
+Order = Literal["whole", "alternate", "by_head", "by_query_head", "in_four", "turned", "swapped", "halves"]
 
 
 class TensorMapError(ArchcalcError):
@@ -38,6 +38,7 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     - `in_four`: four blocks with a quarter of each (CodeGen)
     - `turned`: rows in the order of interleaved rotary pairs (LLaMA in GGUF)
     - `swapped`: the halves of each head exchanged (NanoChat, which rotates in the opposite direction)
+    - `halves`: a row of each half of ours by turns (Zamba)
 
     `transposed` swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `requires`: another canonical
     tensor without which this entry does not apply. `plus`: the constant by which stored values exceed ours.
@@ -45,7 +46,8 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     without ours (TAPAS's scores). `joins_rows`: its rows are those of ours one after the other: the first two axes are
     one (DBRX's experts). `{e}` in the name: each row of ours is a tensor of its own (StableLM's norms of
     heads), numbered or named by `row_names` (X-MOD's languages).
-    `n_blocks`: a grouped projection, stored as so many matrices, each [in, out] (ConvBERT).
+    `n_blocks`: a grouped projection, stored as so many matrices, each [in, out] (ConvBERT). `n_row_groups`: rows are
+    stored in so many groups, by a further first axis; a grouped projection is so many matrices [out, in] (Zamba).
     """
 
     name: str
@@ -60,6 +62,7 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     row_names: tuple[str, ...] = ()
     joins_rows: bool = False
     n_blocks: int = 0
+    n_row_groups: int = 0
 
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
@@ -100,6 +103,9 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
             joined[-1], joined[-2] = joined[-2], joined[-1]
         if self.n_blocks:
             return self.n_blocks, joined[1], joined[0] // self.n_blocks
+        if self.n_row_groups:
+            inner = joined[1:-1] if len(joined) == 3 else joined[1:]
+            return self.n_row_groups, joined[0] // self.n_row_groups, *inner
         if self.is_flat:
             return tuple(joined[1:])
         if self.joins_rows:

@@ -55,11 +55,12 @@ class PartialPass:
     def first_layer(self, stack: int, layer: int) -> int:
         """Return the layer at which a pass must begin for this one.
 
-        0 if layers read keys of earlier ones, or per-layer embeddings, which follow from the first layer's input, or
+        0 if layers read keys of earlier ones, the first layer's input or per-layer embeddings, which follow from it, or
         run in cycles.
         """
-        reads_more = self.stacks[stack].per_layer is not None or self.stacks[stack].cycles is not None
-        return 0 if reads_more or any(lender is not None for lender in self.stacks[stack].lenders) else layer
+        module = self.stacks[stack]
+        reads_more = module.per_layer is not None or module.reads_embedding or module.cycles is not None
+        return 0 if reads_more or any(lender is not None for lender in module.lenders) else layer
 
     def __call__(
         self, edits: Sequence[Edit] = (), read: Collection[str] = (), start: PassStart | None = None

@@ -11,6 +11,7 @@ from archcalc.ledger.forward_context import ForwardContext, Lent
 from archcalc.ledger.key_bias import key_bias
 from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
+from archcalc.ledger.low_rank import beside
 from archcalc.ledger.mixers.conv import causal_conv
 from archcalc.ledger.output_gate import output_gate
 from archcalc.ledger.rope import rotary
@@ -84,6 +85,7 @@ def _keys_values(part: Attention, d: Symbols, d_value: Poly, kv_input: Tensor, c
     """Yield the leaves of keys and values, which the cache holds and later layers may share."""
     block = None if part.k_block is None else d.k_block
     keys = yield from linear("k", kv_input, d.n_kv_heads * d.d_head, "attention", bias=part.k_bias, block=block)
+    keys = yield from beside(part.low_rank, "k_pairs", kv_input, keys, keys.axes[-1], d, "attention")
     values = (
         keys if part.value_is_key else (yield from _projected_values(part, d, d_value, ctx.value_states or kv_input))
     )
@@ -104,7 +106,8 @@ def _convolved(name: str, d: Symbols, x: Tensor) -> Forward[Tensor]:
 def _projected_values(part: Attention, d: Symbols, d_value: Poly, x: Tensor) -> Forward[Tensor]:
     """Yield the leaves of the projection of values."""
     block = None if part.v_block is None else d.v_block
-    return (yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias, block=block))
+    v = yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias, block=block)
+    return (yield from beside(part.low_rank, "v_pairs", x, v, v.axes[-1], d, "attention"))
 
 
 def _key_value_input(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Tensor:
@@ -158,6 +161,7 @@ def _queries(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> For
     """Yield the leaves of the queries, with the temperature of their position, which all layers share."""
     block = None if part.q_block is None else d.q_block
     flat = yield from linear("q", x, d.n_heads * d.d_head, "attention", bias=part.q_bias, block=block)
+    flat = yield from beside(part.low_rank, "q_pairs", x, flat, flat.axes[-1], d, "attention")
     q = yield from _heads(part, "q", d.n_heads, d, flat, ctx)
     if part.temperature is None:
         return q

@@ -10,10 +10,12 @@ from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.forward_context import ForwardContext, dropout, save
 from archcalc.ledger.leaves import Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
+from archcalc.ledger.low_rank import beside
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.spec.activation import AnyActivation
-from archcalc.spec.ffn import Adapters, Gated, Plain, has_down_bias
+from archcalc.spec.ffn import Adapters, Gated, Plain, StateProjection, has_down_bias
+from archcalc.spec.low_rank import LowRank
 from archcalc.spec.norm import Norm
 
 
@@ -26,6 +28,7 @@ class FfnOptions(msgspec.Struct, frozen=True):
     down_norm: Norm | None = None
     scales_gate: bool = False
     is_sparse: bool = False
+    low_rank: LowRank | None = None
     up_block: Poly | None = None
     down_block: Poly | None = None
 
@@ -46,8 +49,8 @@ def plain(part: Plain, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Te
 def gated(part: Gated, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of the gate, up and down projections."""
     is_sparse, scales_gate = part.sparsity is not None, part.gate_scale != 1.0
-    options = FfnOptions(True, part.bias, has_down_bias(part), part.down_norm, scales_gate, is_sparse)
-    y = yield from dense(part.activation, d.d_ff, x, ctx, options)
+    options = FfnOptions(True, part.bias, has_down_bias(part), part.down_norm, scales_gate, is_sparse, part.low_rank)
+    y = yield from dense(part.activation, d.d_ff, x, ctx, options, d)
     if part.out_scale:
         yield Weight("out_scale", (ONE,), "ffn")
         yield Elementwise("out_scale", y.axes, "ffn", "product")
@@ -56,14 +59,24 @@ def gated(part: Gated, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Te
     return y
 
 
-def dense(function: AnyActivation, width: Poly, x: Tensor, ctx: ForwardContext, options: FfnOptions) -> Forward[Tensor]:
-    """Yield the leaves of a feed-forward of this hidden width."""
+def dense(
+    function: AnyActivation,
+    width: Poly,
+    x: Tensor,
+    ctx: ForwardContext,
+    options: FfnOptions,
+    d: Symbols | None = None,
+) -> Forward[Tensor]:
+    """Yield the leaves of a feed-forward of this hidden width. `d` are the sizes of its low-rank pairs, if any."""
     if options.is_gated:
         gate = yield from linear("gate", x, width, "ffn", bias=options.bias)
+        if options.low_rank is not None and d is not None:
+            gate = yield from beside(options.low_rank, "gate_up_pairs", x, gate, width + width, d, "ffn")
         gate = gate.new("scaled gate") if options.scales_gate else gate
         if options.is_sparse:
             gate = yield from _sparse(gate)
         up = yield from linear("up", x, width, "ffn", bias=options.bias)
+        up = up if options.low_rank is None else up.new("up with its pair")
         hidden = yield from gated_activation(function, "activation", "ffn", gate, up)
     else:
         up = yield from linear("up", x, width, "ffn", bias=options.bias, block=options.up_block)
@@ -98,3 +111,8 @@ def _adapter_linear(part: Adapters, name: str, x: Tensor, out: Poly, d: Symbols)
     yield Save(name, x, "ffn")
     yield Matmul(name, (*x.axes, out), "ffn")
     return x.new(name, *x.axes[:-1], out)
+
+
+def projection(part: StateProjection, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of a matrix from the model's width to the same width."""
+    return (yield from linear("project", x, x.axes[-1], "ffn", bias=part.bias))

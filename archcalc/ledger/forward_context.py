@@ -30,8 +30,8 @@ class ForwardContext(msgspec.Struct, frozen=True):
     into `lent_out`, for the arms that are its keys. `arm` is the name of the current arm. `n_prompt` is the number of
     learned keys that every query attends to besides. `distances` are the rows of the stack's table of relative
     positions, `per_layer` the stack's per-layer embeddings, `streams` its residual streams if it has several,
-    `global_tokens` those that follow the text's, `value_states` what values are projected from where keys have another
-    input.
+    `global_tokens` those that follow the text's, `embedded` the input of the first layer, `value_states` what values
+    are projected from where keys have another input.
     """
 
     execution: Execution
@@ -48,6 +48,7 @@ class ForwardContext(msgspec.Struct, frozen=True):
     per_layer: Tensor | None = None
     streams: AnyStreams | None = None
     global_tokens: GlobalTokens | None = None
+    embedded: Tensor | None = None
     value_states: Tensor | None = None
 
     def position_tensor(self, key: Hashable, factory: Callable[[], Tensor]) -> Tensor:

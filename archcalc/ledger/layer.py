@@ -23,6 +23,7 @@ from archcalc.spec.branches import (
     branches,
     is_idle,
     names,
+    reads_embedding,
     tied_norms,
 )
 from archcalc.spec.global_tokens import global_norm
@@ -98,12 +99,23 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 
     def branches(self, parts: Iterable[Branch], x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of branches one after another; return the residual stream after them."""
+        read = x
         for branch in parts:
-            if is_idle(branch):
-                yield from self.unused_weights(branch, x)
-            else:
-                x = yield from self.branch(branch, x)
+            leaves = self._branch_leaves(branch, read)
+            read = yield from without_weights(leaves) if branch.weights_of is not None else leaves
+            if branch.joins not in ("next", "next_sum"):
+                x = read
         return x
+
+    def _branch_leaves(self, branch: Branch, read: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of a branch that reads `read`; return what the next branch reads."""
+        if is_idle(branch):
+            yield from self.unused_weights(branch, read)
+            return read
+        if branch.joins in ("next", "next_sum"):
+            y = yield from self.output(branch, read)
+            return y.new("joined states") if branch.joins == "next_sum" else y
+        return (yield from self.branch(branch, read))
 
     def unused_weights(self, branch: Branch, x: Tensor) -> Forward[None]:
         """Yield the weights of a branch that is never computed."""
@@ -123,6 +135,8 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 
     def branch_input(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of what the arms of a branch read; return that."""
+        if reads_embedding(branch):
+            x = x.new("states and embedding", *x.axes[:-1], x.axes[-1] + x.axes[-1])
         branch_input = yield from self.norm_in(branch, names(branch).norm_in, x)
         branch_input = yield from self.gate(names(branch).in_gate, branch.arms[0], branch_input)
         self.inputs[branch.arms[0].name] = branch_input

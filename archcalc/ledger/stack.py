@@ -28,7 +28,7 @@ from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, PASS, SOURCE_ENCODER, Span
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
 from archcalc.spec.base import Part, sizes
-from archcalc.spec.branches import branches, parts
+from archcalc.spec.branches import branches, parts, reads_embedding
 from archcalc.spec.cycles import detached_runs
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import Group, borrowing_arms, groups, lender_index, lending_arms
@@ -155,6 +155,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
         if self.stack.streams:
             x = yield from self._stream_ends("split", x, d)
             ctx = structs.replace(ctx, streams=self.stack.streams)
+        ctx = structs.replace(ctx, embedded=x)
         layers = list(self._layers(table, d, x, ctx))  # the first layer may save its input, which is saved once
         yield from (StackLeaf(entry) for leaf in own if (entry := self.tracker(leaf)) is not None)
         yield from layers
@@ -256,6 +257,8 @@ class StackBuilder(msgspec.Struct, frozen=True):
             return output
         lent = [x for tensors in ctx.lent_in.values() for x in tensors]
         lent += [tensor for tensor in (ctx.distances, ctx.per_layer) if tensor]
+        if ctx.embedded and any(map(reads_embedding, branches(group.layer))):
+            lent.append(ctx.embedded)
         inputs = (x, ctx.source, *lent) if ctx.source else (x, *lent)
         return checkpoint("layers.{i}", "other", output, inputs)
 

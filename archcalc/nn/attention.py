@@ -21,7 +21,7 @@ from archcalc.nn.cache_store import Store
 from archcalc.nn.content_bias import ContentBias as Content
 from archcalc.nn.differential import Differences
 from archcalc.nn.key_bias import KeyBias
-from archcalc.nn.linear import GroupedLinear, Linear, linear
+from archcalc.nn.linear import GroupedLinear, Linear, LowRankPairs, linear
 from archcalc.nn.mixers.conv import CausalConv
 from archcalc.nn.norm import HeadNorm, norm
 from archcalc.nn.output_gate import gate_weights, gates
@@ -78,13 +78,17 @@ class Attention(nn.Module):
         if isinstance(part.position, RelativeBias) and part.position.shared == "layer":
             self.relative_bias = BiasTable(part.position, part.n_heads)
             self.softmax = replace(self.softmax, bias=self._layer_bias)
-        self.q = linear(model.d_model, self.n_heads * self.d_head, bias=part.q_bias, block=part.q_block)
+        d_in = model.d_model * (2 if part.reads_embedding else 1)
+        self.q = linear(d_in, self.n_heads * self.d_head, bias=part.q_bias, block=part.q_block)
         if self.has_keys:
-            d_source = part.d_source or model.d_model
+            d_source = part.d_source or d_in
             self.k = linear(d_source, self.n_kv_heads * self.d_head, bias=part.k_bias, block=part.k_block)
             values = self.n_kv_heads * self.d_value
             d_values = part.d_value_source or d_source
             self.v = None if part.value_is_key else linear(d_values, values, bias=part.v_bias, block=part.v_block)
+        self.q_pairs = self._pairs(d_in, self.n_heads * self.d_head)
+        self.k_pairs = self._pairs(d_in, self.n_kv_heads * self.d_head) if self.has_keys else None
+        self.v_pairs = self._pairs(d_in, self.n_kv_heads * self.d_value) if self.has_keys else None
         self.out = linear(self.n_heads * self.d_value, model.d_model, bias=part.out_bias, block=part.out_block)
         self.relative = Relative(part, model) if isinstance(part.position, Disentangled) else None
         self.content = Content(part.position, self.n_heads, model) if isinstance(part.position, ContentBias) else None
@@ -132,16 +136,17 @@ class Attention(nn.Module):
 
     def queries(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
         """Return queries [B, N, T, H]: normed, rotated, and scaled by temperature."""
-        q_BNTH = self._project_heads(self.q(x_BTD), self.q_norm, context)
+        q_BTZ = self._with_pair(self.q(x_BTD), self.q_pairs, x_BTD, context)
+        q_BNTH = self._project_heads(q_BTZ, self.q_norm, context)
         if self.part.temperature is not None:
             q_BNTH = q_BNTH * context.temperatures(self.part.temperature, q_BNTH.dtype)
         return tap("q", q_BNTH)
 
     def keys_values(self, states_BSD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
         """Return keys [B, K, S, H], normed and rotated, and values [B, K, S, U], as a cache stores them."""
-        keys_BSZ = self.k(states_BSD)
+        keys_BSZ = self._with_pair(self.k(states_BSD), self.k_pairs, states_BSD, context)
         read = states_BSD if context.value_states is None else context.value_states
-        values_BSZ = keys_BSZ if self.v is None else self.v(read)
+        values_BSZ = keys_BSZ if self.v is None else self._with_pair(self.v(read), self.v_pairs, read, context)
         if self.part.d_conv is not None:
             state = context.cache.state if isinstance(context.cache, ConvolvedCache) else None
             both = (self.k_conv, self.v_conv), (keys_BSZ, values_BSZ)
@@ -179,6 +184,18 @@ class Attention(nn.Module):
     def source_keys_values(self, states_BSD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
         """Return `keys_values` of a source; a method of its own, so that FSDP can hook it."""
         return self.keys_values(states_BSD, context)
+
+    def _pairs(self, d_in: int, d_out: int) -> LowRankPairs | None:
+        pairs = self.part.low_rank
+        return None if pairs is None else LowRankPairs(pairs.n_pairs, d_in, pairs.pair_rank, d_out)
+
+    @staticmethod
+    def _with_pair(y_BTZ: Tensor, pairs: LowRankPairs | None, x_BTD: Tensor, context: AttentionContext) -> Tensor:
+        """Return a projection of x, with that of the low-rank pair of this use if there is one."""
+        if pairs is None:
+            return y_BTZ
+        sum_BTZ: Tensor = y_BTZ + pairs(x_BTD, context.pair)
+        return sum_BTZ
 
     def _qk_norm(self, n_heads: int) -> nn.Module | None:
         if self.part.qk_norm is None:

@@ -21,6 +21,7 @@ from archcalc.nn.rope import RotaryTable
 from archcalc.nn.text_places import TextPlaces
 from archcalc.spec.attention import LateTemperature, LogTemperature, Temperature, lends_selection, reads_selection
 from archcalc.spec.layer import Arm
+from archcalc.spec.low_rank import low_rank
 from archcalc.spec.position import ContentBias, Disentangled, Rope
 from archcalc.spec.sparse import MaskKey
 
@@ -48,8 +49,9 @@ class AttentionContext:
     `n_summaries` are keys after those of the tokens, which stand for blocks of them or are the `n_global` global tokens
     of the stack, which have no positions. `prompt` holds learned keys and values [K, P, H] that every query sees
     besides, before the others. `prefix` [B, T] is True at the tokens of a prefix, which see each other.
-    `value_states` [B, T, D] are projected to values where these have another input than keys. The first `n_lead` keys
-    are those of a soft prompt; `segments` are those of the prompt and of the text.
+    `pair` is the low-rank pair that the arm computes. `value_states` [B, T, D] are projected to values where these have
+    another input than keys. The first `n_lead` keys are those of a soft prompt; `segments` are those of the prompt and
+    of the text.
 
     Masks, rotary tables and biases depend on positions alone: they are computed once for all layers.
     """
@@ -76,6 +78,7 @@ class AttentionContext:
     n_summaries: int = 0
     n_global: int = 0
     prefix: Tensor | None = None
+    pair: int = 0
     value_states: Tensor | None = None
     n_lead: int = 0
     segments: tuple[int, int] | None = None
@@ -370,8 +373,8 @@ class LayerContext:
     The mappings are by arm of the layer: `caches` of earlier tokens, `borrowed` tensors of an earlier layer that it
     reads (keys and values, or a selection), `lent`, filled with those that later layers read, and `prompts`, learned
     keys and values. `per_layer` is the layer's own embedding [B, T, W], or, before the layers, that of all [B, T, L·W].
-    `ids` [B, T] are those of the tokens, where layers read them. `split`: what queries and keys, and what values are
-    projected from, if these differ.
+    `ids` [B, T] are those of the tokens, `embedded` [B, T, D] the input of the first layer, where layers read them.
+    `split`: what queries and keys, and what values are projected from, if these differ.
     """
 
     own: AttentionContext
@@ -382,12 +385,15 @@ class LayerContext:
     prompts: Mapping[str, Pair] = field(default_factory=dict)
     per_layer: Tensor | None = None
     ids: Tensor | None = None
+    embedded: Tensor | None = None
     split: Mapping[str, Pair] = field(default_factory=dict)
 
     def for_arm(self, arm: Arm) -> AttentionContext:
         """Return the context of one arm of the layer."""
         context = self.source if arm.reads == "source" else self.own
         assert context is not None, "a layer that attends to a source has one"
+        if (pairs := low_rank(arm.part)) is not None:
+            context = replace(context, pair=pairs.active)
         if arm.name in self.caches:
             context = replace(context, cache=self.caches[arm.name])
         if arm.name in self.borrowed:
@@ -409,12 +415,20 @@ class LayerContext:
         borrowed: Mapping[str, Lent],
         prompts: Mapping[str, Pair],
         per_layer: Tensor | None,
+        embedded: Tensor | None,
     ) -> LayerContext:
         """Return a copy that computes everything again, with these inputs of a layer."""
         source = self.source and replace(self.source.without_memo(), states=states)
         own, lent = replace(self.own.without_memo(), distance_table=distance_table), dict.fromkeys(self.lent)
         return LayerContext(
-            own, source, borrowed=borrowed, lent=lent, prompts=prompts, per_layer=per_layer, ids=self.ids
+            own,
+            source,
+            borrowed=borrowed,
+            lent=lent,
+            prompts=prompts,
+            per_layer=per_layer,
+            ids=self.ids,
+            embedded=embedded,
         )
 
 

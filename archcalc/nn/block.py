@@ -5,6 +5,7 @@ Axes: B batch, T tokens, D model.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -31,17 +32,18 @@ from archcalc.spec.branches import (
     arm_norm_out,
     arm_sum,
     arms,
+    borrowed_names,
     branches,
+    first_branches,
     later_branches,
     names,
+    names_after,
     norms,
-    stream_branches,
-    stream_names,
     stream_start,
     tied_norms,
 )
 from archcalc.spec.execution import Execution
-from archcalc.spec.ffn import PerLayerGate, reads_ids
+from archcalc.spec.ffn import Gated, PerLayerGate, reads_ids
 from archcalc.spec.global_tokens import global_norms
 from archcalc.spec.layer import Arm, Branch, GlobalTokens, Layer, Reads
 from archcalc.spec.stream_variants import stream_implementation
@@ -75,7 +77,7 @@ class Block(nn.Module):
         global_tokens: GlobalTokens | None = None,
     ) -> None:
         super().__init__()
-        self.branches, self.stream_names = stream_branches(layer), stream_names(layer)
+        self.branches, self.stream_names = first_branches(layer), names_after(layer)
         self.stream_start, self.bottleneck = stream_start(layer), None
         self.branch_names = [names(branch) for branch in self.branches]
         self.later_branches = later_branches(layer)
@@ -89,23 +91,39 @@ class Block(nn.Module):
             self.bottleneck = Bottleneck(layer.bottleneck, model, self.branches[0].arms[0].name)
             model = structs.replace(model, d_model=layer.bottleneck.d_bottleneck)
         self.register_buffer("out_scalar", torch.empty(1) if layer.out_scalar else None)
-        for arm in arms(layer):
-            self.add_module(arm.name, implementation(arm.part, _MODULES[arm.reads])(arm.part, model))
-            if arm.d_out_conv is not None:
-                self.add_module(str(arm_conv(arm)), CausalConv(model.d_model, arm.d_out_conv, bias=False))
-        self.tied_norms = tied_norms(layer)
+        self.tied_norms, self.borrowed_names = tied_norms(layer), borrowed_names(layer)
+        self.owners: dict[str, Block] = {}
         for branch in branches(layer):
-            for name, part in norms(branch):
-                if name not in self.tied_norms:
-                    self.add_module(name, norm(part, model.d_model))
-            if branch.in_gate_rank is not None:
-                self.add_module(str(names(branch).in_gate), InputGate(branch.in_gate_rank, model.d_model))
-            if branch.skip_weight:
-                self.add_module(str(names(branch).skip), ChannelScale(model.d_model))
+            if branch.weights_of is None:
+                self._add_branch(branch, model)
         self.n_global = global_tokens.n_tokens if global_tokens else 0
         self.global_norms = {own: name for own, name, _ in global_norms(layer, global_tokens)}
         for _, name, part in global_norms(layer, global_tokens):
             self.add_module(name, norm(part, model.d_model))
+
+    def _add_branch(self, branch: Branch, model: Spec) -> None:
+        """Add the modules of a branch: its arms, norms and gate."""
+        own = names(branch)
+        for arm in branch.arms:
+            self.add_module(arm.name, implementation(arm.part, _MODULES[arm.reads])(arm.part, model))
+            if arm.d_out_conv is not None:
+                self.add_module(str(arm_conv(arm)), CausalConv(model.d_model, arm.d_out_conv, bias=False))
+        for name, part in norms(branch):
+            is_wide = own.joined is not None and name == own.norm_in
+            if name not in self.tied_norms:
+                self.add_module(name, norm(part, model.d_model * (2 if is_wide else 1)))
+        if branch.in_gate_rank is not None:
+            self.add_module(str(own.in_gate), InputGate(branch.in_gate_rank, model.d_model))
+        if branch.skip_weight:
+            self.add_module(str(own.skip), ChannelScale(model.d_model))
+
+    def borrow(self, blocks: Mapping[int, Block]) -> None:
+        """Use the modules of earlier layers, by their indices, in the branches that have no weights of their own."""
+        self.owners = {name: blocks[owner] for name, owner in self.borrowed_names.items()}
+
+    def part_module(self, name: str) -> nn.Module:
+        """Return the module of an arm, norm or gate: the layer's own, or that of an earlier layer."""
+        return self.owners.get(name, self).get_submodule(name)
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -126,13 +144,18 @@ class Block(nn.Module):
 
     def run_branches(self, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the residual stream [B, T, D] after the branches that join it."""
-        x_BTD = tap(self.stream_start, x_BTD)
+        read_BTD = x_BTD = tap(self.stream_start, x_BTD)
         inputs: dict[str, Tensor] = {}
         for branch, branch_names, stream_name in zip(self.branches, self.branch_names, self.stream_names, strict=True):
-            x_BTD = self.run_branch(branch, branch_names, x_BTD, context, inputs)
+            if stream_name is None:
+                y_BTD = self.branch_output(branch, branch_names, read_BTD, context, inputs)
+                y_BTD = x_BTD + y_BTD if branch.joins == "next_sum" else y_BTD
+                read_BTD = tap(str(branch_names.next), y_BTD)
+                continue
+            x_BTD = self.run_branch(branch, branch_names, x_BTD, read_BTD, context, inputs)
             if self.out_scalar is not None and stream_name == "resid_post":
                 x_BTD = x_BTD * self.out_scalar
-            x_BTD = tap(stream_name, x_BTD)
+            read_BTD = x_BTD = tap(stream_name, x_BTD)
         return x_BTD
 
     def run_branch(
@@ -140,14 +163,15 @@ class Block(nn.Module):
         branch: Branch,
         branch_names: BranchNames,
         x_BTD: Tensor,
+        read_BTD: Tensor,
         context: LayerContext,
         inputs: dict[str, Tensor],
     ) -> Tensor:
-        """Return the residual stream [B, T, D] after a branch whose norms have these names.
+        """Return the residual stream [B, T, D] after a branch that reads `read_BTD` and whose norms have these names.
 
         `inputs` are those of the branches so far, by their first arms; the branch adds its own.
         """
-        read_BTD = self.branch_input(branch_names, x_BTD)
+        read_BTD = self.branch_input(branch_names, self.joined(branch_names, read_BTD, context))
         inputs[branch.arms[0].name] = read_BTD
         skip_BTD = self.weigh_skip(branch_names.skip, read_BTD if branch.skip_reads == "normed" else x_BTD)
         sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, inputs, context)])
@@ -166,8 +190,15 @@ class Block(nn.Module):
         inputs: dict[str, Tensor],
     ) -> Tensor:
         """Return what a branch that reads these states adds, [B, T, D]. `inputs` are as in `run_branch`."""
-        inputs[branch.arms[0].name] = self.branch_input(branch_names, x_BTD)
+        inputs[branch.arms[0].name] = self.branch_input(branch_names, self.joined(branch_names, x_BTD, context))
         return _sum(self.arm_outputs(branch, branch_names, inputs, context))
+
+    def joined(self, branch_names: BranchNames, x_BTD: Tensor, context: LayerContext) -> Tensor:
+        """Return the states, beside the input of the first layer if the branch reads that too: [B, T, 2·D]."""
+        if branch_names.joined is None:
+            return x_BTD
+        assert context.embedded is not None, "a stack with such layers has its input in the context"
+        return tap(branch_names.joined, torch.cat((x_BTD, context.embedded), -1))
 
     def branch_input(self, branch_names: BranchNames, x_BTD: Tensor) -> Tensor:
         """Return what the arms of a branch read [B, T, D]: the states, normed and gated."""
@@ -199,6 +230,8 @@ class Block(nn.Module):
     def run_arm(self, arm: Arm, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the output of one arm [B, T, D], before any residual."""
         arguments: tuple[Any, ...] = (context.for_arm(arm),) if arm.name in self.token_mixers else ()
+        if isinstance(arm.part, Gated) and arm.part.low_rank is not None:
+            arguments = (arm.part.low_rank.active,)
         if arm.name in self.id_readers:
             arguments = (context.ids,)
         if arm.name in self.per_layer_gates:
@@ -206,14 +239,14 @@ class Block(nn.Module):
         if arm.name in context.split:
             x_BTD, _ = context.split[arm.name]
         x_BTD = multiply(x_BTD, arm.in_scale)
-        y_BTD: Tensor = tap_scope(arm.name, self.get_submodule(arm.name), x_BTD, *arguments)
+        y_BTD: Tensor = tap_scope(arm.name, self.part_module(arm.name), x_BTD, *arguments)
         return multiply(self.convolve(arm_conv(arm), tap(f"{arm.name}.out", y_BTD), context), arm.scale)
 
     def convolve(self, name: str | None, y_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the states plus their convolution of this name; None leaves them as they are."""
         if name is None:
             return y_BTD
-        state, convolution = context.caches.get(name), cast(CausalConv, self.get_submodule(name))
+        state, convolution = context.caches.get(name), cast(CausalConv, self.part_module(name))
         kept = state if isinstance(state, RecurrentState) else None
         (sum_BTD,) = with_convolutions((convolution,), (y_BTD,), kept, context.own)
         return tap(name, sum_BTD)
@@ -232,15 +265,15 @@ class Block(nn.Module):
 
     def apply_gate(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """Return the states times the gate of this name; None leaves them as they are."""
-        return x_BTD if name is None else tap(name, self.get_submodule(name)(x_BTD))
+        return x_BTD if name is None else tap(name, self.part_module(name)(x_BTD))
 
     def weigh_skip(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """Return what a branch is added to, times the weights of this name; None leaves it as it is."""
-        return x_BTD if name is None else cast(Tensor, self.get_submodule(name)(x_BTD))
+        return x_BTD if name is None else cast(Tensor, self.part_module(name)(x_BTD))
 
     def norm_module(self, name: str) -> nn.Module:
         """Return the module of the norm of this name, which may be that of another norm."""
-        return self.get_submodule(self.tied_norms.get(name, name))
+        return self.part_module(self.tied_norms.get(name, name))
 
     def apply_dropout(self, y_BTD: Tensor) -> Tensor:
         """Apply residual dropout in training."""

@@ -33,16 +33,18 @@ def run_layer(block: nn.Module, x_BTD: Tensor, context: LayerContext, execution:
         states_BSD: Tensor | None,
         table_RD: Tensor | None,
         per_layer_BTW: Tensor | None,
+        embedded_BTD: Tensor | None,
         *flat: Tensor,
     ) -> tuple[Tensor, dict[str, Lent | None]]:
         inputs = iter(flat)
         borrowed = {name: tuple(islice(inputs, len(tensors))) for name, tensors in context.borrowed.items()}
         prompts = dict(zip(context.prompts, zip(inputs, inputs, strict=True), strict=True))
-        fresh_context = context.without_memo(states_BSD, table_RD, borrowed, prompts, per_layer_BTW)
+        fresh_context = context.without_memo(states_BSD, table_RD, borrowed, prompts, per_layer_BTW, embedded_BTD)
         return block(x_BTD, fresh_context), fresh_context.lent
 
     states_BSD, table_RD = context.source and context.source.states, context.own.distance_table
     flat = [x for tensors in (*context.borrowed.values(), *context.prompts.values()) for x in tensors]
-    y_BTD, lent = checkpoint(run, x_BTD, states_BSD, table_RD, context.per_layer, *flat, use_reentrant=False)
+    read = states_BSD, table_RD, context.per_layer, context.embedded
+    y_BTD, lent = checkpoint(run, x_BTD, *read, *flat, use_reentrant=False)
     context.lent.update(lent)
     return y_BTD

@@ -91,3 +91,17 @@ class AdapterLinear(nn.Module):
     def forward(self, x_BTi: Tensor) -> Tensor:
         """Map [B, T, in] to [B, T, out]."""
         return F.linear(x_BTi, self.weight[self.active], None if self.bias is None else self.bias[self.active])
+
+
+class LowRankPairs(nn.Module):
+    """up(down(x)) by one of several pairs of matrices: down [n, rank, in], up [n, out, rank]."""
+
+    def __init__(self, n_pairs: int, d_in: int, rank: int, d_out: int) -> None:
+        super().__init__()
+        self.down = AdapterLinear(n_pairs, 0, d_in, rank, bias=False)
+        self.up = AdapterLinear(n_pairs, 0, rank, d_out, bias=False)
+
+    def forward(self, x_BTi: Tensor, pair: int) -> Tensor:
+        """Map [B, T, in] to [B, T, out] by the pair with this index."""
+        y_BTo: Tensor = F.linear(F.linear(x_BTi, self.down.weight[pair]), self.up.weight[pair])
+        return y_BTo

@@ -35,7 +35,7 @@ from archcalc.nn.soft_prompt import SoftPrompt
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, disentangled, stack_bias, stored_rope
-from archcalc.spec.branches import arms
+from archcalc.spec.branches import arms, branches, reads_embedding
 from archcalc.spec.cycles import layers_of_run
 from archcalc.spec.execution import Execution
 from archcalc.spec.ffn import reads_ids
@@ -92,6 +92,10 @@ class Layers(nn.Module):
                 for owner in dict.fromkeys(self.owners)
             }
         )
+        blocks = {int(owner): cast(Block, block) for owner, block in self.layers.items()}
+        for block in blocks.values():
+            block.borrow(blocks)
+        self.reads_embedding = any(reads_embedding(branch) for layer in layers for branch in branches(layer))
         self.final_norm = norm(stack.final_norm, model.d_model) if stack.final_norm else None
         self.prompts = prompts(stack, model)
         self.streams = stream_implementation(stack.streams, "ends")(stack.streams, model) if stack.streams else None
@@ -150,12 +154,14 @@ class Layers(nn.Module):
             )
 
     def with_tokens(self, context: LayerContext, ids_BT: Tensor, x_BTD: Tensor) -> LayerContext:
-        """Return the context with the tokens' ids, and their own numbers for each layer, if layers read them.
+        """Return the context with ids, the input of the first layer, and numbers for each layer, if layers read them.
 
         `x_BTD` is the input of the first layer.
         """
         if self.reads_ids:
             context = replace(context, ids=ids_BT)
+        if self.reads_embedding:
+            context = replace(context, embedded=x_BTD)
         if self.per_layer is None:
             return context
         return replace(context, per_layer=tap(f"{self.prefix}per_layer", self.per_layer(ids_BT, x_BTD)))
@@ -172,7 +178,7 @@ class Layers(nn.Module):
             block = cast(Block, self.layers[owner])
             for arm in block.arms:
                 if arm.reads == "source":
-                    name, cross = f"{self.prefix}layers.{turn}.{arm.name}", cast(Any, block.get_submodule(arm.name))
+                    name, cross = f"{self.prefix}layers.{turn}.{arm.name}", cast(Any, block.part_module(arm.name))
                     cast(SourceCache, cache.layers[turn][arm.name]).fill(
                         tap_scope(name, cross.source_keys_values, source_BSD, context)
                     )

@@ -7,6 +7,7 @@ from typing import Literal
 from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.convolved import ConvolvedAttention
+from archcalc.spec.low_rank import LowRank
 from archcalc.spec.norm import LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import AttentionPosition, Disentangled, RelativeBias, Rope
 from archcalc.spec.routed import RoutedAttention
@@ -114,6 +115,9 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
 
     A projection with a block (`q_block` …) is grouped: its outputs are in groups, each of which reads so many channels
     of its own (SqueezeBERT, Iandola et al. 2020, section 3.1).
+
+    With `reads_embedding` the input is [x, e], 2 · d_model wide: e is the input of the stack's first layer (Zamba). The
+    norm before the branch is as wide. `low_rank` is beside q, k and v, a pair for each.
     """
 
     n_heads: Size
@@ -147,6 +151,8 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     k_block: Size | None = None
     v_block: Size | None = None
     out_block: Size | None = None
+    reads_embedding: bool = False
+    low_rank: LowRank | None = None
 
     @property
     def score_scale(self) -> float:

@@ -5,6 +5,7 @@ Ledger, modules, sites, trace and diagram all read a layer through these functio
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,6 +59,11 @@ def stream_branches(layer: Layer) -> tuple[Branch, ...]:
     return tuple(branch for branch in active_branches(layer) if branch.joins == "stream")
 
 
+def first_branches(layer: Layer) -> tuple[Branch, ...]:
+    """Return the computed branches in order, but those that are added to later streams only."""
+    return tuple(branch for branch in active_branches(layer) if branch.joins != "later_streams")
+
+
 def later_branches(layer: Layer) -> tuple[Branch, ...]:
     """Return the branches that are added to all streams but the first."""
     return tuple(branch for branch in active_branches(layer) if branch.joins == "later_streams")
@@ -84,7 +90,8 @@ def with_parts(layer: Layer, change: Callable[[Any], Any]) -> Layer:
 class BranchNames(msgspec.Struct, frozen=True):
     """The names of a branch's norms, gate, weights of the skip, and sums; None if there is none.
 
-    `arms_sum` is the sum of several arms before `norm_out`, `sum` the residual stream before `norm_after`.
+    `joined` is the input with that of the first layer, `arms_sum` the sum of several arms before `norm_out`, `sum` the
+    residual stream before `norm_after`, `next` what the next branch reads in place of the stream.
     """
 
     norm_in: str | None
@@ -94,6 +101,8 @@ class BranchNames(msgspec.Struct, frozen=True):
     norm_out: str | None
     norm_after: str | None
     sum: str | None
+    next: str | None
+    joined: str | None
 
 
 def names(branch: Branch) -> BranchNames:
@@ -108,6 +117,8 @@ def names(branch: Branch) -> BranchNames:
         norm_out=f"{first}_out_norm" if branch.norm_out else None,
         norm_after=None if branch.norm_after is None else f"{first}_after_norm" if has_before else f"{first}_norm",
         sum=f"{first}_sum" if branch.norm_after else None,
+        next=f"{first}_next" if branch.joins in ("next", "next_sum") else None,
+        joined=f"{first}_joined" if reads_embedding(branch) else None,
     )
 
 
@@ -175,6 +186,34 @@ def stream_start(layer: Layer) -> str:
 
 def _stream(layer: Layer) -> str:
     return "resid" if layer.bottleneck is None else "narrow"
+
+
+def names_after(layer: Layer) -> list[str | None]:
+    """Return the name of the residual stream after each of the first branches; None if it does not join the stream."""
+    joined = iter(stream_names(layer))
+    return [next(joined) if branch.joins == "stream" else None for branch in first_branches(layer)]
+
+
+def reads_embedding(branch: Branch) -> bool:
+    """Return whether the arms of a branch read the input of the first layer beside their own."""
+    return any(getattr(arm.part, "reads_embedding", False) for arm in branch.arms)
+
+
+def borrowed_names(layer: Layer) -> dict[str, int]:
+    """Return the arms, norms and gates of a layer whose weights belong to an earlier one, with its index."""
+    return {
+        name: operator.index(branch.weights_of)
+        for branch in branches(layer)
+        if branch.weights_of is not None
+        for name in branch_modules(branch)
+    }
+
+
+def branch_modules(branch: Branch) -> list[str]:
+    """Return the names of the arms, norms, gate and skip weights of a branch."""
+    own = names(branch)
+    others = [name for name in (own.in_gate, own.skip) if name is not None]
+    return [*(arm.name for arm in branch.arms), *(name for name, _ in norms(branch)), *others]
 
 
 def streams_names(layer: Layer) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from archcalc.spec.activation import AnyActivation, FixedActivation
 from archcalc.spec.base import Count, Part, Positive, Probability, Share, Size
+from archcalc.spec.low_rank import LowRank
 from archcalc.spec.norm import Norm
 
 
@@ -36,7 +37,8 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
 
     `down_bias` and `down_norm` as in `Plain`. `gate_scale` multiplies gate(x) (Falcon-H1). With a `sparsity` s, the
     activation reads relu(g − (m + Φ⁻¹(s)·σ)) of gate(x) = g, whose mean and deviation are m and σ: if g is normally
-    distributed, a share s is 0 (Gemma 3n). `out_scale`: a learned number multiplies the output (Inkling).
+    distributed, a share s is 0 (Gemma 3n). `low_rank` is beside gate and up, one pair for both. `out_scale`: a learned
+    number multiplies the output (Inkling).
     """
 
     d_ff: Size
@@ -47,6 +49,7 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     gate_scale: Positive = 1.0
     sparsity: Share | None = None
     out_scale: bool = False
+    low_rank: LowRank | None = None
 
 
 class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
@@ -153,6 +156,12 @@ class Adapters(Part, frozen=True, kw_only=True, tag_field="kind", tag="adapters"
     bias: bool = True
 
 
+class StateProjection(Part, frozen=True, kw_only=True, tag_field="kind", tag="projection"):
+    """A matrix from the model's width to the same width (Zamba, after each use of its shared block)."""
+
+    bias: bool = False
+
+
 class ProductKeys(Part, frozen=True, kw_only=True, tag_field="kind", tag="product_keys"):
     """Experts of one hidden unit each, n_active of n_experts for each token (He 2024, "Mixture of a million experts").
 
@@ -168,7 +177,7 @@ class ProductKeys(Part, frozen=True, kw_only=True, tag_field="kind", tag="produc
     n_keys: Size | None = None
 
 
-AnyFfn = Plain | Gated | MoE | PerLayerGate | Adapters | ProductKeys
+AnyFfn = Plain | Gated | MoE | PerLayerGate | Adapters | ProductKeys | StateProjection
 
 
 def reads_ids(part: object) -> bool:

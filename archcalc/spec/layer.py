@@ -19,7 +19,7 @@ from archcalc.spec.streams import AnyStreams
 Placement = Literal["pre", "post", "sandwich", "output", "parallel", "parallel_two"]
 Skip = Literal["stream", "normed"]
 Reads = Literal["stream", "source", "shared", "nothing"]
-Joins = Literal["stream", "later_streams"]
+Joins = Literal["stream", "later_streams", "next", "next_sum"]
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,30}$")]
 AnyPart = AnyAttention | AnyMixer | AnyFfn
 
@@ -59,6 +59,10 @@ class Branch(Part, frozen=True, kw_only=True):
     that joins `later_streams` comes after the others, reads the corrected active stream, and is added to all streams
     but the first. `norm_of` names an earlier branch, or this one, by its first arm: all norms of this branch, equal to
     the first norm of that one, use its weights (X-MOD).
+
+    What joins `next` is not added to the stream: the next branch reads it in place of the stream. With `next_sum` the
+    next branch reads its sum with the stream. `weights_of` is an earlier layer of the stack whose equal branch has the
+    weights (Zamba, Glorioso et al. 2024, section 2).
     """
 
     arms: Annotated[tuple[Arm, ...], msgspec.Meta(min_length=1, max_length=10)]
@@ -72,12 +76,14 @@ class Branch(Part, frozen=True, kw_only=True):
     skip_weight: bool = False
     joins: Joins = "stream"
     norm_of: Name | None = None
+    weights_of: Count | None = None
 
 
 class Shares(Part, frozen=True, kw_only=True):
     """What a layer shares with an earlier layer of its stack, given by that layer's index.
 
-    `weights`: all weights, of a layer with equal fields (Zamba's block). `keys_values`: the keys and values that its
+    `weights`: all weights, of a layer with equal fields; those of one branch are named by its `weights_of`.
+    `keys_values`: the keys and values that its
     attention computes, so this layer has no weights and no cache for them (Gemma 3n). `selection`: the keys that its
     indexer selects (GLM-5). A layer shares keys and values, or a selection.
     """

@@ -91,9 +91,14 @@ class Mamba1(Part, frozen=True, kw_only=True, tag_field="kind", tag="mamba1"):
     channels, a state of `d_state` numbers becomes exp(−Δ·exp(A_log))·h + Δ·u·b, with Δ = softplus(dt(Δ)). The output is
     out((h·c + D·u)·silu(z)). Defaults: `d_inner` is 2·d_model, `dt_rank` is d_model / 16, rounded up. `bias` is that of
     in and out, `norm` a norm of each of Δ, b and c (Jamba; Falcon Mamba's have no weight).
+
+    With `n_heads` the channels are in so many heads, each of which selects its own Δ, b and c from its own `d_head`
+    channels (Zamba). `d_inner` is n_heads · d_head.
     """
 
     d_inner: Size | None = None
+    n_heads: Size | None = None
+    d_head: Size | None = None
     d_state: Size = 16
     d_conv: Size = 4
     dt_rank: Size | None = None

@@ -85,7 +85,7 @@ def mamba1(part: Mamba1, width: Sizes, reads: Reads) -> Iterator[Site]:
     inner = {"I": part.d_inner}
     yield Site(name="projected", axes="BTZ", description=PROJECTED, sizes={"Z": 2 * part.d_inner})
     yield Site(name="conv", axes="BTI", description=ACTIVATED, sizes=inner)
-    sizes = {"Z": part.dt_rank + 2 * part.d_state}
+    sizes = {"Z": (part.n_heads or 1) * (part.dt_rank + 2 * part.d_state)}
     yield Site(
         name="selection", axes="BTZ", description=msg("what selects: Δ, b and c before their norms"), sizes=sizes
     )

@@ -22,6 +22,7 @@ from archcalc.spec.per_layer import check_per_layer, with_per_layer
 from archcalc.spec.position import ContentBias
 from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_bottleneck import check_bottlenecks, inside, with_value_source
+from archcalc.spec.resolve_chains import check_chains
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.resolve_streams import check_streams
 from archcalc.spec.soft_prompt import check_soft_prompt
@@ -220,6 +221,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_prompts(resolved, role)
     check_per_layer(resolved, role)
     check_streams(resolved, role)
+    check_chains(resolved, role)
     check_global_tokens(resolved, role)
     check_bottlenecks(resolved, role)
     check_cycles(resolved, role)
@@ -503,18 +505,20 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
         raise InputError(msg("reads nothing although there is an encoder"), where=where, allowed="cross_reads: source")
     if role == "encoder":
         raise InputError(msg("an encoder attends only to itself"), where=where, allowed="null")
-    if part.position:
-        raise InputError(msg("cross-attention has no positions"), where=f"{where}.position", allowed="null")
-    if part.window:
-        raise InputError(msg("cross-attention reads the whole source"), where=f"{where}.window", allowed="null")
-    if part.temperature:
-        raise InputError(msg("cross-attention has no positions"), where=f"{where}.temperature", allowed="null")
-    if part.key_bias:
-        raise InputError(msg("keys of a source have no bias"), where=f"{where}.key_bias", allowed="null")
-    if part.d_conv:
-        raise InputError(msg("a convolution reads earlier tokens"), where=f"{where}.d_conv", allowed="null")
+    for field, problem in _NOT_OF_A_SOURCE.items():
+        if getattr(part, field):
+            raise InputError(problem, where=f"{where}.{field}", allowed="null")
 
 
+# Why cross-attention cannot have a field.
+_NOT_OF_A_SOURCE = {
+    "position": msg("cross-attention has no positions"),
+    "low_rank": msg("cross-attention has no low-rank pairs"),
+    "window": msg("cross-attention reads the whole source"),
+    "temperature": msg("cross-attention has no positions"),
+    "key_bias": msg("keys of a source have no bias"),
+    "d_conv": msg("a convolution reads earlier tokens"),
+}
 # Why a stack of a role cannot have a part, and what it may have.
 _ROLES = {
     "encoder": (msg("reads only earlier tokens"), msg("a part of an encoder")),

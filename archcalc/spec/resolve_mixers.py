@@ -17,9 +17,21 @@ P = TypeVar("P", bound=Part)
 
 
 def mamba1(part: Mamba1, spec: Spec, where: str) -> Mamba1:
-    """Return the mixer with d_inner and dt_rank."""
+    """Return the mixer with d_inner, dt_rank, and d_head if its channels are in heads."""
     d_inner, dt_rank = part.d_inner or 2 * spec.d_model, part.dt_rank or (spec.d_model + 15) // 16
-    return structs.replace(part, d_inner=d_inner, dt_rank=dt_rank)
+    if part.n_heads is None:
+        if part.d_head is not None:
+            raise InputError(msg("there are no heads"), where=f"{where}.d_head", allowed=msg("left out, or n_heads"))
+        return structs.replace(part, d_inner=d_inner, dt_rank=dt_rank)
+    if part.d_inner is None and part.d_head is not None:
+        d_inner = part.n_heads * part.d_head
+    if d_inner % part.n_heads or part.d_head not in (None, d_inner // part.n_heads):
+        raise InputError(
+            msg("{d_inner} channels are not {n} equal heads of d_head", d_inner=d_inner, n=part.n_heads),
+            where=f"{where}.n_heads",
+            allowed=msg("n_heads · d_head = d_inner"),
+        )
+    return structs.replace(part, d_inner=d_inner, dt_rank=dt_rank, d_head=d_inner // part.n_heads)
 
 
 def lightning(part: Lightning, spec: Spec, where: str) -> Lightning:

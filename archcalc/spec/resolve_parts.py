@@ -10,8 +10,10 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.activation import with_parameters
 from archcalc.spec.attention import Attention, Differential, Indexer, LatentAttention
+from archcalc.spec.base import Part
 from archcalc.spec.compressed import CompressedAttention
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
+from archcalc.spec.low_rank import low_rank
 from archcalc.spec.model import Spec
 from archcalc.spec.position import (
     Disentangled,
@@ -73,6 +75,7 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             where=f"{where}.qk_norm.when",
             allowed=msg("before, or over head or each"),
         )
+    _check_low_rank(part, f"{where}.low_rank")
     if part.is_chunked and part.key_bias and part.key_bias.n_kept is not None:
         raise InputError(
             msg("keys are kept among all, not among those of a chunk"),
@@ -438,8 +441,26 @@ def dense(part: Plain | Gated, spec: Spec, where: str) -> Plain | Gated:
     if isinstance(part, Plain):
         check_block(part.up_block, spec.d_model, part.d_ff, f"{where}.up_block")
         check_block(part.down_block, part.d_ff, spec.d_model, f"{where}.down_block")
+    _check_low_rank(part, f"{where}.low_rank")
     down_bias = None if part.down_bias == part.bias else part.down_bias
     return msgspec.structs.replace(part, activation=with_parameters(part.activation), down_bias=down_bias)
+
+
+def _check_low_rank(part: Part, where: str) -> None:
+    """Raise InputError for a pair that is not there, or beside keys that are not projected from the part's input."""
+    pairs = low_rank(part)
+    if pairs is None:
+        return
+    if pairs.active >= pairs.n_pairs:
+        raise InputError(
+            msg("number {active} of {n}, counted from 0", active=pairs.active, n=pairs.n_pairs),
+            where=f"{where}.active",
+            allowed=msg("less than n_pairs"),
+        )
+    if isinstance(part, Attention) and (part.value_is_key or part.d_source or part.d_value_source or part.is_grouped):
+        raise InputError(
+            msg("keys and values are not projected from the same input as queries"), where=where, allowed="null"
+        )
 
 
 def per_layer_gate(part: PerLayerGate, spec: Spec, where: str) -> PerLayerGate:
@@ -457,6 +478,11 @@ def adapters(part: Adapters, spec: Spec, where: str) -> Adapters:
             allowed=msg("less than n_adapters"),
         )
     return msgspec.structs.replace(part, activation=with_parameters(part.activation))
+
+
+def projection(part: StateProjection, spec: Spec, where: str) -> StateProjection:
+    """Return the projection, which has nothing to fill in."""
+    return part
 
 
 def product_keys(part: ProductKeys, spec: Spec, where: str) -> ProductKeys:

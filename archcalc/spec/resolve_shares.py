@@ -8,13 +8,14 @@ from msgspec import structs
 
 from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, disentangled, lends_selection, reads_selection
-from archcalc.spec.branches import arms
+from archcalc.spec.branches import arms, borrowed_names, branches
 from archcalc.spec.groups import layers_of, lender_indices, run_counts, weight_indices
-from archcalc.spec.layer import Arm, Layer, Shares, Stack
+from archcalc.spec.layer import Arm, Branch, Layer, Shares, Stack
+from archcalc.spec.low_rank import of_any_use
 from archcalc.words import msg
 
 # Fields that affect keys and values only, so a layer that shares these does not use them.
-_KEY_VALUE_FIELDS = ("k_bias", "v_bias", "v_norm", "value_is_key", "value_scale")
+_KEY_VALUE_FIELDS = ("k_bias", "v_bias", "v_norm", "value_is_key", "value_scale", "low_rank")
 # Fields that must agree if keys and values are shared.
 _EQUAL_FIELDS = ("n_kv_heads", "d_head", "window", "window_kind", "position")
 
@@ -26,6 +27,8 @@ def check_shares(stack: Stack, role: str) -> None:
             _check_shares_field(layer, f"{role}.runs[{r}].pattern[{p}]")
     if any(layer.shares for run in stack.runs for layer in run.pattern):
         _check_references(stack, role)
+    if any(branch.weights_of is not None for run in stack.runs for layer in run.pattern for branch in layer.branches):
+        _check_branches(stack, role)
 
 
 def _check_references(stack: Stack, role: str) -> None:
@@ -54,6 +57,50 @@ def _check_references(stack: Stack, role: str) -> None:
         if any(reads_selection(arm.part) for arm in arms(layers[-1])):
             text = msg("its layers are copies of the last layer, which reads a selection")
         raise InputError(text, where=f"{role}.n_mtp", allowed="0")
+
+
+def _check_branches(stack: Stack, role: str) -> None:
+    """Raise InputError for a branch that uses the weights of a branch that has none, or is unlike it."""
+    layers, owners, start = layers_of(stack), weight_indices(stack), 0
+    for r, (run, count) in enumerate(zip(stack.runs, run_counts(stack), strict=True)):
+        for p, layer in enumerate(run.pattern):
+            for b, branch in enumerate(layer.branches):
+                if branch.weights_of is not None and p < count:
+                    where = f"{role}.runs[{r}].pattern[{p}].branches[{b}].weights_of"
+                    owner = borrowed_names(layer)[branch.arms[0].name]
+                    _check_before(owner, start + p, where)
+                    has_own = owners[owner] == owner and layers[owner].bottleneck == layer.bottleneck
+                    _check_branch(branch, layers[owner], has_own, where)
+        start += count
+    if stack.n_mtp and any(branch.weights_of is not None for branch in layers[-1].branches):
+        text = msg("its layers are copies of the last layer, which uses the weights of another")
+        raise InputError(text, where=f"{role}.n_mtp", allowed="0")
+
+
+def _check_branch(branch: Branch, owner: Layer, has_own: bool, where: str) -> None:
+    """Raise InputError unless a layer has the weights of this branch."""
+    first = branch.arms[0].name
+    lender = next((other for other in branches(owner) if other.arms[0].name == first), None)
+    if lender is None or not has_own or lender.weights_of is not None:
+        raise InputError(
+            msg("that layer has no weights of {name} of its own", name=repr(first)),
+            where=where,
+            allowed=msg("the layer that has the weights"),
+        )
+    if _of_any_use(branch) != _of_any_use(lender):
+        raise InputError(
+            msg("{name} of that layer has different fields", name=repr(first)),
+            where=where,
+            allowed=msg("a layer with an equal branch"),
+        )
+    if branch.norm_of is not None:
+        raise InputError(msg("its norm is that of another branch"), where=where, allowed=msg("norm_of: null"))
+
+
+def _of_any_use(branch: Branch) -> Branch:
+    """Return a branch as the first use of its weights computes it."""
+    used = tuple(structs.replace(arm, part=of_any_use(arm.part)) for arm in branch.arms)
+    return structs.replace(branch, arms=used, weights_of=None)
 
 
 def _check_shares_field(layer: Layer, where: str) -> None:

@@ -19,17 +19,17 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention
 from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import (
-    BranchNames,
     arm_conv,
     arm_norm,
     arm_norm_out,
     arm_sum,
+    first_branches,
     names,
-    stream_branches,
+    names_after,
     stream_names,
     stream_start,
 )
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Reads, Stack
 from archcalc.spec.model import ModelStack, Spec
@@ -239,10 +239,11 @@ def layer_sites(layer: Layer, width: Sizes) -> Iterator[Site]:
     """Yield the sites of the branches of one stream."""
     before, between, after = _STREAMS[layer.bottleneck is not None]
     yield states_site(stream_start(layer), before, width)
-    *middle, last = stream_names(layer)
-    for branch, name_after in zip(stream_branches(layer), (*middle, last), strict=True):
+    last = stream_names(layer)[-1]
+    for branch, name_after in zip(first_branches(layer), names_after(layer), strict=True):
         yield from branch_sites(branch, width)
-        yield states_site(name_after, after if name_after == last else between, width)
+        if name_after is not None:
+            yield states_site(name_after, after if name_after == last else between, width)
 
 
 def _bottleneck_sites(part: Bottleneck, layer: Layer, width: Sizes) -> Iterator[Site]:
@@ -261,7 +262,7 @@ def _bottleneck_sites(part: Bottleneck, layer: Layer, width: Sizes) -> Iterator[
 def branch_sites(branch: Branch, width: Sizes) -> Iterator[Site]:
     """Yield the sites of a branch, but not those of the stream."""
     branch_names = names(branch)
-    yield from _branch_input(branch_names, width)
+    yield from _branch_input(branch, width)
     for arm in branch.arms:
         if name := arm_norm(arm):
             yield states_site(name, msg("the states, normalized"), width)
@@ -282,10 +283,29 @@ def branch_sites(branch: Branch, width: Sizes) -> Iterator[Site]:
     if branch_names.sum and branch_names.norm_after:
         yield states_site(branch_names.sum, msg("the residual stream after the addition, before the norm"), width)
         yield states_site(branch_names.norm_after, msg("the states, normalized"), width)
+    yield from _next(branch, width)
 
 
-def _branch_input(branch_names: BranchNames, width: Sizes) -> Iterator[Site]:
-    if branch_names.norm_in:
+_NEXT = {
+    "next": msg("the branch's output: what the next branch reads"),
+    "next_sum": msg("the residual stream and the branch's output: what the next branch reads"),
+}
+
+
+def _next(branch: Branch, width: Sizes) -> Iterator[Site]:
+    if name := names(branch).next:
+        yield states_site(name, _NEXT[branch.joins], width)
+
+
+def _branch_input(branch: Branch, width: Sizes) -> Iterator[Site]:
+    branch_names = names(branch)
+    if branch_names.joined:
+        both, sizes = msg("the states and the input of the first layer"), {"Z": 2 * width["D"]}
+        yield Site(name=branch_names.joined, axes="BTZ", description=both, sizes=sizes)
+        if branch_names.norm_in:
+            normed = msg("the states and the input of the first layer, normalized")
+            yield Site(name=branch_names.norm_in, axes="BTZ", description=normed, sizes=sizes)
+    elif branch_names.norm_in:
         yield states_site(branch_names.norm_in, msg("the states, normalized"), width)
     if branch_names.in_gate:
         yield states_site(branch_names.in_gate, msg("the states, gated: what the parts read"), width)
@@ -415,6 +435,11 @@ def adapters(part: Adapters, width: Sizes, reads: Reads) -> Iterator[Site]:
     hidden = msg("hidden units of the adapter, activated")
     yield Site(name="hidden", axes="BTF", description=hidden, sizes={"F": part.d_adapter})
     yield states_site("out", msg("the output of the feed-forward"), width)
+
+
+def projection(part: StateProjection, width: Sizes, reads: Reads) -> Iterator[Site]:
+    """Yield the site of a projection."""
+    yield states_site("out", msg("the output of the projection"), width)
 
 
 def product_keys(part: ProductKeys, width: Sizes, reads: Reads) -> Iterator[Site]:

@@ -20,7 +20,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.convolved import ConvolvedAttention
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
 from archcalc.spec.layer import Layer
 from archcalc.spec.mixer import (
     ChannelMix,
@@ -496,6 +496,24 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.sites:adapters",
         steps="archcalc.interp.trace.part_steps:adapters",
         label="archcalc.render.diagram.box_texts:adapters",
+        heads=None,
+        rank=None,
+        split={},
+        fast="archcalc.run.pack.decode_step:module_forward",
+    ),
+    StateProjection: Variant(
+        component="ffn",
+        mixes_tokens=False,
+        roles=ANY_STACK,
+        resolve="archcalc.spec.resolve_parts:projection",
+        ledger="archcalc.ledger.ffn:projection",
+        module="archcalc.nn.ffn:StateProjection",
+        query_module=None,
+        cache=None,
+        source_cache=None,
+        sites="archcalc.spec.sites:projection",
+        steps="archcalc.interp.trace.part_steps:projection",
+        label="archcalc.render.diagram.box_texts:projection",
         heads=None,
         rank=None,
         split={},

@@ -60,7 +60,7 @@ class Case:
         self.config = resolve(config)[0]
         self.spec: Spec = decode(from_config(self.config))
         self.ledger: Ledger = build(self.spec)
-        self.modules: ClassModules = class_modules(self.ledger, self.config, predicts_tokens=self.spec.predicts_tokens)
+        self.modules: ClassModules = class_modules(self.spec, self.ledger, self.config)
         self.model: Any = build_reference(self.config)
 
     def ours(self, settings: Settings) -> Attached | None:

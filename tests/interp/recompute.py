@@ -391,12 +391,14 @@ class Interpreter:
         return torch.cat(heads, -1)
 
     def selective_scan(self, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, module: str) -> Tensor:
-        """Gu & Dao 2023, algorithm 2, a number at a time along the tokens."""
+        """Gu & Dao 2023, algorithm 2, a number at a time along the tokens; each head of channels has b and c."""
         a, d = -torch.exp(self.weights[f"{module}.A_log"]), self.weights[f"{module}.D"]
-        state, rows = torch.zeros(x.shape[1], b.shape[1]), []
+        n_heads = b.shape[1] // a.shape[1]
+        b, c = (y.view(len(y), n_heads, -1).repeat_interleave(len(a) // n_heads, 1) for y in (b, c))
+        state, rows = torch.zeros_like(a), []
         for t in range(len(x)):
-            state = torch.exp(delta[t, :, None] * a) * state + torch.outer(delta[t] * x[t], b[t])
-            rows.append(state @ c[t] + d * x[t])
+            state = torch.exp(delta[t, :, None] * a) * state + (delta[t] * x[t])[:, None] * b[t]
+            rows.append((state * c[t]).sum(1) + d * x[t])
         return torch.stack(rows)
 
     def blockwise(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

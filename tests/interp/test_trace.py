@@ -22,6 +22,7 @@ from archcalc.spec.layer import GlobalTokens
 from tests.examples import examples
 from tests.interp import happy_weights
 from tests.interp.recompute import OPERATORS, Interpreter
+from tests.spec.test_chains import hybrid
 from tests.spec.test_shares import LAYER, of, reading
 from tests.strategies import specs
 
@@ -116,6 +117,7 @@ SPECS = {
     "bottleneck": load({"name": "x", "vocab_size": 19, "n_ctx": 12, "d_model": 16} | NARROWED),
     "happy": load("happy"),
     "shared keys": of(LAYER, reading(LAYER, 0), reading(LAYER, 0, n_heads=2)),
+    "a shared block": of(hybrid(), LAYER, hybrid(0)),
     "shared weights": of(LAYER, LAYER | {"shares": {"weights": 0}}),
     "llama": spec_of(RMS, ROPE, GATED, stack={"final_norm": RMS}, head={"tied": True}),
     "gpt2": spec_of(LN, BIASED, plain("gelu_tanh", bias=True), stack=LEARNED),

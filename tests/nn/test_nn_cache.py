@@ -20,7 +20,7 @@ from archcalc.nn.cache_store import PlainStore
 from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
-from archcalc.spec.branches import active_branches, arms
+from archcalc.spec.branches import active_branches, arms, borrowed_names
 from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
 from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, MLstm, RgLru, ShortConv, TimeMix
@@ -440,7 +440,8 @@ def test_scores_have_a_column_for_each_key_that_a_layer_holds(spec: Spec, batch:
     for owner, layer in zip(weight_indices(stack), layers_of(stack), strict=True):
         for arm in (arm for branch in active_branches(layer) for arm in branch.arms):
             if isinstance(arm.part, Attention | LatentAttention):
-                name, of_source = f"{prefix}layers.{owner}.{arm.name}", source * (arm.reads == "source")
+                module = borrowed_names(layer).get(arm.name, owner)
+                name, of_source = f"{prefix}layers.{module}.{arm.name}", source * (arm.reads == "source")
                 expected[name] = expected.get(name, 0) + products(arm.part, batch, new, past, of_source)
     assert {name: flops for name, flops in found.items() if name in expected} == expected
 

@@ -23,10 +23,18 @@ from archcalc.nn.taps.points import OBSERVER_FACTORY
 from archcalc.run.pack import pack
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.branches import active_branches, arm_conv, arm_norm_out, arm_sum, names, stream_names
+from archcalc.spec.branches import (
+    active_branches,
+    arm_conv,
+    arm_norm_out,
+    arm_sum,
+    borrowed_names,
+    names,
+    names_after,
+)
 from archcalc.spec.execution import Execution, Kernel
 from archcalc.spec.groups import layers_of, lender_indices, shared_arms, weight_indices
-from archcalc.spec.layer import Arm, Stack
+from archcalc.spec.layer import Arm, Branch, Stack
 from archcalc.spec.workload import workload
 from tests.examples import examples
 from tests.nn.test_nn_cache import (
@@ -132,6 +140,13 @@ def _output(arm: Arm, here: Mapping[str, Tensor]) -> Tensor:
     return y if arm.scale == 1 else y * arm.scale
 
 
+def _given(branch: Branch, here: Mapping[str, Tensor]) -> Tensor:
+    """What a branch gives: the norm of its arms' sum, or that sum, times its scale."""
+    own = names(branch)
+    outputs = [here[own.norm_out]] if own.norm_out else [_output(arm, here) for arm in branch.arms]
+    return sum(y if branch.scale == 1 else y * branch.scale for y in outputs)
+
+
 @examples(40)
 @given(spec=specs())
 def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
@@ -143,10 +158,15 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
             here = {name.removeprefix(f"{prefix}layers.{turn}."): x for name, x in found.items()}
             assert torch.equal(here["resid_pre"], before)
             x = before = here["resid_pre"]
-            for branch, left in zip(active_branches(layer), stream_names(layer), strict=True):
+            for branch, left in zip(active_branches(layer), names_after(layer), strict=True):
                 own = names(branch)
+                if left is None:
+                    given = _given(branch, here)
+                    assert torch.equal(here[own.next], x + given if branch.joins == "next_sum" else given)
+                    continue
                 skip = here[own.in_gate or own.norm_in] if branch.skip_reads == "normed" else x
-                owner = f"{prefix}layers.{weight_indices(stack)[turn]}."
+                owner = borrowed_names(layer).get(own.skip, weight_indices(stack)[turn])
+                owner = f"{prefix}layers.{owner}."
                 skip = skip if own.skip is None else skip * model.state_dict()[f"{owner}{own.skip}.weight"]
                 outputs = [_output(arm, here) for arm in branch.arms]
                 joins = [here[own.norm_out]] if own.norm_out else outputs
@@ -196,7 +216,9 @@ def _owner(spec: Spec, name: str) -> str:
 
     before, _, after = name.partition("layers.")
     turn, slot, _ = after.split(".")
-    return f"{before}layers.{weight_indices(_stack(spec, before))[int(turn)]}.{slot}"
+    stack = _stack(spec, before)
+    owner = borrowed_names(layers_of(stack)[int(turn)]).get(slot, weight_indices(stack)[int(turn)])
+    return f"{before}layers.{owner}.{slot}"
 
 
 def _stack(spec: Spec, prefix: str) -> Stack:

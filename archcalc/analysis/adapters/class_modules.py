@@ -16,6 +16,9 @@ from archcalc.hf.adapter_modules import NO_MODULES, UNDECLARED_ORDER, copies_of,
 from archcalc.hf.tensors import TOKEN_TABLE, TensorEntry, TensorMap, TensorMapError
 from archcalc.ledger.algebra import ONE, Poly, product
 from archcalc.ledger.rows import Ledger, WeightRow
+from archcalc.spec import Spec
+from archcalc.spec.branches import borrowed_names
+from archcalc.spec.groups import layers_of
 
 # transposed: a Linear stored [in, out]. other: a module of its own kind, or a norm.
 ModuleKind = Literal["linear", "transposed", "embedding", "convolution", "other"]
@@ -95,9 +98,11 @@ class ClassModules(msgspec.Struct, frozen=True, dict=True):
         return tuple(name for name, one in self.weights.items() if one.kind in kinds and not one.is_output)
 
 
-def class_modules(ledger: Ledger, config: Mapping[str, Any], *, predicts_tokens: bool) -> ClassModules:
-    """Return the modules of the class of a config whose ledger this is; `predicts_tokens` as the spec says."""
+def class_modules(spec: Spec, ledger: Ledger, config: Mapping[str, Any]) -> ClassModules:
+    """Return the modules of the class of a config whose spec and ledger these are."""
+    predicts_tokens = spec.predicts_tokens
     rows = {name: (row, index) for row in ledger.rows if row.is_counted for name, index in _named(row)}
+    rows |= {name: (rows[own][0], index) for own in list(rows) for name, index in _borrowed(spec, own)}
     model_type = str(config["model_type"])
     tensors = _first_names(tensor_map(dict(config)))
     found = list(_tensors(model_type, tensors, rows))
@@ -135,6 +140,16 @@ def _named(row: WeightRow) -> Iterator[tuple[str, int | None]]:
     return zip(row.names(), indices, strict=True)
 
 
+def _borrowed(spec: Spec, own: str) -> Iterator[tuple[str, int]]:
+    """Yield the names of a tensor in other layers whose branches use it, where the class has further modules."""
+    for each in spec.stacks:
+        for index, layer in enumerate(layers_of(each.stack)):
+            for name, owner in borrowed_names(layer).items():
+                before = f"{each.prefix}layers.{owner}.{name}."
+                if own.startswith(before):
+                    yield f"{each.prefix}layers.{index}.{name}.{own.removeprefix(before)}", index
+
+
 def _copies(model_type: str, tensor: ClassTensor, *, predicts_tokens: bool) -> Iterator[ClassTensor]:
     """Yield a table under the other names that it has in its class."""
     if tensor.leaf != "weight" or HEAD in tensor.ours:
@@ -155,7 +170,7 @@ def _tensors(
         parts = [rows[name][0] for name in entry.ours]
         index = rows[entry.ours[0]][1]
         axes = _stored_axes(entry, [part.weight.axes for part in parts])
-        if entry.n_blocks:  # a quotient of sizes is no formula
+        if entry.n_blocks or entry.n_row_groups:  # a quotient of sizes is no formula
             axes = tuple(map(Poly.constant, entry.shape([part.shape for part in parts])))
         names = entry.rows(entry.shape([part.shape for part in parts]))
         axes = axes[1:] if names else axes

@@ -58,7 +58,7 @@ def named(
         if naming == "library" or config.method != "lora":
             raise
         return _canonical(ledger, config)
-    modules = class_modules(ledger, model, predicts_tokens=spec.predicts_tokens)
+    modules = class_modules(spec, ledger, model)
     if naming is None and config.method == "lora" and _is_ours(config, modules, ledger):
         return _canonical(ledger, config)
     settings = _strict(config, modules) if is_strict else config

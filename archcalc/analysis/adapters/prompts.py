@@ -101,7 +101,8 @@ def _key_width(spec: Spec, model: Mapping[str, Any], known: Mapping[str, list[An
     latent = next((part for part in found if isinstance(part, LatentAttention)), None)
     if grouped:
         widest = max(grouped, key=lambda part: (_explicit(part.d_head), part.window is None))
-        return _explicit(widest.n_kv_heads) * _explicit(widest.d_head)
+        is_split = adapter_modules.divides_width(model["model_type"]) and model.get("head_dim") is None
+        return _explicit(widest.n_kv_heads) * (width // widest.n_heads if is_split else _explicit(widest.d_head))
     if latent is None:
         raise InputError(msg("the model has no attention"), where="prefix_tuning", allowed=msg("another method"))
     if model["model_type"] in adapter_modules.MIXED_LATENTS:

@@ -129,11 +129,16 @@ def attribute(
 
 
 def _check_layers(layers: Sequence[Layer]) -> None:
-    """Raise InputError for an arm that adds the input of an earlier branch, or a branch that adds a gated input."""
+    """Raise InputError for an arm that adds the input of an earlier branch, or a branch that adds a gated input.
+
+    And for a branch that the next one reads.
+    """
     if any(arm.skip and arm.input_of for layer in layers for arm in arms(layer)):
         raise InputError(msg("an arm adds the input of an earlier branch"), where="skip", allowed="false")
     if any(arm.d_out_conv for layer in layers for arm in arms(layer)):
         raise InputError(msg("outputs are convolved over tokens"), where="d_out_conv", allowed="null")
+    if any(branch.joins in ("next", "next_sum") for layer in layers for branch in active_branches(layer)):
+        raise InputError(msg("a branch is read by the next one"), where="joins", allowed="stream")
     gated = [branch for layer in layers for branch in active_branches(layer) if branch.in_gate_rank]
     if any(branch.skip_reads == "normed" or any(arm.skip for arm in branch.arms) for branch in gated):
         raise InputError(msg("a gated input is added"), where="in_gate_rank", allowed="null")
@@ -257,8 +262,8 @@ class _Reading:
                 norm = frozen(block.norm_module(name), self.at(f"{path}{arm.name}.out") * arm.scale)
                 read_D, steps = self._through(found, full + name, norm, read_D, i), [norm, *steps]
             steps = [Multiply(arm.scale), *steps]
-            self._arm(found, i, arm, block.get_submodule(arm.name), read_D * arm.scale, steps, n_promoted)
-        factor = branch.skip if own.skip is None else block.get_submodule(own.skip).weight.double() * branch.skip
+            self._arm(found, i, arm, block.part_module(arm.name), read_D * arm.scale, steps, n_promoted)
+        factor = branch.skip if own.skip is None else block.part_module(own.skip).weight.double() * branch.skip
         skip: _Path = (Multiply(factor),), direction_D * factor
         of_stream = [] if branch.skip_reads == "normed" else [skip]
         of_normed = skips if of_stream else [skip, *skips]

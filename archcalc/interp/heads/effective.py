@@ -44,7 +44,7 @@ LINEAR_MIXERS: Final[dict[type, LinearMixer]] = {
     GatedDelta: LinearMixer("v", "mixed"),
     Lightning: LinearMixer("v", "mixed"),
     MLstm: LinearMixer("v", "mixed"),
-    Mamba1: LinearMixer("conv", "scan", ("selection",), _one_head),
+    Mamba1: LinearMixer("conv", "scan", ("selection",), lambda part: part.n_heads or 1),
     Mamba2: LinearMixer("v", "scan"),
     RgLru: LinearMixer("conv", "scan", ("input_gate", "decay_gate"), _one_head),
     TimeMix: LinearMixer("v", "scan", (), _one_head),

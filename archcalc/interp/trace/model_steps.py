@@ -21,9 +21,11 @@ from archcalc.spec.branches import (
     arm_norm,
     arm_norm_out,
     arm_sum,
+    borrowed_names,
+    first_branches,
     names,
+    names_after,
     stream_branches,
-    stream_names,
     stream_start,
     tied_norms,
 )
@@ -111,7 +113,7 @@ def _layer_steps(model_stack: ModelStack, x: Expression, source: Value | None, s
     prefix, stack = model_stack.prefix, model_stack.stack
     owners, lenders = weight_indices(stack), lender_indices(stack)
     modules = CycleExpressions.of(stack, prefix, x)
-    last = Value("")  # a stack has a layer
+    x_0, last = x, Value("")  # a stack has a layer
     for i, layer in enumerate(layers_of(stack)):
         steps_of_layer = LayerSteps(
             layer,
@@ -124,6 +126,8 @@ def _layer_steps(model_stack: ModelStack, x: Expression, source: Value | None, s
             source_ids=source_ids,
             per_layer=call("piece", Value(f"{prefix}per_layer"), i, len(owners)) if stack.per_layer else None,
             d_model=model_stack.model.d_model,
+            embedded=x_0,
+            stack_prefix=prefix,
             streams=stack.streams,
             global_tokens=stack.global_tokens,
         )
@@ -281,10 +285,11 @@ class CycleExpressions:
 class LayerSteps:
     """The steps of a layer. Prefixes, `source` and `is_causal` are those of PartContext, for the whole layer.
 
-    `key_prefix` is that of the layer whose keys and values are read by arms that share them. `ids` and `source_ids` are
-    the steps of the stack's and the source's tokens. `per_layer` is the layer's own embedding, `inputs` are those that
-    the branches so far read. With `streams` the layer has several residual streams, with `global_tokens` more tokens.
-    `split`: what queries and keys, and what values of an arm are projected from, if these differ.
+    `key_prefix` is that of the layer whose keys and values are read by arms that share them, `stack_prefix` that of the
+    stack. `ids` and `source_ids` are the steps of the stack's and the source's tokens. `per_layer` is the layer's own
+    embedding, `embedded` the input of the first layer, `inputs` are those that the branches so far read. With `streams`
+    the layer has several residual streams, with `global_tokens` more tokens. `split`: what queries and keys, and what
+    values of an arm are projected from, if these differ.
     """
 
     layer: Layer
@@ -297,6 +302,8 @@ class LayerSteps:
     source_ids: str
     per_layer: Expression | None
     d_model: int
+    embedded: Expression
+    stack_prefix: str
     streams: AnyStreams | None = None
     global_tokens: GlobalTokens | None = None
     inputs: dict[str, Expression] = field(default_factory=dict)
@@ -329,9 +336,21 @@ class LayerSteps:
     def branches(self, last: Expression) -> Steps:
         """Yield the steps of the branches of one stream; return its value after them."""
         residual = yield from self.step(stream_start(self.layer), "residual", last)
-        for branch, stream_name in zip(stream_branches(self.layer), stream_names(self.layer), strict=True):
-            residual = yield from self._branch(branch, residual, stream_name)
+        read: Expression = residual
+        for branch, stream_name in zip(first_branches(self.layer), names_after(self.layer), strict=True):
+            if stream_name is None:
+                read = yield from self._next(branch, read, residual)
+            else:
+                read = residual = yield from self._branch(branch, read, residual, stream_name)
         return residual
+
+    def _next(self, branch: Branch, read: Expression, residual: Value) -> Generator[Step, None, Expression]:
+        """Yield the steps of a branch that the next one reads; return what that reads."""
+        self.inputs[branch.arms[0].name] = yield from self.branch_input(branch, read)
+        outputs = yield from self.outputs(branch)
+        given = [_times(output, branch.scale) for output in outputs]
+        total = reduce(add, [residual, *given] if branch.joins == "next_sum" else given)
+        return (yield from self.step(str(names(branch).next), "residual", total))
 
     def _stream(self, name: str, x: Expression) -> Steps:
         """Yield the residual stream after a branch; the last of the layer is multiplied by its number, if any."""
@@ -339,13 +358,13 @@ class LayerSteps:
             x = x * Parameter(f"{self.weight_prefix}out_scalar")
         return (yield from self.step(name, "residual", x))
 
-    def _branch(self, branch: Branch, residual: Value, stream_name: str) -> Steps:
+    def _branch(self, branch: Branch, read: Expression, residual: Value, stream_name: str) -> Steps:
         own = names(branch)
-        branch_input = yield from self.branch_input(branch, residual)
+        branch_input = yield from self.branch_input(branch, read)
         self.inputs[branch.arms[0].name] = branch_input
         outputs = yield from self.outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual
-        skip = skip if own.skip is None else skip * Parameter(f"{self.weight_prefix}{own.skip}.weight")
+        skip = skip if own.skip is None else skip * Parameter(f"{self._prefix_of(own.skip)}{own.skip}.weight")
         total = reduce(add, [_times(skip, branch.skip), *(_times(output, branch.scale) for output in outputs)])
         if own.sum is None:
             return (yield from self._stream(stream_name, total))
@@ -356,10 +375,12 @@ class LayerSteps:
     def branch_input(self, branch: Branch, x: Expression) -> Generator[Step, None, Expression]:
         """Yield the steps of what the arms read; return its value."""
         own = names(branch)
+        if own.joined:
+            x = yield from self.step(own.joined, "residual", call("concat", x, self.embedded))
         y = yield from self.normed(branch.norm_in, own.norm_in, x, global_norm(branch, self.global_tokens))
         if own.in_gate is None:
             return y
-        down, up = (Module(f"{self.weight_prefix}{own.in_gate}.{name}") for name in ("down", "up"))
+        down, up = (Module(f"{self._prefix_of(own.in_gate)}{own.in_gate}.{name}") for name in ("down", "up"))
         gate = call("sigmoid", call("linear", call("silu", call("linear", y, down)), up))
         return (yield from self.step(own.in_gate, "gated", y * gate))
 
@@ -386,6 +407,11 @@ class LayerSteps:
             summed = yield from self.step(own.arms_sum, "residual", reduce(add, outputs))
         return [(yield from self.normed(branch.norm_out, own.norm_out, summed))]
 
+    def _prefix_of(self, name: str) -> str:
+        """Return the prefix of the weights of an arm, norm or gate, which may be those of an earlier layer."""
+        owner = borrowed_names(self.layer).get(name)
+        return self.weight_prefix if owner is None else f"{self.stack_prefix}layers.{owner}."
+
     def step(self, name: str, kind: str, expression: Expression, key_ids: str = "") -> Steps:
         """Yield a step of the layer; return its value."""
         yield Step(f"{self.step_prefix}{name}", kind, expression, self.step_prefix.rstrip("."), key_ids)
@@ -397,7 +423,8 @@ class LayerSteps:
         """Yield the steps of a norm; return its value, or `x` without a norm. `of_global`: that of global tokens."""
         if part is None or name is None:
             return x
-        module = f"{self.weight_prefix}{tied_norms(self.layer).get(name, name)}"
+        name_of_weights = tied_norms(self.layer).get(name, name)
+        module = f"{self._prefix_of(name_of_weights)}{name_of_weights}"
         layer, tokens = self.step_prefix.rstrip("."), self.global_tokens
         more: tuple[Operand, ...] = ()
         if of_global and tokens:
@@ -410,7 +437,7 @@ class LayerSteps:
         key_prefix = self.key_prefix if arm.reads == "shared" else self.step_prefix
         context = PartContext(
             step_prefix=f"{self.step_prefix}{arm.name}.",
-            weight_prefix=f"{self.weight_prefix}{arm.name}.",
+            weight_prefix=f"{self._prefix_of(arm.name)}{arm.name}.",
             input=arm_input,
             source=self.source if is_cross else None,
             is_causal=self.is_causal and not is_cross,

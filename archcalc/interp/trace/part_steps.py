@@ -19,7 +19,8 @@ from archcalc.spec.attention import (
     LogTemperature,
     Temperature,
 )
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
+from archcalc.spec.low_rank import LowRank
 from archcalc.spec.norm import Affine, LayerNorm, Norm
 from archcalc.spec.position import Alibi, ContentBias, Disentangled, RelativeBias, Rope
 
@@ -86,8 +87,8 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if ctx.has_own_keys:
         yield "k", "keys", _projected(part, ctx, "k", states, part.n_kv_heads)
         name, block = ("k", part.k_block) if part.value_is_key else ("v", part.v_block)
-        read = ctx.value_input or states
-        values = call("heads", _with_convolution(part, ctx, name, ctx.linear(read, name, block)), part.n_kv_heads)
+        projected = _linear(part, ctx, name, ctx.value_input or states, block)
+        values = call("heads", _with_convolution(part, ctx, name, projected), part.n_kv_heads)
         yield "v", "values", _values(part, values if part.v_norm is None else ctx.normed(values, "v_norm"))
     scale = part.score_scale
     scores: Expression = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
@@ -178,7 +179,7 @@ def _with_content(part: Attention, ctx: PartContext, scores: Expression) -> Expr
 def _projected(part: Attention, ctx: PartContext, name: str, x: Expression, n_heads: int) -> Expression:
     """Return queries or keys: projected, split into heads, normalized and rotated."""
     when, over = (part.qk_norm.when, part.qk_norm.over) if part.qk_norm is not None else ("", "")
-    projected: Expression = ctx.linear(x, name, part.q_block if name == "q" else part.k_block)
+    projected: Expression = _linear(part, ctx, name, x, part.q_block if name == "q" else part.k_block)
     projected = projected if name == "q" else _with_convolution(part, ctx, name, projected)
     heads = call("heads", ctx.normed(projected, f"{name}_norm") if over == "full" else projected, n_heads)
     if when == "before" and over != "full":
@@ -295,11 +296,27 @@ def gated_ffn(part: Gated, ctx: PartContext) -> PartSteps:
     yield "gate", "up", ctx.linear(ctx.input, "gate")
     yield "up", "up", ctx.linear(ctx.input, "up")
     gate: Expression = ctx.step("gate")
+    up: Expression = ctx.step("up")
+    if part.low_rank is not None:
+        more = [call("piece", _pair(part.low_rank, ctx, "gate_up", ctx.input), i, 2) for i in range(2)]
+        gate, up = gate + more[0], up + more[1]
     gate = gate if part.gate_scale == 1 else gate * part.gate_scale
     gate = gate if part.sparsity is None else call("sparse", gate, part.sparsity)
-    yield "hidden", "hidden", _gated(part.activation, gate, ctx.step("up"), ctx)
+    yield "hidden", "hidden", _gated(part.activation, gate, up, ctx)
     out = _down(part, ctx)
     yield "out", "ffn_out", out * Parameter(f"{ctx.weight_prefix}out_scale") if part.out_scale else out
+
+
+def _pair(part: LowRank, ctx: PartContext, name: str, x: Expression) -> Call:
+    """Return what the low-rank pair of this use adds to a projection."""
+    down, up = (Module(f"{ctx.weight_prefix}{name}_pairs.{each}") for each in ("down", "up"))
+    return call("linear_at", call("linear_at", x, part.active, down), part.active, up)
+
+
+def _linear(part: Attention, ctx: PartContext, name: str, x: Expression, block: int | None) -> Expression:
+    """Return a projection of an attention, with its low-rank pair."""
+    y = ctx.linear(x, name, block)
+    return y if part.low_rank is None else y + _pair(part.low_rank, ctx, name, x)
 
 
 def _down(part: Plain | Gated, ctx: PartContext, block: int | None = None) -> Expression:
@@ -415,6 +432,11 @@ def adapters(part: Adapters, ctx: PartContext) -> PartSteps:
     yield "up", "up", call("linear_at", ctx.input, part.active, up)
     yield "hidden", "hidden", activated(part.activation, ctx.step("up"), ctx)
     yield "out", "ffn_out", call("linear_at", ctx.step("hidden"), part.active, down)
+
+
+def projection(part: StateProjection, ctx: PartContext) -> PartSteps:
+    """Yield the step of a projection."""
+    yield "out", "ffn_out", ctx.linear(ctx.input, "project")
 
 
 def _normed(part: Norm | None, ctx: PartContext, name: str) -> Expression:

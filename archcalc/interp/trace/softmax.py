@@ -69,7 +69,7 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     query = _query_position(trace, part, head, query)
     stack, block, arm = _locate(model, part)
     context, scores_S = _attention_context(stack, trace, part), trace[f"{part}.scores"][head, query]
-    module = getattr(block, arm)
+    module = block.part_module(arm)
     in_scale = next(each.in_scale for each in block.arms if each.name == arm)
     sinks_N = getattr(module, "sinks", None)
     sink = None if sinks_N is None else float(sinks_N[head])

@@ -23,14 +23,18 @@ def leaves(part: Mamba1, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[
     convolved = yield from causal_conv("conv", projected.view(*inner), d.d_conv, bias=part.conv_bias)
     u = yield from activation("silu", "conv", "mixer", convolved)
     u = u.new("u", *inner)
-    selected = yield from linear("x", u, d.dt_rank + 2 * d.d_state, "mixer", bias=False)
+    heads = () if part.n_heads is None else (d.n_heads,)
+    n, block = (ONE, None) if part.n_heads is None else (d.n_heads, d.d_head)
+    selected = yield from linear("x", u, n * (d.dt_rank + 2 * d.d_state), "mixer", bias=False, block=block)
     widths = {"Δ": d.dt_rank, "B": d.d_state, "C": d.d_state}
-    low, b, c = (selected.view(BATCH, tokens, width, label=label) for label, width in widths.items())
+    low, b, c = (selected.view(BATCH, tokens, *heads, width, label=label) for label, width in widths.items())
     if part.norm:
         low = yield from norm.leaves(part.norm, "dt_norm", low, ctx)
         b = yield from norm.leaves(part.norm, "b_norm", b, ctx)
         c = yield from norm.leaves(part.norm, "c_norm", c, ctx)
-    delta = yield from linear("dt", low, d.d_inner, "mixer", bias=True)
+    if part.n_heads is not None:  # a copy of each, in which heads lie one after another
+        low, c, block = low.new("Δ by head", BATCH, tokens, n * d.dt_rank), c.new("C by head", dtype="fp32"), d.dt_rank
+    delta = yield from linear("dt", low, d.d_inner, "mixer", bias=True, block=block)
     y = yield from _scan(d, u, delta, b, c, ctx)
     gate = yield from activation("silu", "gate", "mixer", projected.view(*inner))
     yield Elementwise("gate", inner, "mixer", "gate")

@@ -10,7 +10,7 @@ from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_nam
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
 from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.embedding import ExtraTable
-from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys
+from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
 from archcalc.spec.layer import Arm, Stack
 from archcalc.spec.model import Pooler, Spec, Transform
 from archcalc.spec.norm import Affine, LayerNorm, Norm, RMSNorm
@@ -219,7 +219,18 @@ def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list
     after += [say(msg("pairs of heads subtracted, normalized"))] if part.differential else []
     after += [say(msg("norm on the heads' outputs"))] if part.out_norm else []
     after += [say(msg("projections in groups"))] if part.is_grouped else []
+    after += [say(msg("reads the first layer's input too"))] if part.reads_embedding else []
+    after += _low_rank(part, say)
     return say(_ATTENTIONS[kind]), lines + [" · ".join(words) for words in (more, after) if words]
+
+
+def _low_rank(part: Attention | Gated, say: Translator) -> list[str]:
+    """Return the line of low-rank pairs, if there are any."""
+    if part.low_rank is None:
+        return []
+    own = part.low_rank
+    number, rank = exact(own.active + 1), exact(own.pair_rank)
+    return [say(msg("low-rank pair {i} of {n}, rank {rank}", i=number, n=exact(own.n_pairs), rank=rank))]
 
 
 def latent(part: LatentAttention, d_model: int, say: Translator) -> tuple[str, list[str]]:
@@ -283,6 +294,8 @@ def dense(part: Plain | Gated, d_model: int, say: Translator) -> tuple[str, list
         lines.append(say(msg("{share} of the gates are 0", share=f"{part.sparsity:.4g}")))
     if isinstance(part, Gated) and part.out_scale:
         lines.append(say(msg("output × a learned number")))
+    if isinstance(part, Gated):
+        lines += _low_rank(part, say)
     if isinstance(part, Plain) and part.is_grouped:
         lines.append(say(msg("projections in groups")))
     kind = msg("gated feed-forward") if isinstance(part, Gated) else msg("feed-forward")
@@ -324,3 +337,8 @@ def adapters(part: Adapters, d_model: int, say: Translator) -> tuple[str, list[s
     sizes = say(msg("{width} → {inner} → {width}", width=exact(d_model), inner=exact(part.d_adapter)))
     number = say(msg("number {i} of {n}", i=exact(part.active + 1), n=exact(part.n_adapters)))
     return say(msg("adapter")), [number, sizes, _activation(part.activation)]
+
+
+def projection(part: StateProjection, d_model: int, say: Translator) -> tuple[str, list[str]]:
+    """Return the heading and the lines of a projection."""
+    return say(msg("projection")), [f"{exact(d_model)} × {exact(d_model)}"]

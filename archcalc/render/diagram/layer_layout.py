@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -56,14 +57,29 @@ def branch_texts(
 ) -> list[BranchTexts]:
     """Return the boxes of each residual branch of a layer, in order; `path` is that of the layer, with a point.
 
-    `parts` are the residual streams, if there are several.
+    A branch that is read by the next one comes before the boxes of that. `parts` are the residual streams, if there are
+    several.
     """
     names_after = stream_names if parts is None else stream_implementation(parts, "names")
     streams, joining = iter(names_after(layer)), stream_branches(layer)
-    return [
-        _branch(branch, path, next(streams) if branch in joining else "", d_model, say, is_causal=is_causal)
-        for branch in branches(layer)
-    ]
+    found: list[BranchTexts] = []
+    before: tuple[BoxText, ...] = ()
+    for branch in branches(layer):
+        stream = next(streams) if branch in joining else ""
+        texts = _after(before, _branch(branch, path, stream, d_model, say, is_causal=is_causal))
+        before = ()
+        if branch.joins in ("next", "next_sum"):
+            before = (*texts.shared, *(text for chain in texts.chains for text in chain))
+        else:
+            found.append(texts)
+    return found
+
+
+def _after(before: tuple[BoxText, ...], texts: BranchTexts) -> BranchTexts:
+    """Return the boxes of a branch that reads what these boxes give."""
+    if len(texts.chains) == 1:
+        return structs.replace(texts, chains=((*before, *texts.chains[0]),))
+    return structs.replace(texts, shared=(*before, *texts.shared))
 
 
 def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translator, *, is_causal: bool) -> BranchTexts:
@@ -89,7 +105,7 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
         (
             *norms(arm.norm, arm_norm(arm)),
             *scale(arm.in_scale),
-            at(box_texts.part(arm, d_model, say, is_causal=is_causal), arm.name),
+            at(_with_owner(branch, box_texts.part(arm, d_model, say, is_causal=is_causal), say), arm.name),
             *convolution(arm),
             *scale(arm.scale),
             *norms(arm.norm_out, arm_norm_out(arm)),
@@ -101,16 +117,32 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     if branch.in_gate_rank is not None:
         before = (*before, at(box_texts.input_gate(branch.in_gate_rank, say), own.in_gate))
     after = norms(branch.norm_after, own.norm_after)
-    scales = scale(branch.scale)
-    if branch.joins == "later_streams":
-        scales = (*scales, BoxText(say(msg("to all streams but the first")), (), "other"))
-    if own.skip is not None:
-        scales = (*scales, at(BoxText(say(msg("to the stream × learned factors")), (), "other"), own.skip))
+    scales = (*scale(branch.scale), *_joined(branch, path, say))
     if len(chains) == 1:
         chains, before = [(*before, *chains[0], *out, *scales)], ()
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
     apart = tuple(i for i, arm in enumerate(branch.arms) if arm.input_of is not None)
     return BranchTexts(tuple(chains), before, after, readers, apart, f"{path}{own.sum or stream}")
+
+
+def _joined(branch: Branch, path: str, say: Translator) -> Iterator[BoxText]:
+    """Yield boxes that say where a branch goes, if not to the whole stream as it is."""
+    own = names(branch)
+    if branch.joins == "next_sum":
+        yield BoxText(say(msg("+ the residual stream")), (), "other", path=f"{path}{own.next}")
+    if branch.joins == "later_streams":
+        yield BoxText(say(msg("to all streams but the first")), (), "other")
+    if own.skip is not None:
+        yield BoxText(say(msg("to the stream × learned factors")), (), "other", path=f"{path}{own.skip}")
+
+
+def _with_owner(branch: Branch, text: BoxText, say: Translator) -> BoxText:
+    """Return the text of a part with the layer that has its weights, if that is another."""
+    if branch.weights_of is None:
+        return text
+    return structs.replace(
+        text, lines=(*text.lines, say(msg("with the weights of layer {layer}", layer=branch.weights_of)))
+    )
 
 
 def add_branch(branch: BranchTexts, trunk: float, width: float, layout: Layout) -> None:

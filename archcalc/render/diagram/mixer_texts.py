@@ -73,6 +73,11 @@ def mamba1(part: Mamba1, d_model: int, say: Translator) -> tuple[str, list[str]]
     lines = [
         say(msg("{n} channels × {state} states", n=exact(part.d_inner or 0), state=exact(part.d_state))),
         say(msg("convolution of {width} tokens, scan", width=exact(part.d_conv))),
+        *(
+            [say(msg("{n} heads × {width}", n=exact(part.n_heads), width=exact(part.d_head or 0)))]
+            if part.n_heads
+            else []
+        ),
     ]
     return say(msg("Mamba")), lines + ([say(msg("norms on Δ, b, c"))] if part.norm else [])
 

@@ -23,6 +23,7 @@ from archcalc.spec import attention as spec
 from archcalc.spec.branches import arms, with_parts
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Layer, Stack
+from archcalc.spec.low_rank import low_rank
 from archcalc.spec.variants import VARIANTS, implementation, implementations
 from archcalc.words import msg
 
@@ -87,6 +88,7 @@ def attention_of_rank(part: spec.Attention, n: int) -> spec.Attention:
     """Return an attention with one rank's heads; with fewer key heads than ranks, several ranks hold the same one."""
     n_kv_heads = part.n_kv_heads or part.n_heads
     _check_heads(part.n_heads, n)
+    _check_pairs(part, n)
     if n_kv_heads % n and n % n_kv_heads:
         raise _indivisible(n, f"its {n_kv_heads} heads of keys and values, nor be a multiple of them", n_kv_heads)
     if part.out_norm or (part.qk_norm and part.qk_norm.over == "full"):
@@ -105,11 +107,17 @@ def latent_of_rank(part: spec.LatentAttention, n: int) -> spec.LatentAttention:
 
 def dense_of_rank(part: ffn.Plain | ffn.Gated, n: int) -> ffn.Plain | ffn.Gated:
     """Return the feed-forward unchanged: its width is split tensor by tensor."""
+    _check_pairs(part, n)
     if (part.down_norm or getattr(part, "sparsity", None)) and n > 1:
         raise InputError(
             msg("hidden units are normed over their whole width, which no rank has"), where="tp", allowed=msg("`fsdp`")
         )
     return part
+
+
+def _check_pairs(part: object, n: int) -> None:
+    if low_rank(part) is not None and n > 1:
+        raise InputError(msg("low-rank pairs are not split"), where="tp", allowed=msg("`fsdp`"))
 
 
 def _check_heads(n_heads: int, n: int) -> None:

@@ -142,7 +142,7 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
 # Fields of an attention that this form does not support; where one is set, the module itself runs.
 _UNSUPPORTED = (
     *("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm", "differential", "key_bias"),
-    *("q_block", "k_block", "v_block", "out_block", "d_value_source", "d_conv"),
+    *("q_block", "k_block", "v_block", "out_block", "d_value_source", "d_conv", "low_rank"),
 )
 
 
@@ -153,8 +153,8 @@ def _has_other_rotation(part: Any) -> bool:
 
 
 def gated_ffn(ffn: Gated) -> TokenForward | None:
-    """Return a feed-forward of three matrices, with gate and up fused; None if it is sparse or its output scaled."""
-    if ffn.sparsity is not None or ffn.out_scale is not None:
+    """Return a feed-forward of three matrices, gate and up fused; None if sparse, scaled, or with low-rank pairs."""
+    if ffn.sparsity is not None or ffn.out_scale is not None or ffn.gate_up_pairs is not None:
         return None
     read, down = FusedLinear(ffn, "gate", "up"), FusedLinear(ffn, "down")
 
@@ -184,9 +184,9 @@ class DecodeBlock(Block):
         norm_names = [name for branch in block.branches for name, _ in norms(branch)]
         self.norms = {name: block.norm_module(name).forward for name in norm_names}
         gate_names = [own.in_gate for own in block.branch_names if own.in_gate is not None]
-        self.gates = {name: block.get_submodule(name).forward for name in gate_names}
+        self.gates = {name: block.part_module(name).forward for name in gate_names}
         skip_names = [own.skip for own in block.branch_names if own.skip is not None]
-        self.skips = {name: block.get_submodule(name).forward for name in skip_names}
+        self.skips = {name: block.part_module(name).forward for name in skip_names}
 
     def run_arm(self, arm: Arm, x_BTD: Tensor, context: Any) -> Tensor:
         """Return the output of one arm [B, D]; the context is a `StepContext`."""
@@ -243,12 +243,12 @@ def decode_step(model: nn.Module) -> DecodeStep | None:
     """Return the decode step of a packed model; None unless all arms have a one-token form.
 
     There is none either for other models than decoders, and for one with prompts, per-layer embeddings, several
-    streams or parts that read ids.
+    streams, or parts that read ids or the input of the first layer.
     """
     if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
         return None
     parts = (model.prompts, model.per_layer, model.streams, model.cycles)
-    if any(each is not None for each in parts) or model.reads_ids:
+    if any(each is not None for each in parts) or model.reads_ids or model.reads_embedding:
         return None
     blocks = {owner: _decode_block(cast(Block, block)) for owner, block in model.layers.items()}
     if any(block is None for block in blocks.values()):
@@ -264,7 +264,7 @@ def _decode_block(block: Block) -> DecodeBlock | None:
 def _token_forward(block: Block, arm: Arm) -> TokenForward | None:
     """Return the form of an arm for one token, if its variant has one that supports its fields."""
     make_forward = implementation(arm.part, "fast") if arm.reads == "stream" and arm.d_out_conv is None else None
-    return None if make_forward is None else cast(TokenForward | None, make_forward(block.get_submodule(arm.name)))
+    return None if make_forward is None else cast(TokenForward | None, make_forward(block.part_module(arm.name)))
 
 
 def _pair_axis(part: Rope) -> int:

@@ -60,11 +60,15 @@ def prefill_last_positions(model: Any) -> Prefill | None:
     """Return the prefill of a decoder whose last layer has one self-attention and mixes tokens nowhere else."""
     if not isinstance(model, SingleStack) or not model.is_causal or model.spec.reads_text:
         return None
-    if any(each is not None for each in (model.per_layer, model.streams, model.cycles)) or model.reads_ids:
+    if (
+        any(each is not None for each in (model.per_layer, model.streams, model.cycles))
+        or model.reads_ids
+        or model.reads_embedding
+    ):
         return None
     last = cast(Block, model.layers[model.owners[-1]])
     first, *others = last.arms
-    is_attention = isinstance(last.get_submodule(first.name), Attention) and first.reads != "source"
+    is_attention = isinstance(last.part_module(first.name), Attention) and first.reads != "source"
     mixes_no_more = not any(variant(arm.part).mixes_tokens for arm in others)
     return Prefill(model, last) if is_attention and mixes_no_more else None
 
@@ -72,7 +76,7 @@ def prefill_last_positions(model: Any) -> Prefill | None:
 def _last_states(block: Block, x_BTD: Tensor, context: LayerContext, n_last: int) -> Tensor:
     """Return a layer's states of the last positions [B, n, D], which attend to all tokens."""
     branch, arm = block.branches[0], block.arms[0]
-    attention, own = cast(Attention, block.get_submodule(arm.name)), context.for_arm(arm)
+    attention, own = cast(Attention, block.part_module(arm.name)), context.for_arm(arm)
     normed_BTD = block.apply_norm(arm_norm(arm), block.branch_input(names(branch), x_BTD))
     read_BTD = multiply(normed_BTD, arm.in_scale)
     pair = own.keys_values(lambda: attention.keys_values(read_BTD, own))

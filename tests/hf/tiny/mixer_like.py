@@ -158,7 +158,36 @@ XLSTM = {
     "pad_token_id": None,
 }
 
+ZAMBA = RMS | {
+    "num_hidden_layers": 5,
+    "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid", "hybrid"],
+    "num_key_value_heads": 2,
+    "mamba_d_state": 7,
+    "mamba_d_conv": 3,
+    "mamba_dt_rank": 5,
+    "use_cache": True,
+}
+
+ZAMBA2 = RMS | {
+    "num_hidden_layers": 6,
+    "layers_block_type": ["hybrid", "linear_attention", "hybrid", "hybrid", "hybrid", "hybrid"],
+    "num_key_value_heads": 4,
+    "mamba_d_state": 7,
+    "mamba_d_conv": 3,
+    "mamba_ngroups": 2,
+    "n_mamba_heads": 4,
+    "chunk_size": 4,
+    "time_step_min": 0.7,
+    "num_mem_blocks": 2,
+    "adapter_rank": 5,
+}
+
 CONFIGS: dict[str, dict[str, Any]] = {
+    "zamba2:turns": ZAMBA2 | {"use_shared_attention_adapter": True, "use_mem_rope": True, "tie_word_embeddings": True},
+    "zamba2:own": ZAMBA2 | {"tie_word_embeddings": False, "add_bias_linear": True, "num_key_value_heads": 2},
+    "zamba:tied": ZAMBA | {"tie_word_embeddings": True, "attention_head_dim": 12, "mamba_conv_bias": False},
+    "zamba:own": ZAMBA | {"tie_word_embeddings": False, "n_mamba_heads": 4, "mamba_proj_bias": True},
+    "zamba:period": RMS | {"num_hidden_layers": 7, "attn_layer_period": 3, "attn_layer_offset": 1, "n_mamba_heads": 1},
     "hrm_text:cycles": HRM | {"num_hidden_layers": 1, "attention_bias": True, "embedding_scale": 3.0},
     "hrm_text:counted": HRM
     | {
