@@ -18,10 +18,9 @@ from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
 from archcalc.spec.sites import sites
-from archcalc.spec.workload import workload
 from tests.checkpoint.test_logits import assert_close
 from tests.examples import examples
-from tests.nn.two_readings import check_counts
+from tests.nn.two_readings import check_counts, check_padding, randomized
 from tests.strategies import bottleneck_specs
 
 NORM = {"kind": "affine"}
@@ -40,15 +39,6 @@ def document(layer: dict[str, Any] | None = None, role: str = "encoder", **stack
     return {"name": "x", "vocab_size": 31, "n_ctx": 16, "d_model": 8, role: {"runs": runs, **stack}, "head": None}
 
 
-def randomized(spec: Spec) -> Any:
-    torch.manual_seed(0)
-    model = build_module(spec, "cpu").eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.normal_(std=0.5)
-    return model
-
-
 @examples(8)
 @given(
     spec=bottleneck_specs(),
@@ -63,15 +53,9 @@ def test_modules_and_ledger_agree(spec: Spec, recompute: Any, dtype: Any, dropou
 @examples(10)
 @given(spec=bottleneck_specs())
 def test_padding_changes_nothing_and_sites_have_their_shapes(spec: Spec) -> None:
-    model, ids = randomized(spec), torch.arange(7).view(1, 7) % spec.vocab_size
-    found = taps.record(model, ids)
-    shapes = {site.name: site.shape(workload(spec, batch=1, seq=7)) for site in sites(spec)}
-    assert {name: tuple(value.shape) for name, value in found.items()} == shapes
-    padded = torch.cat((torch.ones(1, 3, dtype=ids.dtype), ids), 1)
-    padding = torch.arange(10).view(1, 10) < 3
-    with torch.no_grad():
-        assert_close(model(padded, padding_BT=padding)[:, 3:], model(ids))
-    assert shapes.keys() <= {one.step.name for one in trace(model, [1, 2, 3]).steps}
+    check_padding(spec)
+    named = {one.step.name for one in trace(randomized(spec), [1, 2, 3]).steps}
+    assert {site.name for site in sites(spec)} <= named
 
 
 def test_neighbors_and_split_inputs_are_those_of_the_paper() -> None:

@@ -11,27 +11,15 @@ from hypothesis import strategies as st
 
 from archcalc.errors import InputError
 from archcalc.interp.trace.run import trace
-from archcalc.nn import taps
-from archcalc.nn.build import build as build_module
 from archcalc.nn.linear import GroupedLinear, Linear, dense_weight
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
 from archcalc.spec.sites import sites
-from archcalc.spec.workload import workload
 from tests.checkpoint.test_logits import assert_close
 from tests.examples import examples
-from tests.nn.two_readings import check_counts
+from tests.nn.two_readings import check_counts, check_padding, randomized
 from tests.strategies import convolved_specs
-
-
-def randomized(spec: Spec) -> Any:
-    torch.manual_seed(0)
-    model = build_module(spec, "cpu").eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.normal_(std=0.5)
-    return model
 
 
 @examples(25)
@@ -43,14 +31,7 @@ def test_modules_and_ledger_agree(spec: Spec, recompute: Any, dtype: Any) -> Non
 @examples(10)
 @given(spec=convolved_specs())
 def test_padding_changes_nothing_and_sites_have_their_shapes(spec: Spec) -> None:
-    model, ids = randomized(spec), torch.arange(7).view(1, 7) % spec.vocab_size
-    found = taps.record(model, ids)
-    shapes = {site.name: site.shape(workload(spec, batch=1, seq=7)) for site in sites(spec)}
-    assert {name: tuple(value.shape) for name, value in found.items()} == shapes
-    padded = torch.cat((torch.zeros(1, 3, dtype=ids.dtype), ids), 1)
-    padding = torch.arange(10).view(1, 10) < 3
-    with torch.no_grad():
-        assert_close(model(padded, padding_BT=padding)[:, 3:], model(ids))
+    check_padding(spec)
 
 
 @pytest.mark.parametrize("field", ["d_value_conv", "d_span_conv"])

@@ -23,7 +23,7 @@ from archcalc.spec.workload import workload
 from tests.checkpoint.test_logits import assert_close
 from tests.examples import examples
 from tests.nn import flop_truth
-from tests.nn.two_readings import check_counts
+from tests.nn.two_readings import check_counts, randomized
 from tests.strategies import soft_prompt_specs
 
 RELATIVE = {"kind": "relative", "n_buckets": 8, "max_distance": 16, "n_segments": 3}
@@ -37,15 +37,6 @@ def document(attention: dict[str, Any] | None = None, table: dict[str, Any] = TA
     fields = {"runs": [{"count": 2, "pattern": [layer]}], "reads_pass": True, "soft_prompt": PROMPT} | stack
     sizes = {"name": "x", "vocab_size": 31, "n_ctx": 16, "d_model": 8, "embedding": {"tables": [table]}}
     return sizes | {"decoder": fields, "head": {}}
-
-
-def randomized(spec: Spec) -> Any:
-    torch.manual_seed(0)
-    model = build_module(spec, "cpu").eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.normal_(std=0.5)
-    return model
 
 
 @examples(10)
