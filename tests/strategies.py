@@ -25,6 +25,7 @@ from archcalc.spec.attention import (
     Indexer,
     KeyBias,
     LatentAttention,
+    LateTemperature,
     LogTemperature,
     PowerTemperature,
     QkNorm,
@@ -76,6 +77,7 @@ from archcalc.spec.norm import Affine, LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
     Alibi,
     AttentionPosition,
+    ContentBias,
     Disentangled,
     DynamicScaling,
     Learned,
@@ -163,6 +165,8 @@ LOG_TEMPERATURES = st.builds(LogTemperature, factor=SCALES, n_tokens=st.sampled_
 POWER_TEMPERATURES = st.builds(
     PowerTemperature, exponent=SCALES, n_tokens=st.sampled_from((2, 3)), from_one=st.booleans()
 )
+
+LATE_TEMPERATURES = st.builds(LateTemperature, factor=SCALES, n_tokens=st.sampled_from((2, 3)))
 
 LEARNED = st.builds(Learned, n_extra=st.sampled_from((0, 2, 3)))
 SINUSOIDAL = st.builds(
@@ -277,16 +281,19 @@ def positions(width: int, place: Place, n_heads: int, n_kv_heads: int) -> st.Sea
         found |= st.just(place.distances)
     if width >= place.d_rotary:
         found |= stored_ropes(place.d_rotary)
+    if place.is_decoder:
+        found |= CONTENT
     return found | st.just(place.table[1]) if n_heads == place.table[0] else found
 
 
+CONTENT = st.builds(ContentBias, d_rel=st.sampled_from((2, 3, 5)), n_distances=st.sampled_from((1, 3, 4, 9)))
 KEY_BIASES = st.builds(KeyBias, bias=st.booleans(), n_kept=st.sampled_from((None, None, 1, 2, 4)))
 DIFFERENTIAL = st.builds(Differential, offset=st.sampled_from((0.25, 0.8)), norm=NORMS)
 HEADS_EACH = st.sampled_from(((2, 3), (1, 3), (3, 1), (2, 1), (1, 1), (5, 1)))  # n_kv_heads, query heads of each
 WINDOWS = st.sampled_from((*[None] * 9, *range(1, 10)))
 SOFTCAPS = st.sampled_from((None, None, 50.0, 2.0))
 ATTENTION_FLAGS = flags("q_bias", "k_bias", "v_bias", "out_bias", "sinks")
-TEMPERATURES = st.none() | st.none() | LOG_TEMPERATURES | POWER_TEMPERATURES
+TEMPERATURES = st.none() | st.none() | LOG_TEMPERATURES | POWER_TEMPERATURES | LATE_TEMPERATURES
 _NO_EXTRAS: dict[str, object] = dict.fromkeys(("value_scale", "clip", "gate", "out_norm", "v_norm"))
 ATTENTION_EXTRAS = st.just(_NO_EXTRAS) | st.fixed_dictionaries(
     {
@@ -350,6 +357,9 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         window=window,
         window_kind=window_kind,
         key_bias=key_bias,
+        d_conv=draw(st.sampled_from((None, None, 1, 3)))
+        if place.is_decoder and not cross and not value_is_key
+        else None,
         softcap=draw(SOFTCAPS),
         scale=draw(OPTIONAL_SCALES),
         **flags,
@@ -416,6 +426,7 @@ GATED = st.builds(
     low_rank=st.none() | st.none() | low_ranks(),
     gate_scale=st.sampled_from((1.0, 1.0, 0.5, 2.5)),
     sparsity=st.sampled_from((None, None, 0.95, 0.5)),
+    out_scale=st.sampled_from((False, False, True)),
 )
 
 
@@ -491,6 +502,24 @@ def mixtures(draw: st.DrawFn) -> MoE:
     )
 
 
+WEIGHTED_SHARED = st.builds(
+    MoE,
+    n_experts=st.sampled_from((5, 3)),
+    n_active=st.sampled_from((2, 1, 3)),
+    d_expert=SIZES,
+    n_shared=st.sampled_from((1, 2, 3)),
+    d_shared=st.none() | SIZES,
+    activation=FIXED_ACTIVATIONS,
+    choose=st.just("sigmoid"),
+    normalize=st.booleans(),
+    scale=SCALES,
+    correction=st.sampled_from(("none", "buffer")),
+    scores_shared=st.just(True),
+    weight_scale=st.booleans(),
+    router_norm=optional(NORMS),
+    router_bias=st.booleans(),
+    d_latent=st.sampled_from((None, 3)),
+)
 ADAPTERS = st.sampled_from((1, 2, 3)).flatmap(
     lambda n: st.builds(
         Adapters,
@@ -506,7 +535,7 @@ PRODUCT_KEYS = st.sampled_from(((5, 3), (4, 4), (9, 2), (1, 1), (12, 1))).flatma
         ProductKeys, n_experts=st.just(sizes[0]), n_active=st.just(sizes[1]), activation=FIXED_ACTIVATIONS
     )
 )
-FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures() | PRODUCT_KEYS
+FFNS: st.SearchStrategy[AnyFfn] = PLAIN | GATED | mixtures() | PRODUCT_KEYS | WEIGHTED_SHARED
 
 
 @st.composite
@@ -713,7 +742,9 @@ def arms(draw: st.DrawFn, name: str, place: Place = Place(), source: bool = Fals
     reads = "stream" if not source else "nothing" if place.is_idle else "source"
     norm_out = draw(st.sampled_from((None, None, *_NORMS)))
     scales = draw(st.sampled_from(({}, {}, {"in_scale": 0.5}, {"scale": 2.5}, {"in_scale": 1.5, "scale": 0.25})))
-    return Arm(name=name, part=part, norm=draw(NORMS) if norm else None, norm_out=norm_out, reads=reads, **scales)
+    d_out_conv = draw(st.sampled_from((None, None, 1, 3))) if place.is_decoder and reads != "nothing" else None
+    own_norm = draw(NORMS) if norm else None
+    return Arm(name=name, part=part, norm=own_norm, norm_out=norm_out, reads=reads, d_out_conv=d_out_conv, **scales)
 
 
 @st.composite
@@ -813,7 +844,7 @@ def runs(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -> 
 def chained_runs(draw: st.DrawFn, place: Place, n_before: int) -> list[Run]:
     """Draw layers whose first branches are read by the next ones, and others that use the weights of these."""
     attention = structs.replace(draw(attentions(place)), gate=None, **dict.fromkeys(("q_block", "k_block", "v_block")))
-    if isinstance(attention.position, Disentangled):
+    if isinstance(attention.position, ContentBias | Disentangled):
         attention = structs.replace(attention, position=None)
     wide = draw(st.booleans())
     read = Branch(
@@ -1497,6 +1528,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Differential: DIFFERENTIAL,
     LowRank: low_ranks(),
     KeyBias: KEY_BIASES,
+    ContentBias: CONTENT,
+    LateTemperature: LATE_TEMPERATURES,
     ProductKeys: PRODUCT_KEYS,
     LogTemperature: LOG_TEMPERATURES,
     PowerTemperature: POWER_TEMPERATURES,

@@ -37,6 +37,7 @@ MODELS = (
     "diffllama:biased",
     "doge:experts",
     "doge:kept",
+    "inkling_text:late",
     "falcon_h1:multiplied",
     "gemma3n_text:lists",
     "gemma4_text:both",

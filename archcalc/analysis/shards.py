@@ -26,6 +26,7 @@ from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
 from archcalc.spec.ffn import Plain
 from archcalc.spec.groups import layers_of
+from archcalc.spec.position import ContentBias
 from archcalc.spec.variants import variant
 from archcalc.spec.workload import Workload
 from archcalc.units import exact
@@ -127,7 +128,9 @@ def check_part(part: Part) -> None:
     """Raise InputError for a part that several ranks cannot share under tp."""
     record = variant(part)
     is_grouped = isinstance(part, Attention | Plain) and part.is_grouped
-    is_whole = any(getattr(part, field, None) is not None for field in ("differential", "key_bias"))
+    is_whole = any(getattr(part, field, None) is not None for field in ("differential", "key_bias", "d_conv"))
+    is_whole |= any(getattr(part, field, False) for field in ("scores_shared", "out_scale"))
+    is_whole |= isinstance(getattr(part, "position", None), ContentBias)
     if is_grouped or is_whole or disentangled(part) or (record.mixes_tokens and record.rank is None):
         raise InputError(msg("its layers hold a part that ranks cannot share"), where="tp", allowed=msg("`fsdp`"))
 

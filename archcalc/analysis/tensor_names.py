@@ -122,6 +122,11 @@ _NAMES: Final = {
         in_context("tensor", "gate with its pair"),
         in_context("tensor", "up with its pair"),
         in_context("tensor", "values of all heads"),
+        in_context("tensor", "biases of all distances"),
+        in_context("tensor", "distances"),
+        in_context("tensor", "distances beyond the last"),
+        in_context("tensor", "sum with the convolution"),
+        in_context("tensor", "weighted"),
     )
 }
 # What stands around another name.

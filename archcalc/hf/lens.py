@@ -219,7 +219,7 @@ class Choice(ConfigLens, msgspec.Struct, frozen=True):
         """Return the meaning of the word. Raises InputError for an unknown word."""
         word = self.key.read(config)
         if word not in self.meanings:
-            words = [str(word).lower() if isinstance(word, bool) else word for word in self.meanings]
+            words = [word if isinstance(word, str) else json.dumps(word) for word in self.meanings]
             hint = nearest(word, words) if isinstance(word, str) else ""
             raise config.error(self.key.name, word, ", ".join(words), hint)
         return self.meanings[word]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from archcalc.ledger import norm
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.attention_core import CoreOptions, RelativeTensors, core
+from archcalc.ledger.content_bias import content_bias
 from archcalc.ledger.differential import differences
 from archcalc.ledger.forward_context import ForwardContext, Lent
 from archcalc.ledger.key_bias import key_bias
 from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, Save, Weight
 from archcalc.ledger.linear import linear
 from archcalc.ledger.low_rank import beside
+from archcalc.ledger.mixers.conv import causal_conv
 from archcalc.ledger.output_gate import output_gate
 from archcalc.ledger.rope import rotary
 from archcalc.ledger.symbols import Symbols
@@ -43,6 +45,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
         (yield from _relative_heads(part, part.position, d, ctx)) if isinstance(part.position, Disentangled) else None
     )
     biases = yield from key_bias(part, d, d_value, window, v, ctx)
+    content = yield from content_bias(part, d, x, _temperatures(part, q, ctx), ctx)
     options = CoreOptions(
         n_heads=d.n_heads,
         has_one_head=part.has_one_head,
@@ -60,6 +63,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
         is_copy_free=(is_lender or is_sharer) and part.has_key_per_head,
         relative=relative,
         key_bias=biases,
+        content=content,
         n_selected=d.n_kept if part.keeps_fewest else None,
     )
     if part.differential:
@@ -82,9 +86,28 @@ def _keys_values(part: Attention, d: Symbols, d_value: Poly, kv_input: Tensor, c
     block = None if part.k_block is None else d.k_block
     keys = yield from linear("k", kv_input, d.n_kv_heads * d.d_head, "attention", bias=part.k_bias, block=block)
     keys = yield from beside(part.low_rank, "k_pairs", kv_input, keys, keys.axes[-1], d, "attention")
+    values = (
+        keys if part.value_is_key else (yield from _projected_values(part, d, d_value, ctx.value_states or kv_input))
+    )
+    if part.d_conv is not None:
+        keys = (yield from _convolved("k_conv", d, keys)).new("k")
+        values = (yield from _convolved("v_conv", d, values)).new("v")
     k = yield from _heads(part, "k", d.n_kv_heads, d, keys, ctx)
-    v = yield from _values(part, d, d_value, keys, ctx.value_states or kv_input, ctx)
+    v = yield from _values(part, d, d_value, values, ctx)
     return k, v
+
+
+def _convolved(name: str, d: Symbols, x: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of a convolution that is added to what it reads; the sum saves nothing."""
+    yield from causal_conv(name, x, d.d_conv, bias=False, component="attention")
+    return x
+
+
+def _projected_values(part: Attention, d: Symbols, d_value: Poly, x: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of the projection of values."""
+    block = None if part.v_block is None else d.v_block
+    flat = yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias, block=block)
+    return (yield from beside(part.low_rank, "v_pairs", x, flat, flat.axes[-1], d, "attention"))
 
 
 def _key_value_input(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Tensor:
@@ -143,9 +166,17 @@ def _queries(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> For
     if part.temperature is None:
         return q
     yield Elementwise("q", q.axes, "attention", "product")
-    key = (ctx.span, part.temperature)
-    yield Save("q", ctx.position_tensor(key, lambda: q.new("temperatures", q.axes[2])), "position")
+    temperatures = _temperatures(part, q, ctx)
+    assert temperatures is not None, "there is a temperature"
+    yield Save("q", temperatures, "position")
     return q.new("q")
+
+
+def _temperatures(part: Attention, q: Tensor, ctx: ForwardContext) -> Tensor | None:
+    """Return the temperature of each position, which all layers share; None without one."""
+    if part.temperature is None:
+        return None
+    return ctx.position_tensor((ctx.span, part.temperature), lambda: q.new("temperatures", q.axes[2]))
 
 
 def _heads(part: Attention, name: str, n_heads: Poly, d: Symbols, flat: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
@@ -172,15 +203,9 @@ def _head_norm(part: QkNorm, name: str, n_heads: Poly, x: Tensor, ctx: ForwardCo
     return (yield from norm.per_head(part.norm, f"{name}_norm", n_heads, x, ctx))
 
 
-def _values(
-    part: Attention, d: Symbols, d_value: Poly, flat: Tensor, x: Tensor, ctx: ForwardContext
-) -> Forward[Tensor]:
-    """Yield the leaves of the values: a projection of `x`, or the projected keys `flat`."""
-    if not part.value_is_key:
-        block = None if part.v_block is None else d.v_block
-        flat = yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias, block=block)
-        flat = yield from beside(part.low_rank, "v_pairs", x, flat, flat.axes[-1], d, "attention")
-    v = flat.view(BATCH, d.n_kv_heads, x.axes[1], d_value)
+def _values(part: Attention, d: Symbols, d_value: Poly, flat: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of the values, from what is projected to them."""
+    v = flat.view(BATCH, d.n_kv_heads, flat.axes[1], d_value)
     if part.v_norm is not None:
         v = yield from norm.leaves(part.v_norm, "v_norm", v, ctx)
     v = yield from _clamp(part, "v", v)

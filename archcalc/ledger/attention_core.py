@@ -14,7 +14,7 @@ from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH
 from archcalc.spec.attention import KeyBias
 from archcalc.spec.execution import Kernel
-from archcalc.spec.position import Alibi, Disentangled, RelativeBias
+from archcalc.spec.position import Alibi, ContentBias, Disentangled, RelativeBias
 
 
 class RelativeTensors(msgspec.Struct, frozen=True):
@@ -31,6 +31,15 @@ class KeyBiasTensors(msgspec.Struct, frozen=True):
 
     part: KeyBias
     bias: Tensor
+
+
+class ContentTensors(msgspec.Struct, frozen=True):
+    """The numbers [BATCH, queries, n_heads, d_rel] by which queries mix profiles over `n_distances`."""
+
+    part: ContentBias
+    shares: Tensor
+    d_rel: Poly
+    n_distances: Poly
 
 
 class GlobalTensors(msgspec.Struct, frozen=True):
@@ -80,6 +89,7 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     is_eager: bool = False
     relative: RelativeTensors | None = None
     key_bias: KeyBiasTensors | None = None
+    content: ContentTensors | None = None
     pattern: SparsePattern | None = None
 
     @property
@@ -88,7 +98,8 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
         relative = (self.relative.keys, self.relative.queries) if self.relative else ()
         rows = self.pattern.global_tensors if self.pattern else None
         biases = (self.key_bias.bias,) if self.key_bias else ()
-        found = (*relative, *biases, *((rows.queries, rows.keys, rows.values) if rows else ()))
+        content = (self.content.shares,) if self.content else ()
+        found = (*relative, *biases, *content, *((rows.queries, rows.keys, rows.values) if rows else ()))
         return tuple(tensor for tensor in found if tensor is not None)
 
 
@@ -122,7 +133,9 @@ def kernel(options: CoreOptions, ctx: ForwardContext) -> Kernel:
     GPU's has no float32.
     """
     requested = ctx.execution.attention
-    is_biased = options.bias is RelativeBias or options.relative or options.key_bias or options.is_eager
+    is_biased = (
+        options.bias is RelativeBias or options.relative or options.key_bias or options.content or options.is_eager
+    )
     if requested == "eager" or options.softcap or options.sinks or is_biased or options.pattern:
         return "eager"
     has_dropout = ctx.execution.dropout and ctx.dropout.attention > 0
@@ -149,6 +162,8 @@ def _eager(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardCo
         yield Save("relative_bias", buckets, "position")
     if options.relative:
         yield from _relative_scores(options, options.relative, q, k, ctx)
+    if options.content:
+        yield from _content_scores(options, options.content, ctx)
     if options.pattern is not None and options.pattern.global_tensors is not None:
         rows = options.pattern.global_tensors
         yield from save("global_scores", "attention", rows.queries, rows.keys)
@@ -196,6 +211,21 @@ def _relative_scores(
             products = content.new("scores of all rows", BATCH, options.n_heads, tokens, relative.rows)
             yield from save(name, "attention", products)  # whose shape the gradient of a gather asks for
             yield Save(name, rows, "position")
+
+
+def _content_scores(options: CoreOptions, content: ContentTensors, ctx: ForwardContext) -> Forward[None]:
+    """Yield the leaves of the bias of each distance, and of the distances of all keys."""
+    batch, heads, queries, keys = _score_axes(options, ctx)
+    yield Save("content", content.shares, "attention")
+    axes = batch, queries, heads, content.d_rel, content.n_distances
+    yield Matmul("content · profiles", axes, "attention")
+    key = ("content", ctx.span, content.part)
+    rows = ctx.position_tensor((*key, "rows"), lambda: Tensor("distances", (queries, keys), "int64"))
+    beyond = ctx.position_tensor((*key, "beyond"), lambda: Tensor("distances beyond the last", (queries, keys), "bool"))
+    biases = content.shares.new("biases of all distances", batch, queries, heads, content.n_distances)
+    yield from save("content", "attention", biases)  # whose shape the gradient of a gather asks for
+    yield Save("content", rows, "position")
+    yield Save("content", beyond, "position")
 
 
 def _math(options: CoreOptions, q: Tensor, k: Tensor, v: Tensor, ctx: ForwardContext) -> Forward[Tensor]:

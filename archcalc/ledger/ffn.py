@@ -50,7 +50,13 @@ def gated(part: Gated, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Te
     """Yield the leaves of the gate, up and down projections."""
     is_sparse, scales_gate = part.sparsity is not None, part.gate_scale != 1.0
     options = FfnOptions(True, part.bias, has_down_bias(part), part.down_norm, scales_gate, is_sparse, part.low_rank)
-    return dense(part.activation, d.d_ff, x, ctx, options, d)
+    y = yield from dense(part.activation, d.d_ff, x, ctx, options, d)
+    if part.out_scale:
+        yield Weight("out_scale", (ONE,), "ffn")
+        yield Elementwise("out_scale", y.axes, "ffn", "product")
+        yield Save("out_scale", y, "ffn")
+        y = y.new("scaled")
+    return y
 
 
 def dense(

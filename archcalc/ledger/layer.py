@@ -11,11 +11,13 @@ from archcalc.ledger import bottleneck, input_gate, norm
 from archcalc.ledger.algebra import ONE
 from archcalc.ledger.forward_context import ForwardContext, dropout
 from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, only_weights, with_prefix, without_weights
+from archcalc.ledger.mixers.conv import causal_conv
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import CROSS
 from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import (
+    arm_conv,
     arm_norm,
     arm_norm_out,
     branches,
@@ -54,6 +56,10 @@ class LayerBuilder(msgspec.Struct, frozen=True):
             arm.part, self.symbols[arm.name], x, self._arm_context(arm)
         )
         y = yield from with_prefix(f"{self.ctx.prefix}{arm.name}.", leaves)
+        if arm.d_out_conv is not None:
+            width = self.symbols[arm.name].d_out_conv
+            yield from causal_conv(f"{self.ctx.prefix}{arm_conv(arm)}", y, width, bias=False, component="other")
+            y = y.new("sum with the convolution")
         return y if arm.scale == 1.0 else y.new("scaled")
 
     def _arm_context(self, arm: Arm) -> ForwardContext:

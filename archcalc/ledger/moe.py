@@ -24,14 +24,21 @@ def leaves(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Ten
     """Yield the leaves of router and experts, of which each token uses n_active."""
     router_input = yield from norm.leaves(part.router_norm, "router_norm", x, ctx)
     n_choices = d.n_experts + d.n_zero if part.n_zero else d.n_experts
-    logits = yield from linear("router", router_input, n_choices, "ffn", bias=part.router_bias)
+    n_scores = n_choices + d.n_shared if part.scores_shared else n_choices
+    logits = yield from linear("router", router_input, n_scores, "ffn", bias=part.router_bias)
     if part.correction != "none":
         yield Weight("correction_bias", (n_choices,), "ffn", kind=_CORRECTIONS[part.correction])
     if part.by_token:
         yield Weight("expert_table", (d.vocab_size, d.n_active), "ffn", kind="buffer")
     *before, _ = x.axes
     chosen = Tensor("chosen experts", (*before, d.n_active), "int64")
-    routing_weights = yield from _routing_weights(part, logits, chosen)
+    routing_weights = yield from _routing_weights(part, logits, chosen, d)
+    shared_weights = None
+    if part.weight_scale:
+        routing_weights = yield from _scaled_weights(routing_weights, x)
+    if part.scores_shared:
+        shared_weights = routing_weights.view(*before, d.n_shared)
+        routing_weights = routing_weights.view(*chosen.axes)
     if part.expert_scales:
         yield Weight("expert_scales", (n_choices,), "ffn")
         scales = routing_weights.new("scales of the chosen experts")
@@ -50,7 +57,11 @@ def leaves(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Ten
         yield Weight("out_bias", (d.d_model,), "ffn")
     y = x.new("mixed")
     if part.n_shared:
-        y = yield from _shared_experts(part, d, x, ctx)
+        y = yield from (
+            _shared_experts(part, d, x, ctx)
+            if shared_weights is None
+            else with_prefix("shared.", _weighted_experts(part, d, x, shared_weights.as_dtype(x.dtype), ctx))
+        )
     return y
 
 
@@ -91,7 +102,16 @@ _WEIGHT_PLACES: dict[str, Callable[[MoE, Symbols, Tensor, Tensor, Tensor, Forwar
 _CORRECTIONS: dict[str, Kind] = {"buffer": "buffer", "parameter": "frozen"}
 
 
-def _routing_weights(part: MoE, logits: Tensor, chosen: Tensor) -> Forward[Tensor]:
+def _scaled_weights(routing_weights: Tensor, x: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of a learned number that multiplies all weights, in float32."""
+    yield Weight("weight_scale", (ONE,), "ffn")
+    yield Elementwise("weight_scale", routing_weights.axes, "ffn", "product")
+    factor = Tensor("weight_scale", (ONE,), x.dtype, is_stored=True).as_dtype("fp32")
+    yield from save("weight_scale", "ffn", routing_weights, factor)
+    return routing_weights.new("shares")
+
+
+def _routing_weights(part: MoE, logits: Tensor, chosen: Tensor, d: Symbols) -> Forward[Tensor]:
     """Yield the leaves of the routing weights, in float32. The choice itself is not differentiable."""
     logits = logits.new("logits", dtype="fp32")
     if part.router_softcap is not None:
@@ -103,6 +123,8 @@ def _routing_weights(part: MoE, logits: Tensor, chosen: Tensor) -> Forward[Tenso
     if part.choose == "sqrt_softplus" and part.weigh == "score":
         yield Save("router", logits, "ffn")
     routing_weights = yield from WEIGHTS[part.weigh](logits, chosen)
+    if part.scores_shared:
+        routing_weights = routing_weights.new("shares", *chosen.axes[:-1], d.n_active + d.n_shared)
     if part.normalize:
         sum_ = routing_weights.new("sum of the shares", *routing_weights.axes[:-1], ONE)
         yield from save("router", "ffn", routing_weights, sum_)
@@ -209,6 +231,29 @@ def _weights(part: MoE, name: str, out: Poly, into: Poly, d: Symbols) -> list[We
     axes = {f"{name}.weight": (out, into)} | ({f"{name}.bias": (out,)} if part.expert_bias else {})
     n_stored = d.n_experts + d.n_zero if part.zero_stored and name != "down" else d.n_experts
     return [Weight(tensor, (n_stored, *own), "ffn", active_axes=(d.n_active, *own)) for tensor, own in axes.items()]
+
+
+def _weighted_experts(part: MoE, d: Symbols, x: Tensor, weights: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
+    """Yield the leaves of shared experts whose matrices are stacked, with a weight for each."""
+    *before, d_model = x.axes
+    gate = yield from _stacked("gate", x, (d.n_shared, *before, d_model), d.d_shared)
+    up = yield from _stacked("up", x, (d.n_shared, *before, d_model), d.d_shared)
+    function = part.shared_activation or part.activation
+    hidden = yield from gated_activation(function, "activation", "ffn", gate, up)
+    yield Elementwise("activation", hidden.axes, "ffn", "product")
+    yield from save("activation", "ffn", hidden, weights)
+    hidden = yield from dropout(hidden.new("weighted"), ctx.dropout.ffn, ctx, "ffn", "activation")
+    yield from _stacked("down", hidden, hidden.axes, d_model)
+    return x.new("mixed")
+
+
+def _stacked(name: str, x: Tensor, axes: tuple[Poly, ...], out: Poly) -> Forward[Tensor]:
+    """Yield the leaves of a matrix of each shared expert, applied to inputs of these axes."""
+    n, *before, into = axes
+    yield Weight(f"{name}.weight", (n, out, into), "ffn")
+    yield Save(name, x, "ffn")
+    yield Matmul(name, (*axes, out), "ffn")
+    return x.new(name, n, *before, out)
 
 
 def _shared_experts(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:

@@ -114,6 +114,9 @@ class StackBuilder(msgspec.Struct, frozen=True):
             for name, part in parts(group.layer).items():
                 table.add_part(self.owner(group, name), part)
             for branch in branches(group.layer):
+                for arm in branch.arms:
+                    if arm.d_out_conv is not None:
+                        table.add(self.owner(group, arm.name), {"d_out_conv": arm.d_out_conv})
                 if branch.in_gate_rank is not None:
                     table.add(self.owner(group, branch.arms[0].name), {"in_gate_rank": branch.in_gate_rank})
 

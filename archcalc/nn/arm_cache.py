@@ -131,6 +131,24 @@ class IndexedCache(TokenCache):
         return append(self.stores[2], new, past)
 
 
+class ConvolvedCache(TokenCache):
+    """Keys and values of tokens, and the last inputs of the convolutions that made them, [B, C, W − 1] each."""
+
+    def __init__(self, first: Store, second: Store, state: RecurrentState) -> None:
+        super().__init__(first, second)
+        self.state = state
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All allocated tensors, scales included."""
+        return (*super().tensors, *self.state.tensors)
+
+    def reorder(self, rows_B: Tensor, n_tokens: int) -> None:
+        """Replace row b with row rows_B[b]; `n_tokens` have been stored."""
+        super().reorder(rows_B, n_tokens)
+        self.state.reorder(rows_B, n_tokens)
+
+
 class SourceCache(PairCache):
     """Keys and values of a source, computed once."""
 

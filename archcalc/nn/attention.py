@@ -13,13 +13,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from archcalc.nn.arm_cache import CacheConfig, SourceCache, TokenCache
+from archcalc.nn.added_conv import with_convolutions
+from archcalc.nn.arm_cache import CacheConfig, ConvolvedCache, RecurrentState, SourceCache, TokenCache
 from archcalc.nn.attention_context import AlibiBias, AttentionContext
 from archcalc.nn.bias import RelativeBias as BiasTable
 from archcalc.nn.cache_store import Store
+from archcalc.nn.content_bias import ContentBias as Content
 from archcalc.nn.differential import Differences
 from archcalc.nn.key_bias import KeyBias
 from archcalc.nn.linear import GroupedLinear, Linear, LowRankPairs, linear
+from archcalc.nn.mixers.conv import CausalConv
 from archcalc.nn.norm import HeadNorm, norm
 from archcalc.nn.output_gate import gate_weights, gates
 from archcalc.nn.relative import Relative
@@ -30,7 +33,7 @@ from archcalc.nn.taps.points import tap
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
 from archcalc.spec.execution import Execution
-from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
+from archcalc.spec.position import Alibi, ContentBias, Disentangled, RelativeBias, Rope
 
 # The bias [N, T, S] of each kind of position, given the scale of the scores.
 _BIASES: dict[type, Callable[[Any, float], Bias | None]] = {
@@ -39,6 +42,7 @@ _BIASES: dict[type, Callable[[Any, float], Bias | None]] = {
     Alibi: lambda position, scale: AlibiBias(scale if position.scaled else 1.0, position.max_bias),
     RelativeBias: lambda position, scale: _stack_bias,
     Disentangled: lambda position, scale: None,
+    ContentBias: lambda position, scale: None,
 }
 
 
@@ -87,6 +91,11 @@ class Attention(nn.Module):
         self.v_pairs = self._pairs(d_in, self.n_kv_heads * self.d_value) if self.has_keys else None
         self.out = linear(self.n_heads * self.d_value, model.d_model, bias=part.out_bias, block=part.out_block)
         self.relative = Relative(part, model) if isinstance(part.position, Disentangled) else None
+        self.content = Content(part.position, self.n_heads, model) if isinstance(part.position, ContentBias) else None
+        if part.d_conv is not None and self.has_keys:
+            self.k_conv, self.v_conv = (
+                CausalConv(self.n_kv_heads * width, part.d_conv, bias=False) for width in (self.d_head, self.d_value)
+            )
         self.q_norm = self._qk_norm(self.n_heads)
         self.k_norm = self._qk_norm(self.n_kv_heads) if self.has_keys else None
         self.v_norm = norm(part.v_norm, self.d_value) if part.v_norm and self.has_keys else None
@@ -108,7 +117,7 @@ class Attention(nn.Module):
         if self.relative is not None:
             # Contiguous, so that autograd saves them once for all products.
             q_BNTH, k_BKSH = q_BNTH.contiguous(), k_BKSH.contiguous()
-        terms = self.terms(v_BKSU, context)
+        terms = self.terms(x_BTD, v_BKSU, context)
         k_BKSH, v_BKSU = context.with_prompt((k_BKSH, v_BKSU))
         attend = partial(
             self.attend,
@@ -136,11 +145,14 @@ class Attention(nn.Module):
     def keys_values(self, states_BSD: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
         """Return keys [B, K, S, H], normed and rotated, and values [B, K, S, U], as a cache stores them."""
         keys_BSZ = self._with_pair(self.k(states_BSD), self.k_pairs, states_BSD, context)
+        read = states_BSD if context.value_states is None else context.value_states
+        values_BSZ = keys_BSZ if self.v is None else self._with_pair(self.v(read), self.v_pairs, read, context)
+        if self.part.d_conv is not None:
+            state = context.cache.state if isinstance(context.cache, ConvolvedCache) else None
+            both = (self.k_conv, self.v_conv), (keys_BSZ, values_BSZ)
+            keys_BSZ, values_BSZ = with_convolutions(*both, state, context)
         k_BKSH = self._project_heads(keys_BSZ, self.k_norm, context)
-        if context.value_states is not None:
-            states_BSD = context.value_states
-        values_BSZ = keys_BSZ if self.v is None else self.v(states_BSD)
-        v_BKSU = self._split(self._with_pair(values_BSZ, self.v_pairs, states_BSD, context), self.d_value)
+        v_BKSU = self._split(values_BSZ, self.d_value)
         v_BKSU = self._clip(v_BKSU if self.v_norm is None else self.v_norm(v_BKSU))
         if self.part.value_scale is not None:
             v_BKSU = v_BKSU * self.part.value_scale
@@ -148,11 +160,15 @@ class Attention(nn.Module):
             v_BKSU = self._rotate(v_BKSU, context)
         return tap("k", k_BKSH, context), tap("v", v_BKSU, context)
 
-    def terms(self, v_BKSU: Tensor, context: AttentionContext) -> tuple[ScoreTerm, ...]:
-        """Return what is added to the scores of keys with these values."""
+    def terms(self, x_BTD: Tensor, v_BKSU: Tensor, context: AttentionContext) -> tuple[ScoreTerm, ...]:
+        """Return what is added to the scores of queries with these states and keys with these values."""
         relative = None if self.relative is None else self.relative(self.q, self.k, context)
         key_bias = None if self.key_bias is None else self.key_bias(v_BKSU)
-        return tuple(term for term in (relative, key_bias) if term is not None)
+        content = None
+        if self.content is not None:
+            part = self.part.temperature
+            content = self.content(x_BTD, None if part is None else context.temperatures(part, x_BTD.dtype))
+        return tuple(term for term in (relative, key_bias, content) if term is not None)
 
     def output(self, y_BNTU: Tensor, x_BTD: Tensor) -> Tensor:
         """Return the output [B, T, D] of the heads' values: gated, normed, projected."""
@@ -240,7 +256,13 @@ def _stack_bias(context: AttentionContext, n_heads: int) -> Tensor:
 
 def token_cache(part: spec.Attention, config: CacheConfig) -> TokenCache:
     """Return a cache of keys [B, K, S, H] and values [B, K, S, U]: of all tokens, or of one window."""
-    return TokenCache(*_stores(part, config, min(config.capacity, part.window or config.capacity)))
+    stores = _stores(part, config, min(config.capacity, part.window or config.capacity))
+    if part.d_conv is None:
+        return TokenCache(*stores)
+    assert part.n_kv_heads is not None and part.d_head is not None, "the spec is resolved"  # noqa: PT018
+    widths = part.d_head, part.d_head if part.d_value is None else part.d_value
+    states = (config.zero_state(part.n_kv_heads * width, part.d_conv - 1) for width in widths)
+    return ConvolvedCache(*stores, RecurrentState(*states))
 
 
 def source_cache(part: spec.Attention, config: CacheConfig) -> SourceCache:

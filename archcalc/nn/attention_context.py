@@ -19,10 +19,10 @@ from archcalc.nn.arm_cache import ArmCache, IndexedCache, Pair, PairCache
 from archcalc.nn.bias import RelativeBias, SummaryBias, alibi_bias, buckets, distance_rows, segment_buckets
 from archcalc.nn.rope import RotaryTable
 from archcalc.nn.text_places import TextPlaces
-from archcalc.spec.attention import LogTemperature, Temperature, lends_selection, reads_selection
+from archcalc.spec.attention import LateTemperature, LogTemperature, Temperature, lends_selection, reads_selection
 from archcalc.spec.layer import Arm
 from archcalc.spec.low_rank import low_rank
-from archcalc.spec.position import Disentangled, Rope
+from archcalc.spec.position import ContentBias, Disentangled, Rope
 from archcalc.spec.sparse import MaskKey
 
 T = TypeVar("T")
@@ -249,6 +249,15 @@ class AttentionContext:
         key = ("distance rows", part)
         return self._memoize(key, lambda: distance_rows(self._distance(), part, self.nearest_rows(part)))
 
+    def content_rows(self, part: ContentBias) -> tuple[Tensor, Tensor]:
+        """Return the distance [T, S] of each key, within those that have a bias, and True [T, S] beyond those."""
+
+        def compute() -> tuple[Tensor, Tensor]:
+            distance_TS = self._distance()
+            return distance_TS.clamp(0, part.n_distances - 1), (distance_TS < 0) | (distance_TS >= part.n_distances)
+
+        return self._memoize(("content rows", part), compute)
+
     def stack_bias(self) -> Tensor:
         """Return the learned bias [N, T, S] of the stack's table."""
         table = self.relative_bias
@@ -336,7 +345,9 @@ class AttentionContext:
 
 
 def _temperatures(part: Temperature, positions: Tensor) -> Tensor:
-    """Return the factors in float32: ln grows by steps of n_tokens, a power with every token."""
+    """Return the factors in float32: ln grows by steps of n_tokens or, if late, from there on; a power always."""
+    if isinstance(part, LateTemperature):
+        return 1.0 + part.factor * ((positions.float() + 1) / part.n_tokens).clamp(min=1.0).log()
     x = (positions.float() + part.from_one) / part.n_tokens
     if isinstance(part, LogTemperature):
         return 1.0 + part.factor * torch.log1p(x.floor())

@@ -14,16 +14,20 @@ import torch.nn.functional as F
 from msgspec import structs
 from torch import Tensor, nn
 
+from archcalc.nn.added_conv import with_convolutions
+from archcalc.nn.arm_cache import RecurrentState
 from archcalc.nn.attention_context import LayerContext
 from archcalc.nn.bottleneck import Bottleneck
 from archcalc.nn.global_tokens import normed_apart
 from archcalc.nn.input_gate import InputGate
+from archcalc.nn.mixers.conv import CausalConv
 from archcalc.nn.norm import norm
 from archcalc.nn.scaling import ChannelScale, multiply
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.spec import Spec
 from archcalc.spec.branches import (
     BranchNames,
+    arm_conv,
     arm_norm,
     arm_norm_out,
     arm_sum,
@@ -102,6 +106,8 @@ class Block(nn.Module):
         own = names(branch)
         for arm in branch.arms:
             self.add_module(arm.name, implementation(arm.part, _MODULES[arm.reads])(arm.part, model))
+            if arm.d_out_conv is not None:
+                self.add_module(str(arm_conv(arm)), CausalConv(model.d_model, arm.d_out_conv, bias=False))
         for name, part in norms(branch):
             is_wide = own.joined is not None and name == own.norm_in
             if name not in self.tied_norms:
@@ -234,7 +240,16 @@ class Block(nn.Module):
             x_BTD, _ = context.split[arm.name]
         x_BTD = multiply(x_BTD, arm.in_scale)
         y_BTD: Tensor = tap_scope(arm.name, self.part_module(arm.name), x_BTD, *arguments)
-        return multiply(tap(f"{arm.name}.out", y_BTD), arm.scale)
+        return multiply(self.convolve(arm_conv(arm), tap(f"{arm.name}.out", y_BTD), context), arm.scale)
+
+    def convolve(self, name: str | None, y_BTD: Tensor, context: LayerContext) -> Tensor:
+        """Return the states plus their convolution of this name; None leaves them as they are."""
+        if name is None:
+            return y_BTD
+        state, convolution = context.caches.get(name), cast(CausalConv, self.part_module(name))
+        kept = state if isinstance(state, RecurrentState) else None
+        (sum_BTD,) = with_convolutions((convolution,), (y_BTD,), kept, context.own)
+        return tap(name, sum_BTD)
 
     def apply_norm(self, name: str | None, x_BTD: Tensor) -> Tensor:
         """Return the states after the norm of this name; None leaves them as they are."""

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from archcalc.errors import InputError
 from archcalc.formats.cache_types import cache_type
-from archcalc.nn.arm_cache import ArmCache, CacheConfig, SourceCache
+from archcalc.nn.arm_cache import ArmCache, CacheConfig, RecurrentState, SourceCache
 from archcalc.nn.padding import check_left_padding, extend_padding
 from archcalc.spec import Spec
-from archcalc.spec.branches import active_branches
+from archcalc.spec.branches import active_branches, arm_conv
 from archcalc.spec.groups import has_table, layers_of
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
@@ -148,11 +148,14 @@ def _layer_caches(layer: Layer, config: CacheConfig) -> dict[str, ArmCache]:
     """Return the caches of one turn of a layer, by arm; a feed-forward has none."""
     arms = [arm for branch in active_branches(layer) for arm in branch.arms if arm.reads != "shared"]
     allocations = {arm.name: (arm.part, implementation(arm.part, _CACHE_KEYS[arm.reads])) for arm in arms}
-    return {
+    caches: dict[str, ArmCache] = {
         name: allocate_arm(part, config)
         for name, (part, allocate_arm) in allocations.items()
         if allocate_arm is not None
     }
+    convolved = {arm_conv(arm): arm.d_out_conv for branch in active_branches(layer) for arm in branch.arms}
+    states = {name: config.zero_state(config.d_model, width - 1) for name, width in convolved.items() if name and width}
+    return caches | {name: RecurrentState(state) for name, state in states.items()}
 
 
 # The key of a variant's record that allocates an arm's cache, by what the arm reads.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from statistics import NormalDist
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -59,6 +60,7 @@ class Gated(nn.Module):
         self.activation = activation(part.activation)
         self.down_norm = norm(part.down_norm, part.d_ff) if part.down_norm else None
         self.down = Linear(part.d_ff, model.d_model, bias=spec.has_down_bias(part))
+        self.out_scale = nn.Parameter(torch.empty(1)) if part.out_scale else None
 
     def forward(self, x_BTD: Tensor, pair: int | None = None) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]. `pair` is the low-rank pair of this use, by default its own."""
@@ -68,7 +70,8 @@ class Gated(nn.Module):
             gate_BTF, up_BTF = gate_BTF + more_BTF[0], up_BTF + more_BTF[1]
         gate_BTF = multiply(gate_BTF, self.gate_scale)
         gate_BTF = gate_BTF if self.sparsity is None else sparse(gate_BTF, self.sparsity)
-        return project_down(self, tap("hidden", gated(self.activation, gate_BTF, up_BTF)))
+        y_BTD = project_down(self, tap("hidden", gated(self.activation, gate_BTF, up_BTF)))
+        return y_BTD if self.out_scale is None else y_BTD * self.out_scale
 
 
 class Adapters(nn.Module):

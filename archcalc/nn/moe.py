@@ -21,6 +21,7 @@ from archcalc.nn.activation import activation, gated
 from archcalc.nn.ffn import Gated, Plain
 from archcalc.nn.linear import ExpertLinear, Linear
 from archcalc.nn.norm import norm
+from archcalc.nn.shared_experts import SharedExperts
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.nn.upcast import upcast
 from archcalc.spec import Spec
@@ -106,7 +107,7 @@ class MoE(nn.Module):
         self.execution: Execution | None = None  # None: the formulation depends on the device
         self.input_norm = norm(part.input_norm, model.d_model) if part.input_norm else None
         self.router_norm = norm(part.router_norm, model.d_model) if part.router_norm else None
-        self.router = Linear(model.d_model, part.n_choices, bias=part.router_bias)
+        self.router = Linear(model.d_model, part.n_scores, bias=part.router_bias)
         _CORRECTIONS[part.correction](self, part.n_choices)
         table = torch.empty(model.vocab_size, part.n_active, dtype=torch.long) if part.by_token else None
         self.register_buffer("expert_table", table)
@@ -117,13 +118,14 @@ class MoE(nn.Module):
             self.latent_down = Linear(model.d_model, part.d_latent, bias=part.latent_bias)
             self.latent_up = Linear(part.d_latent, model.d_model, bias=part.latent_bias)
         self.out_bias = nn.Parameter(torch.empty(model.d_model)) if part.out_bias else None
+        self.weight_scale = nn.Parameter(torch.empty(1)) if part.weight_scale else None
         self.shared = _shared_ffn(part, model)
         self.shared_gate = Linear(model.d_model, 1, bias=False) if part.shared_gate else None
 
     def forward(self, x_BTD: Tensor, ids_BT: Tensor | None = None) -> Tensor:
         """Map states [B, T, D] to states [B, T, D]; the tokens' ids choose experts if the part says so."""
         x_QD = x_BTD.flatten(0, 1)
-        weights_Qk, experts_Qk = self.route(x_QD, x_BTD.shape[1], ids_BT)
+        weights_Qk, experts_Qk, shared_Qs = self.route(x_QD, x_BTD.shape[1], ids_BT)
         if self.input_norm is not None:
             x_BTD = self.input_norm(x_BTD)
             x_QD = x_BTD.flatten(0, 1)
@@ -133,13 +135,13 @@ class MoE(nn.Module):
         y_BTD = y_BTD if self.out_bias is None else y_BTD + self.out_bias
         if self.shared is None:
             return y_BTD
-        y_BTD = y_BTD + self._shared_output(x_BTD)
+        y_BTD = y_BTD + self._shared_output(x_BTD, shared_Qs)
         return y_BTD / 2 if self.part.shared_combine == "average" else y_BTD
 
-    def route(self, x_QD: Tensor, n_tokens: int, ids_BT: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def route(self, x_QD: Tensor, n_tokens: int, ids_BT: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return weights (float32 at least) and indices of the chosen experts, both [Q, k], of states [Q, D].
 
-        Each text has `n_tokens` of the states.
+        And the weights [Q, s] of shared experts, if the router weighs those. Each text has `n_tokens` of the states.
         """
         part = self.part
         read_QD = x_QD if self.router_norm is None else self.router_norm(x_QD)
@@ -148,8 +150,10 @@ class MoE(nn.Module):
             logits_QE = part.router_softcap * torch.tanh(logits_QE / part.router_softcap)
         by_score = part.weigh == "score"
         scores_QE = SCORES[part.choose](logits_QE if by_score else logits_QE.detach())
-        experts_Qk = tap("chosen", self._choice(scores_QE.detach(), ids_BT))
+        experts_Qk = tap("chosen", self._choice(scores_QE.detach()[:, : part.n_choices], ids_BT))
         weights_Qk = scores_QE.gather(-1, experts_Qk) if by_score else WEIGHTS[part.weigh](part, logits_QE, experts_Qk)
+        if part.scores_shared:
+            weights_Qk = torch.cat((weights_Qk, scores_QE[:, part.n_choices :]), -1)
         if part.normalize:
             weights_Qk = weights_Qk / self._divisor(weights_Qk.sum(-1, keepdim=True))
         weights_Qk = weights_Qk * part.scale
@@ -157,7 +161,12 @@ class MoE(nn.Module):
             weights_Qk = weights_Qk * upcast(self.expert_scales[experts_Qk])
         if part.capacity is not None:
             weights_Qk = weights_Qk.masked_fill(self._beyond_capacity(experts_Qk, n_tokens), 0.0)
-        return tap("weights", weights_Qk), experts_Qk
+        if self.weight_scale is not None:
+            weights_Qk = weights_Qk * upcast(self.weight_scale)
+        if not part.scores_shared:
+            return tap("weights", weights_Qk), experts_Qk, None
+        chosen_Qk, shared_Qs = torch.split(weights_Qk, [part.n_active, part.n_shared], -1)
+        return tap("weights", chosen_Qk), experts_Qk, tap("shared_weights", shared_Qs)
 
     def _choice(self, scores_QE: Tensor, ids_BT: Tensor | None) -> Tensor:
         """Return the indices [Q, k] of the chosen experts: the best, or those of the tokens' ids."""
@@ -206,8 +215,13 @@ class MoE(nn.Module):
         y_QkD = self.experts(x_QD, experts_Qk.clamp(max=n_experts - 1), self.execution)
         return torch.where((experts_Qk >= n_experts).unsqueeze(-1), x_QD.unsqueeze(1), y_QkD)
 
-    def _shared_output(self, x_BTD: Tensor) -> Tensor:
+    def _shared_output(self, x_BTD: Tensor, weights_Qs: Tensor | None) -> Tensor:
         assert self.shared is not None, "called only where it exists"
+        if isinstance(self.shared, SharedExperts):
+            assert weights_Qs is not None, "the router weighs them"
+            drops = self.training and (self.execution is None or self.execution.dropout)
+            weighted: Tensor = self.shared(x_BTD, weights_Qs.to(x_BTD.dtype), drops=drops)
+            return weighted
         y_BTD: Tensor = tap_scope("shared", self.shared, x_BTD)
         return y_BTD if self.shared_gate is None else y_BTD * torch.sigmoid(self.shared_gate(x_BTD))
 
@@ -288,10 +302,12 @@ def _split(experts: Experts, x_QD: Tensor, experts_Qk: Tensor, dropout: float) -
 FORMULATIONS: dict[str, Callable[[Experts, Tensor, Tensor, float], Tensor]] = {"gather": _gather, "split": _split}
 
 
-def _shared_ffn(part: spec.MoE, model: Spec) -> Plain | Gated | None:
-    """Return the shared experts as one feed-forward; None if there are none."""
+def _shared_ffn(part: spec.MoE, model: Spec) -> Plain | Gated | SharedExperts | None:
+    """Return the shared experts, as one feed-forward unless the router weighs them; None if there are none."""
     if not part.n_shared:
         return None
+    if part.scores_shared:
+        return SharedExperts(part, model.d_model, model.dropout.ffn)
     assert part.d_shared is not None, "the spec is resolved"
     width, act = part.n_shared * part.d_shared, part.shared_activation or part.activation
     if part.gated:

@@ -59,7 +59,14 @@ class PowerTemperature(Part, frozen=True, kw_only=True, tag_field="kind", tag="p
     from_one: bool = False
 
 
-Temperature = LogTemperature | PowerTemperature
+class LateTemperature(Part, frozen=True, kw_only=True, tag_field="kind", tag="late"):
+    """The query at position p, from 1, is multiplied by 1 + factor·ln(p / n_tokens) from n_tokens on (Inkling)."""
+
+    factor: Positive
+    n_tokens: Size
+
+
+Temperature = LogTemperature | PowerTemperature | LateTemperature
 
 
 class Differential(Part, frozen=True, kw_only=True):
@@ -99,11 +106,12 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     Defaults: `n_kv_heads` is n_heads, `d_head` is d_model / n_heads, `d_value` (the width of values) is d_head, `scale`
     (of the scores) is 1/√d_head. `v_norm` normalizes each head's values, `value_scale` multiplies them. With
     `value_is_key` the keys before their norm are also the values before `v_norm`, so there is no v (Gemma 4). Queries,
-    keys and values are clamped to ±`clip`, after a norm but before the rotation. `out_norm` is after the gate and
-    before the out projection. With `differential`, pairs of heads are subtracted; with a `key_bias`, each key has a
-    bias of its own. `d_source` is the width of the source, if it is not d_model; `d_value_source` that of what values
-    are projected from, if it is not that of keys (in a layer whose bottleneck splits attention). Whether a file stores
-    q, k and v fused or split is not part of the spec.
+    keys and values are clamped to ±`clip`, after a norm but before the rotation. With `d_conv`, a causal convolution of
+    each channel over the last d_conv tokens is added to projected keys and to values, before all that (Inkling).
+    `out_norm` is after the gate and before the out projection. With `differential`, pairs of heads are subtracted; with
+    a `key_bias`, each key has a bias of its own. `d_source` is the width of the source, if it is not d_model;
+    `d_value_source` that of what values are projected from, if it is not that of keys (in a layer whose bottleneck
+    splits attention). Whether a file stores q, k and v fused or split is not part of the spec.
 
     A projection with a block (`q_block` …) is grouped: its outputs are in groups, each of which reads so many channels
     of its own (SqueezeBERT, Iandola et al. 2020, section 3.1).
@@ -136,6 +144,7 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     out_norm: Norm | None = None
     differential: Differential | None = None
     key_bias: KeyBias | None = None
+    d_conv: Size | None = None
     d_source: Size | None = None
     d_value_source: Size | None = None
     q_block: Size | None = None

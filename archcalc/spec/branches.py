@@ -127,6 +127,11 @@ def arm_norm(arm: Arm) -> str | None:
     return f"{arm.name}_norm" if arm.norm else None
 
 
+def arm_conv(arm: Arm) -> str | None:
+    """Return the name of the convolution of an arm's output; None if it has none."""
+    return f"{arm.name}_conv" if arm.d_out_conv else None
+
+
 def arm_norm_out(arm: Arm) -> str | None:
     """Return the name of the norm of an arm's output; None if it has none."""
     return f"{arm.name}_post_norm" if arm.norm_out else None
@@ -207,7 +212,7 @@ def borrowed_names(layer: Layer) -> dict[str, int]:
 def branch_modules(branch: Branch) -> list[str]:
     """Return the names of the arms, norms, gate and skip weights of a branch."""
     own = names(branch)
-    others = [name for name in (own.in_gate, own.skip) if name is not None]
+    others = [name for name in (own.in_gate, own.skip, *map(arm_conv, branch.arms)) if name is not None]
     return [*(arm.name for arm in branch.arms), *(name for name, _ in norms(branch)), *others]
 
 

@@ -37,7 +37,8 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
 
     `down_bias` and `down_norm` as in `Plain`. `gate_scale` multiplies gate(x) (Falcon-H1). With a `sparsity` s, the
     activation reads relu(g − (m + Φ⁻¹(s)·σ)) of gate(x) = g, whose mean and deviation are m and σ: if g is normally
-    distributed, a share s is 0 (Gemma 3n). `low_rank` is beside gate and up, one pair for both.
+    distributed, a share s is 0 (Gemma 3n). `low_rank` is beside gate and up, one pair for both. `out_scale`: a learned
+    number multiplies the output (Inkling).
     """
 
     d_ff: Size
@@ -48,6 +49,7 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     gate_scale: Positive = 1.0
     sparsity: Share | None = None
     low_rank: LowRank | None = None
+    out_scale: bool = False
 
 
 class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
@@ -74,6 +76,10 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     multiplied by `router_scale`, and the weight of each expert by a learned number if `expert_scales` (Gemma 4).
     The router has `n_zero` more choices: experts without weights, which return their input (LongCat-Flash). With
     `zero_stored` the first matrices have unused rows for them, as transformers' class allocates.
+
+    With `scores_shared` the router scores the shared experts too, after the routed ones. Their scores are never chosen
+    but are weights as those of the chosen experts are, and part of their sum. The weight of a shared expert multiplies
+    its hidden units; their matrices are stacked. `weight_scale`: a learned number multiplies all weights (Inkling).
     """
 
     n_experts: Size
@@ -112,11 +118,18 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     shared_bias: bool | None = None
     shared_gate: bool = False
     shared_combine: Literal["sum", "average"] = "sum"
+    scores_shared: bool = False
+    weight_scale: bool = False
 
     @property
     def n_choices(self) -> int:
         """Return the number of experts that the router chooses from."""
         return self.n_experts + self.n_zero
+
+    @property
+    def n_scores(self) -> int:
+        """Return the number of scores that the router gives."""
+        return self.n_choices + self.n_shared if self.scores_shared else self.n_choices
 
 
 class PerLayerGate(Part, frozen=True, kw_only=True, tag_field="kind", tag="per_layer_gate"):

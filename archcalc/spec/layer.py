@@ -27,7 +27,9 @@ AnyPart = AnyAttention | AnyMixer | AnyFfn
 class Arm(Part, frozen=True, kw_only=True):
     """One part of a branch. `name` is part of its tensors' names.
 
-    Its output is norm_out(scale·part(in_scale·norm(x))), plus norm(x) with `skip`. Both norms are optional.
+    Its output is norm_out(scale·part(in_scale·norm(x))), plus norm(x) with `skip`. Both norms are optional. With
+    `d_out_conv`, a causal convolution of each channel of the part's output over so many tokens is added to it
+    (Inkling).
 
     `reads` is the input of keys and values: the layer's stream, or the states of the source stack. `shared`: they are
     those of the same arm of an earlier layer, which the layer's `shares` names. An arm that reads nothing is stored but
@@ -45,6 +47,7 @@ class Arm(Part, frozen=True, kw_only=True):
     in_scale: Positive = 1.0
     scale: Positive = 1.0
     input_of: Name | None = None
+    d_out_conv: Size | None = None
 
 
 class Branch(Part, frozen=True, kw_only=True):

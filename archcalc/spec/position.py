@@ -175,5 +175,16 @@ class Disentangled(Part, frozen=True, kw_only=True, tag_field="kind", tag="disen
         return 1 + self.content_to_position + self.position_to_content
 
 
-AttentionPosition = Rope | Alibi | RelativeBias | Disentangled
-AttentionPositionKind = Literal["rope", "alibi", "relative", "disentangled"]
+class ContentBias(Part, frozen=True, kw_only=True, tag_field="kind", tag="content"):
+    """A bias on scores for each distance that the query's token decides (Inkling).
+
+    A projection of the layer's input gives d_rel numbers for each head, which mix d_rel learned profiles over the
+    distances 0 … n_distances − 1. Keys further away have no bias. A temperature of the queries multiplies it too.
+    """
+
+    d_rel: Size
+    n_distances: Size
+
+
+AttentionPosition = Rope | Alibi | RelativeBias | Disentangled | ContentBias
+AttentionPositionKind = Literal["rope", "alibi", "relative", "disentangled", "content"]

@@ -6,7 +6,7 @@ from archcalc.errors import InputError
 from archcalc.spec.attention import Attention
 from archcalc.spec.branches import active_branches, arms
 from archcalc.spec.layer import Layer, Stack
-from archcalc.spec.position import Alibi, Disentangled, RelativeBias
+from archcalc.spec.position import Alibi, ContentBias, Disentangled, RelativeBias
 from archcalc.words import msg
 
 
@@ -38,8 +38,8 @@ def check_prompts(stack: Stack, role: str) -> None:
 
 def _width(part: Attention) -> int | None:
     """Return the width of the keys of all heads; None if an attention has no place for prompts."""
-    is_biased = isinstance(part.position, Alibi | RelativeBias | Disentangled)
-    if part.window or part.sinks or part.d_value is not None or is_biased or part.key_bias:
+    is_biased = isinstance(part.position, Alibi | RelativeBias | Disentangled | ContentBias)
+    if part.window or part.sinks or part.d_value is not None or is_biased or part.key_bias or part.d_conv:
         return None
     assert part.n_kv_heads is not None, "the spec is resolved"
     assert part.d_head is not None, "the spec is resolved"

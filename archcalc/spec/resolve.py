@@ -19,6 +19,7 @@ from archcalc.spec.global_tokens import check_global_tokens
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
 from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
 from archcalc.spec.per_layer import check_per_layer, with_per_layer
+from archcalc.spec.position import ContentBias
 from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_bottleneck import check_bottlenecks, inside, with_value_source
 from archcalc.spec.resolve_chains import check_chains
@@ -460,6 +461,8 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
 
 
 def _arm(arm: Arm, spec: Spec, role: str, where: str) -> Arm:
+    if arm.d_out_conv and (role == "encoder" or arm.reads == "nothing"):
+        raise InputError(msg("a convolution reads earlier tokens"), where=f"{where}.d_out_conv", allowed="null")
     part = _with_source_width(arm.part, arm.reads, spec, role, where)
     return msgspec.structs.replace(arm, part=_resolved_part(part, spec, role, f"{where}.part"))
 
@@ -502,17 +505,20 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
         raise InputError(msg("reads nothing although there is an encoder"), where=where, allowed="cross_reads: source")
     if role == "encoder":
         raise InputError(msg("an encoder attends only to itself"), where=where, allowed="null")
-    if part.position:
-        raise InputError(msg("cross-attention has no positions"), where=f"{where}.position", allowed="null")
-    if part.low_rank:
-        raise InputError(msg("cross-attention has no low-rank pairs"), where=f"{where}.low_rank", allowed="null")
-    if part.window:
-        raise InputError(msg("cross-attention reads the whole source"), where=f"{where}.window", allowed="null")
-    if part.temperature:
-        raise InputError(msg("cross-attention has no positions"), where=f"{where}.temperature", allowed="null")
-    if part.key_bias:
-        raise InputError(msg("keys of a source have no bias"), where=f"{where}.key_bias", allowed="null")
+    for name, found in _WITHOUT_SOURCE.items():
+        if getattr(part, name):
+            raise InputError(found, where=f"{where}.{name}", allowed="null")
 
+
+# Fields that an attention to a source cannot have, and why.
+_WITHOUT_SOURCE = {
+    "position": msg("cross-attention has no positions"),
+    "low_rank": msg("cross-attention has no low-rank pairs"),
+    "window": msg("cross-attention reads the whole source"),
+    "temperature": msg("cross-attention has no positions"),
+    "key_bias": msg("keys of a source have no bias"),
+    "d_conv": msg("a convolution reads earlier tokens"),
+}
 
 # Why a stack of a role cannot have a part, and what it may have.
 _ROLES = {
@@ -528,4 +534,10 @@ def _resolved_part(part: Part, spec: Spec, role: str, where: str) -> Any:
         raise InputError(found, where=where, allowed=other)
     if role == "encoder" and getattr(part, "key_bias", None):
         raise InputError(msg("keys of an encoder have no bias"), where=f"{where}.key_bias", allowed="null")
+    is_causal = isinstance(part, Attention) and (part.d_conv or isinstance(part.position, ContentBias))
+    if role == "encoder" and is_causal:
+        field = "d_conv" if getattr(part, "d_conv", None) else "position"
+        raise InputError(
+            msg("it reads earlier tokens only"), where=f"{where}.{field}", allowed=msg("a part of an encoder")
+        )
     return implementation(part, "resolve")(part, spec, where)

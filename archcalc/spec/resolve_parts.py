@@ -64,6 +64,8 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
             where=f"{where}.value_is_key",
             allowed=msg("false, or a v_norm, no v_bias and no d_value"),
         )
+    if part.value_is_key and part.d_conv:
+        raise InputError(msg("values that are the keys are convolved once"), where=f"{where}.d_conv", allowed="null")
     _check_blocks(part, spec, d_head, where)
     if isinstance(position, Disentangled):
         _check_distances(position, part.n_heads, n_kv_heads, where)
@@ -344,15 +346,43 @@ def moe(part: MoE, spec: Spec, where: str) -> MoE:
 
 
 def _check_shared(part: MoE, where: str) -> None:
-    """Refuse fields of shared experts if there are none."""
+    """Refuse fields of shared experts if there are none, and what weighted ones do not have."""
     if part.n_shared:
+        _check_weighted(part, where)
         return
     left_out = {"d_shared": None, "shared_activation": None, "shared_bias": None, "shared_gate": False}
+    left_out["scores_shared"] = False
     for field, unset in (left_out | {"shared_combine": "sum"}).items():
         if getattr(part, field) != unset:
             raise InputError(
                 msg("there are no shared experts"), where=f"{where}.{field}", allowed=msg("n_shared of 1 or more")
             )
+
+
+# What shared experts that the router weighs may have.
+_WEIGHTED = {
+    "weigh": "score",
+    "choose": "sigmoid",
+    "by_token": False,
+    "n_zero": 0,
+    "capacity": None,
+    "weight_on": "output",
+    "shared_gate": False,
+    "shared_combine": "sum",
+    "expert_scales": False,
+    "expert_bias": False,
+    "gated": True,
+}
+
+
+def _check_weighted(part: MoE, where: str) -> None:
+    for field, allowed in _WEIGHTED.items() if part.scores_shared else ():
+        if getattr(part, field) != allowed:
+            problem = msg("the router weighs the shared experts")
+            raise InputError(problem, where=f"{where}.{field}", allowed=msg("left out, or scores_shared: false"))
+    if part.scores_shared and part.shared_bias:
+        problem = msg("the router weighs the shared experts")
+        raise InputError(problem, where=f"{where}.shared_bias", allowed="false")
 
 
 def _check_router(part: MoE, where: str) -> None:

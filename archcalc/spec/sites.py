@@ -19,6 +19,7 @@ from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.attention import Attention, Gate, Indexer, LatentAttention
 from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import (
+    arm_conv,
     arm_norm,
     arm_norm_out,
     arm_sum,
@@ -32,7 +33,7 @@ from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, Product
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Reads, Stack
 from archcalc.spec.model import ModelStack, Spec
-from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
+from archcalc.spec.position import Alibi, ContentBias, Disentangled, RelativeBias, Rope
 from archcalc.spec.stream_variants import stream_implementation
 from archcalc.spec.variants import implementation
 from archcalc.spec.workload import Workload
@@ -267,6 +268,8 @@ def branch_sites(branch: Branch, width: Sizes) -> Iterator[Site]:
             yield states_site(name, msg("the states, normalized"), width)
         for site in implementation(arm.part, "sites")(arm.part, width, arm.reads):
             yield msgspec.structs.replace(site, name=f"{arm.name}.{site.name}")
+        if name := arm_conv(arm):
+            yield states_site(name, msg("the output of the part plus its convolution"), width)
         if name := arm_norm_out(arm):
             yield states_site(name, msg("the output of the part, normalized"), width)
         if name := arm_sum(arm):
@@ -328,7 +331,9 @@ def attention(part: Attention, width: Sizes, reads: Reads) -> Iterator[Site]:
             sizes={"K": part.n_kv_heads, axis: d_value},
             is_source=is_cross,
         )
-    is_biased = isinstance(part.position, Alibi | RelativeBias | Disentangled) or part.key_bias is not None
+    is_biased = (
+        isinstance(part.position, Alibi | RelativeBias | Disentangled | ContentBias) or part.key_bias is not None
+    )
     if part.differential:
         axis, d_value = "U", 2 * d_value
     yield from softmax(part.n_heads, d_value, axis, SCORES[part.softcap is not None, is_biased], part.window, is_cross)
@@ -453,13 +458,16 @@ def product_keys(part: ProductKeys, width: Sizes, reads: Reads) -> Iterator[Site
 def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the sites of a mixture. Hidden units of routed experts have none: their order depends on the kernel."""
     chosen = {"k": part.n_active}
-    yield Site(name="router", axes="BTE", description=msg("a logit for each expert"), sizes={"E": part.n_choices})
+    yield Site(name="router", axes="BTE", description=msg("a logit for each expert"), sizes={"E": part.n_scores})
     yield Site(name="chosen", axes="BTk", description=msg("the chosen experts' numbers (integers)"), sizes=chosen)
     yield Site(name="weights", axes="BTk", description=msg("the routing weights of the chosen experts"), sizes=chosen)
+    if part.scores_shared:
+        description = msg("the routing weights of the shared experts")
+        yield Site(name="shared_weights", axes="BTE", description=description, sizes={"E": part.n_shared})
     outputs = msg("the output of each chosen expert, before weighting")
     axis, size = ("D", width["D"]) if part.d_latent is None else ("C", part.d_latent)
     yield Site(name="experts", axes=f"BTk{axis}", description=outputs, sizes=chosen | {axis: size})
-    if part.n_shared:
+    if part.n_shared and not part.scores_shared:
         assert part.d_shared is not None, "the spec is resolved"
         hidden = {"F": part.n_shared * part.d_shared}
         yield Site(name="shared.hidden", axes="BTF", description=msg("the shared experts' hidden units"), sizes=hidden)

@@ -209,6 +209,12 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
         ),
         ("axk2:mixed", {"gated_norm_rank": 0}, "gated_norm_rank: found 0; allowed: an integer from 1"),
         ("axk2:mixed", {"q_lora_rank": None}, "q_lora_rank: found None; allowed: an integer from 1"),
+        ("inkling_text:late", {"n_shared_experts": 0}, "n_shared_experts: found 0; allowed: an integer from 1"),
+        (
+            "inkling_text:late",
+            {"layer_types": ["hybrid"] * 3},
+            "layer_types: found '3 words'; allowed: 4, one for each layer",
+        ),
         ("doge:plain", {"keep_window_size": 0}, "keep_window_size: found 0; allowed: an integer from 1"),
         ("doge:experts", {"num_experts": 0}, "num_experts: found 0; allowed: an integer from 1"),
         (
@@ -349,3 +355,9 @@ def test_approximate_attention_is_counted_and_not_run() -> None:
     family_of("mra").check_runnable(config)
     with pytest.raises(InputError, match="block_per_row: found 1; allowed: 2"):
         family_of("mra").check_runnable(config | {"block_per_row": 1})
+
+
+def test_a_word_may_be_null_among_the_allowed() -> None:
+    config = CONFIGS["granitemoehybrid:plain"] | {"position_embedding_type": "rop"}
+    with pytest.raises(InputError, match=r"found 'rop' \(did you mean 'rope'\?\); allowed: nope, null, rope"):
+        from_config(config)

@@ -602,6 +602,20 @@ class Interpreter:
         kept = [[s in chosen for s in range(x.shape[-1])] for chosen in places.tolist()]
         return x.masked_fill(~torch.tensor(kept), -torch.inf)
 
+    def at_distance(self, x: Tensor, t: Tensor) -> Tensor:
+        biases = torch.cat((x @ t, torch.zeros(*x.shape[:-1], 1)), -1)
+        n_texts, last = x.shape[1], t.shape[1]
+        places = [[min(abs(i - j), last) for j in range(n_texts)] for i in range(n_texts)]
+        return torch.stack([biases[:, i, row] for i, row in enumerate(places)], 1)
+
+    def every_expert(self, x: Tensor, module: str) -> Tensor:
+        n = len(self.weights[f"{module}.gate.weight"])
+        return self.experts(x, torch.arange(n).repeat(len(x), 1), module)
+
+    def late_tempered(self, x: Tensor, places: Tensor, a: float, n: int) -> Tensor:
+        grown = [1 + a * math.log(max(1.0, p / n)) for p in places.tolist()]
+        return x * torch.tensor(grown)[:, None]
+
     def of_keys(self, x: Tensor, n: int) -> Tensor:
         """[S, K] to [n, 1, S]: heads in turn have the numbers of one key head."""
         return torch.stack([x[:, head * x.shape[1] // n] for head in range(n)])[:, None]

@@ -196,6 +196,21 @@ SPECS = {
             "skip_weight": True,
         }
     ),
+    "convolved": of(
+        {
+            "branches": [
+                {"norm_in": RMS, "arms": [{"name": name, "part": part, "d_out_conv": 3}]}
+                for name, part in {
+                    "attn": {"kind": "gqa", "n_heads": 3, "n_kv_heads": 1, "d_conv": 2}
+                    | {"position": {"kind": "content", "d_rel": 2, "n_distances": 3}}
+                    | {"temperature": {"kind": "late", "factor": 0.5, "n_tokens": 2}},
+                    "experts": {"kind": "moe", "n_experts": 4, "n_active": 2, "d_expert": 5, "n_shared": 2}
+                    | {"choose": "sigmoid", "normalize": True, "scores_shared": True, "weight_scale": True},
+                    "ffn": GATED | {"out_scale": True},
+                }.items()
+            ]
+        }
+    ),
     "matrix memory": of({"norm": RMS, "mixer": MLSTM, "ffn": GATED}),
     "sines first": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "halves"}}),
     "fairseq": spec_of(RMS, GQA, GATED, stack={"position": {"kind": "sinusoidal", "order": "fairseq", "n_extra": 2}}),

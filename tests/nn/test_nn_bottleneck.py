@@ -49,7 +49,7 @@ def randomized(spec: Spec) -> Any:
     return model
 
 
-@examples(25)
+@examples(8)
 @given(
     spec=bottleneck_specs(),
     recompute=st.sampled_from(("none", "full")),

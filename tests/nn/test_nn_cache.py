@@ -25,7 +25,7 @@ from archcalc.spec.execution import Execution
 from archcalc.spec.groups import has_table, layers_of, weight_indices
 from archcalc.spec.mixer import ChannelMix, GatedDelta, Lightning, Mamba1, Mamba2, MLstm, RgLru, ShortConv, TimeMix
 from archcalc.spec.model import ModelStack
-from archcalc.spec.position import Disentangled
+from archcalc.spec.position import ContentBias, Disentangled
 from archcalc.spec.routed import RoutedAttention
 from tests.examples import examples
 from tests.nn import test_nn_transformers as theirs
@@ -198,7 +198,10 @@ def formula(spec: Spec, batch: int, capacity: int, source: int) -> int:
         if isinstance(part, Attention):
             own = {"stream": min(capacity, part.window or capacity), "source": source, "shared": 0, "nothing": 0}
             tokens = own[arm.reads]
-            total += part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * tokens
+            kept = tokens + (part.d_conv - 1 if part.d_conv and arm.reads == "stream" else 0)
+            total += part.n_kv_heads * (part.d_head + (part.d_value or part.d_head)) * kept
+        if arm.d_out_conv:
+            total += spec.d_model * (arm.d_out_conv - 1)
         if type(part) in STATES:
             total += STATES[type(part)](part, spec.d_model)
     return batch * total
@@ -454,6 +457,8 @@ def products(part: Any, batch: int, new: int, past: int, source: int) -> int:
     if isinstance(relative, Disentangled):
         read = new * relative.content_to_position + keys * relative.position_to_content
         read *= 2 * relative.n_distances * part.d_head
+    if isinstance(relative, ContentBias):
+        read = new * relative.d_rel * relative.n_distances
     each = heads * (new * keys * (part.d_head + (part.d_value or part.d_head)) + read)
     return each * (1 if part.differential is None else 2)  # a pattern for each half of the values
 

@@ -274,7 +274,7 @@ def test_norms_softmax_and_routing_are_computed_in_float32_or_finer(dtype: torch
 
     experts = MoE(MoEPart(n_experts=10, n_active=10, d_expert=5, router_bias=False), model_of({"ffn": FFN}))
     experts.router.weight = nn.Parameter(torch.eye(10, dtype=dtype), requires_grad=False)
-    weights_Qk, experts_Qk = experts.route(x_SH, len(x_SH))
+    weights_Qk, experts_Qk, _ = experts.route(x_SH, len(x_SH))
     assert weights_Qk.dtype == torch.promote_types(dtype, torch.float32)
     assert rounded(weights_Qk, x_SH.double().softmax(-1).gather(-1, experts_Qk))
 

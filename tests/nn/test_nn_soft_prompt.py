@@ -48,7 +48,7 @@ def randomized(spec: Spec) -> Any:
     return model
 
 
-@examples(25)
+@examples(10)
 @given(spec=soft_prompt_specs(), recompute=st.sampled_from(("none", "full")), dtype=st.sampled_from(("fp32", "bf16")))
 def test_modules_and_ledger_agree(spec: Spec, recompute: Any, dtype: Any) -> None:
     check_counts(spec, Execution(dtype=dtype, recompute=recompute))

@@ -23,7 +23,7 @@ from archcalc.nn.taps.points import OBSERVER_FACTORY
 from archcalc.run.pack import pack
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.branches import active_branches, arm_norm_out, arm_sum, borrowed_names, names, names_after
+from archcalc.spec.branches import active_branches, arm_conv, arm_norm_out, arm_sum, borrowed_names, names, names_after
 from archcalc.spec.execution import Execution, Kernel
 from archcalc.spec.groups import layers_of, lender_indices, shared_arms, weight_indices
 from archcalc.spec.layer import Arm, Branch, Stack
@@ -128,7 +128,7 @@ def _output(arm: Arm, here: Mapping[str, Tensor]) -> Tensor:
     """What an arm gives: with its input, or after its norm, or times its scale."""
     if name := arm_sum(arm) or arm_norm_out(arm):
         return here[name]
-    y = here[f"{arm.name}.out"]
+    y = here[arm_conv(arm) or f"{arm.name}.out"]
     return y if arm.scale == 1 else y * arm.scale
 
 

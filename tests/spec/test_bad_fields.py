@@ -48,7 +48,7 @@ BAD: list[tuple[str, Any, str, str]] = [
         f"{ATTENTION}.position",
         "rope",
         f"{PLACE}.attention.position: found 'rope'",
-        "rope or alibi or relative or disentangled, or null",
+        "rope or alibi or relative or disentangled or content, or null",
     ),
     (f"{ATTENTION}.position.kind", "rop", f"{PLACE}.attention.position.kind: found 'rop'", "(did you mean 'rope'?)"),
     (f"{ATTENTION}.position.scaling", {"kind": "ntk"}, f"{PLACE}.attention.position.scaling.kind: found 'ntk'", "yarn"),
@@ -292,6 +292,11 @@ def test_a_gate_is_read():
         load(changed("decoder.runs.0.pattern", [{"branches": [first, gated]}]))
 
 
+WEIGHTED = {"kind": "moe", "n_experts": 4, "n_active": 2, "d_expert": 5, "n_shared": 2, "choose": "sigmoid"} | {
+    "scores_shared": True
+}
+
+
 def test_biases_of_keys_and_product_keys_know_their_bounds():
     kept = GQA | {"key_bias": {"n_kept": 2}}
     chunked = kept | {"window": 4, "window_kind": "chunked"}
@@ -299,15 +304,36 @@ def test_biases_of_keys_and_product_keys_know_their_bounds():
     for layer, line in (
         ({"attention": chunked}, "key_bias.n_kept: keys are kept among all, not among those of a chunk; allowed: null"),
         ({"ffn": experts}, "ffn.n_active: 17 of 16 experts; allowed: 1 to 16"),
+        (
+            {"ffn": WEIGHTED | {"weigh": "softmax"}},
+            "ffn.weigh: the router weighs the shared experts; allowed: left out",
+        ),
+        (
+            {"ffn": WEIGHTED | {"shared_bias": True}},
+            "ffn.shared_bias: the router weighs the shared experts; allowed: false",
+        ),
+        ({"ffn": WEIGHTED | {"n_shared": 0}}, "ffn.scores_shared: there are no shared experts; allowed: n_shared of 1"),
+        (
+            {"attention": GQA | {"d_conv": 3, "value_is_key": True, "v_norm": NORM}},
+            "attention.d_conv: values that are the keys are convolved once; allowed: null",
+        ),
         ({"ffn": experts | {"n_active": 1, "n_keys": 5}}, "ffn.n_keys: found 5; allowed: ⌊√n_experts⌋, 4"),
     ):
         with pytest.raises(InputError, match=re.escape(line)):
             load(changed("decoder.runs.0.pattern", [{"norm": NORM} | layer]))
+    with pytest.raises(InputError, match=r"cross\.d_conv: a convolution reads earlier tokens; allowed: null"):
+        load(cross(d_conv=3))
     with pytest.raises(InputError, match=r"cross\.key_bias: keys of a source have no bias; allowed: null"):
         load(cross(key_bias={}))
-    runs = [{"count": 1, "pattern": [{"norm": NORM, "attention": kept}]}]
-    with pytest.raises(InputError, match=r"attention\.key_bias: keys of an encoder have no bias; allowed: null"):
-        load(changed("encoder", {"runs": runs}))
+    idle = {"arms": [{"name": "cross", "part": GQA, "reads": "nothing", "d_out_conv": 3}]}
+    with pytest.raises(InputError, match=r"arms\[0\]\.d_out_conv: a convolution reads earlier tokens; allowed: null"):
+        load(changed("decoder.runs.0.pattern", [{"branches": [idle]}]))
+    for attention, line in (
+        (kept, r"attention\.key_bias: keys of an encoder have no bias; allowed: null"),
+        (GQA | {"d_conv": 3}, r"attention\.d_conv: it reads earlier tokens only; allowed: a part of an encoder"),
+    ):
+        with pytest.raises(InputError, match=line):
+            load(changed("encoder", {"runs": [{"count": 1, "pattern": [{"norm": NORM, "attention": attention}]}]}))
 
 
 def cross(**changes: Any) -> dict[str, Any]:

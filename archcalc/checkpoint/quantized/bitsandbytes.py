@@ -52,18 +52,18 @@ def elements(matrix: MatrixParts, rows: slice) -> Tensor:
     """Return the levels of some rows: the first of two is in the high half of a byte."""
     n_in = matrix.sizes.n_in
     first, last = rows.start * n_in, rows.stop * n_in
-    codes = nibbles(matrix[ELEMENTS].flatten()[first // 2 : ceil(last, 2)], high_first=True)
+    codes = nibbles(matrix[ELEMENTS][first // 2 : ceil(last, 2)], high_first=True)
     found: Tensor = matrix["levels"][codes[first % 2 : first % 2 + last - first].view(-1, n_in)]
     return found
 
 
 def scales(matrix: MatrixParts) -> Tensor:
     """Return the scale of each block."""
-    scale = matrix["scale"].flatten()
+    scale = matrix["scale"]
     if not matrix.sizes.facts["nested"]:
         return scale
-    of_block = matrix["scale_scale"].flatten().repeat_interleave(matrix.sizes.facts["nested_blocksize"])
-    found: Tensor = matrix["scale_levels"][scale.int()] * of_block[: len(scale)] + matrix.sizes.facts["nested_offset"]
+    of_block = matrix["scale_scale"][torch.arange(len(scale)) // matrix.sizes.facts["nested_blocksize"]]
+    found: Tensor = matrix["scale_levels"][scale.int()] * of_block + matrix.sizes.facts["nested_offset"]
     return found
 
 

@@ -48,7 +48,7 @@ class Decoder(NamedTuple):
 
 def _tiles(matrix: MatrixParts, role: str) -> Tensor:
     """Return a part that has a value for each tile."""
-    return floats(matrix[role]).reshape(matrix.sizes.n_tiles)
+    return floats(matrix[role])
 
 
 def _turned_tiles(matrix: MatrixParts, role: str) -> Tensor:
@@ -77,7 +77,7 @@ _SCALED = Decoder(
     parts=lambda sizes: {ELEMENTS: (sizes.n_out, sizes.n_in)} | _per_tile(sizes, "scale", "zero"),
     elements=_as_stored,
     scale=_scale,
-    zero=lambda matrix: matrix["zero"].float().reshape(matrix.sizes.n_tiles) if "zero" in matrix else None,
+    zero=lambda matrix: matrix["zero"].float() if "zero" in matrix else None,
 )
 _FP4 = Decoder(
     shape=lambda shape, bits, facts: (*shape[:-1], 2 * shape[-1]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -15,7 +15,7 @@ from archcalc.checkpoint.quantized.tensor import QuantizedTensor
 from archcalc.errors import InputError, shown
 from archcalc.formats.element_types import ELEMENT_TYPES
 from archcalc.formats.file_tensor import FileTensor
-from archcalc.formats.layouts import Grouped, Layout, PerRow, PerTensor, RowBlocks, Tiled, Words, ceil
+from archcalc.formats.layouts import Grouped, Layout, PerRow, PerTensor, RowBlocks, Shape, Tiled, Words, ceil
 from archcalc.words import msg
 
 _DTYPES = {one.safetensors: getattr(torch, one.torch) for one in ELEMENT_TYPES.values() if one.safetensors}
@@ -40,7 +40,11 @@ class Sizes:
 
     @property
     def tile(self) -> tuple[int, int]:
-        """Return the rows and columns that share a scale."""
+        """Return the rows and columns that share a scale: no more than there are."""
+        rows, columns = self._stated_tile()
+        return min(rows, self.n_out), min(columns, self.n_in)
+
+    def _stated_tile(self) -> tuple[int, int]:
         match self.layout:
             case PerRow():
                 return 1, self.n_in
@@ -70,11 +74,15 @@ class MatrixParts:
     tensors: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, maps: FileMaps, stored: QuantizedTensor) -> MatrixParts:
-        """Return a matrix; nothing is read before it is used."""
+    def of(cls, maps: FileMaps, stored: QuantizedTensor, shapes: Callable[[Sizes], Mapping[str, Shape]]) -> MatrixParts:
+        """Return a matrix with its parts in these shapes; nothing is read before it is used."""
         n_out, n_in = stored.shape
         sizes = Sizes(n_out, n_in, stored.layout, stored.facts)
-        tensors = {role: raw_tensor(maps, part) for role, part in stored.parts.items()}
+        wanted = shapes(sizes)
+        tensors = {
+            role: raw_tensor(maps, part).view(tuple(wanted.get(role, part.shape)))
+            for role, part in stored.parts.items()
+        }
         if "index" in tensors and torch.equal(
             tensors["index"], torch.arange(n_in, dtype=tensors["index"].dtype) // sizes.tile[1]
         ):

@@ -37,7 +37,8 @@ def whole(maps: FileMaps, stored: QuantizedTensor) -> Tensor:
 
 
 def _of_matrix(maps: FileMaps, stored: QuantizedTensor) -> RowReader:
-    matrix, decoder = MatrixParts.of(maps, stored), DECODERS[stored.packing]
+    decoder = DECODERS[stored.packing]
+    matrix = MatrixParts.of(maps, stored, decoder.parts)
     tables = (
         (decoder.zero(matrix), Tensor.sub_),
         (decoder.scale(matrix), Tensor.mul_),

@@ -12,7 +12,7 @@ from archcalc.hf.family import derive
 from archcalc.hf.gguf_map import ATTENTION, BLOCK, EXPERT_KEYS, HEAD_DIM, OUTSIDE, QK, SIZES, UNPERMUTED, GgufMap
 from archcalc.hf.gguf_map import EXPERTS as GGUF_MOE
 from archcalc.hf.gguf_map import SHARED_EXPERT as GGUF_SHARED
-from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, Conversion, ImpliedValue, Key, NullCases
+from archcalc.hf.lens import REQUIRED, Cases, Choice, ConfigLens, Constraint, Conversion, ImpliedValue, Key, NullCases
 from archcalc.hf.rope import PHI_SCALINGS
 from archcalc.hf.spellings import MTP_LAYERS, TIED, TIED_EXPERTS
 from archcalc.hf.stack import CombinedSchedule, DenseFirstSchedule, IntervalSchedule, ListSchedule, SparseSchedule
@@ -42,7 +42,7 @@ from archcalc.hf.vocabulary import (
 # ------------------------------------------------------------------------------------------------------ what many share
 
 
-def experts(n_experts: Key, n_active: Key, d_expert: Key, **more: Any) -> dict[str, Any]:
+def experts(n_experts: Key, n_active: Key, d_expert: ConfigLens, **more: Any) -> dict[str, Any]:
     """Return a mixture of experts with these sizes."""
     sizes = {"n_experts": n_experts, "n_active": n_active, "d_expert": d_expert}
     return {"kind": "moe", **sizes, "activation": activation("silu"), **more}

@@ -137,6 +137,8 @@ def _check_layers(layers: Sequence[Layer]) -> None:
         raise InputError(msg("an arm adds the input of an earlier branch"), where="skip", allowed="false")
     if any(branch.joins in ("next", "next_sum") for layer in layers for branch in active_branches(layer)):
         raise InputError(msg("a branch is read by the next one"), where="joins", allowed="stream")
+    if any(arm.d_out_conv for layer in layers for arm in arms(layer)):
+        raise InputError(msg("outputs are convolved over tokens"), where="d_out_conv", allowed="null")
     gated = [branch for layer in layers for branch in active_branches(layer) if branch.in_gate_rank]
     if any(branch.skip_reads == "normed" or any(arm.skip for arm in branch.arms) for branch in gated):
         raise InputError(msg("a gated input is added"), where="in_gate_rank", allowed="null")

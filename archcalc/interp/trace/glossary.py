@@ -95,6 +95,9 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("log_tempered", "power_tempered"),
         msg("x at each position p times 1 + a · ln(1 + ⌊p / n⌋), or times (1 + p / n)ᵃ"),
     ),
+    "late_tempered(x, p, a, n)": FunctionMeaning(
+        ("late_tempered",), msg("x at each position p times 1 + a · ln(p / n), from the position n on")
+    ),
     "sinusoids(p), sinusoid_halves(p), fairseq_sinusoids(p)": FunctionMeaning(
         ("sinusoids", "sinusoid_halves", "fairseq_sinusoids"),
         msg("sines and cosines of the positions p: alternating, sines first, or with the wavelengths of fairseq"),
@@ -188,6 +191,10 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("by_distance", "of_distance"),
         msg("for each query and key, x of the row r of their distance: rows are columns of x, or its rows"),
     ),
+    "at_distance(x, t)": FunctionMeaning(
+        ("at_distance",), msg("for each query and key, column d of x · t, where d is their distance; 0 beyond the last")
+    ),
+    "every_expert(x, m)": FunctionMeaning(("every_expert",), msg("the outputs of all experts of m for x")),
     "of_keys(x, n)": FunctionMeaning(
         ("of_keys",), msg("the numbers x of each key as those of n heads, for all queries")
     ),

@@ -17,6 +17,7 @@ from archcalc.interp.trace.part_steps import PartContext, normalized
 from archcalc.spec import Spec
 from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import (
+    arm_conv,
     arm_norm,
     arm_norm_out,
     arm_sum,
@@ -390,7 +391,11 @@ class LayerSteps:
             read = self.inputs[arm.input_of or branch.arms[0].name]
             arm_input = yield from self.normed(arm.norm, arm_norm(arm), read)
             yield from self._part(arm, _times(arm_input, arm.in_scale))
-            output = _times(Value(f"{self.step_prefix}{arm.name}.out"), arm.scale)
+            output: Expression = Value(f"{self.step_prefix}{arm.name}.out")
+            if name := arm_conv(arm):
+                convolved = call("convolved", output, Module(f"{self.weight_prefix}{name}"))
+                output = yield from self.step(name, "residual", output + convolved)
+            output = _times(output, arm.scale)
             output = yield from self.normed(arm.norm_out, arm_norm_out(arm), output)
             if name := arm_sum(arm):
                 output = yield from self.step(name, "residual", arm_input + output)

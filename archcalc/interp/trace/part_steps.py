@@ -9,11 +9,20 @@ from dataclasses import dataclass
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.nn.mla import latent_scale
 from archcalc.spec.activation import AnyActivation, ClampedSwish
-from archcalc.spec.attention import Attention, Differential, Gate, Indexer, LatentAttention, LogTemperature, Temperature
+from archcalc.spec.attention import (
+    Attention,
+    Differential,
+    Gate,
+    Indexer,
+    LatentAttention,
+    LateTemperature,
+    LogTemperature,
+    Temperature,
+)
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
 from archcalc.spec.low_rank import LowRank
 from archcalc.spec.norm import Affine, LayerNorm, Norm
-from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
+from archcalc.spec.position import Alibi, ContentBias, Disentangled, RelativeBias, Rope
 
 # A step's own name, its kind, its expression.
 PartSteps = Iterator[tuple[str, str, Expression]]
@@ -78,7 +87,8 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if ctx.has_own_keys:
         yield "k", "keys", _projected(part, ctx, "k", states, part.n_kv_heads)
         name, block = ("k", part.k_block) if part.value_is_key else ("v", part.v_block)
-        values = call("heads", _linear(part, ctx, name, ctx.value_input or states, block), part.n_kv_heads)
+        read = _linear(part, ctx, name, ctx.value_input or states, block)
+        values = call("heads", _with_convolution(part, ctx, name, read), part.n_kv_heads)
         yield "v", "values", _values(part, values if part.v_norm is None else ctx.normed(values, "v_norm"))
     scale = part.score_scale
     scores: Expression = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
@@ -92,6 +102,8 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
         scores += call("rows", Module(f"{table}relative_bias"), Value("buckets"))
     if isinstance(part.position, Disentangled):
         scores = _with_distances(part, part.position, ctx, scores)
+    if isinstance(part.position, ContentBias):
+        scores = _with_content(part, ctx, scores)
     v: Expression = Value(f"{ctx.key_prefix}v")
     scores = _with_key_bias(part, ctx, scores, v)
     v = call("paired", v) if part.differential else v
@@ -152,10 +164,23 @@ def _with_key_bias(part: Attention, ctx: PartContext, scores: Expression, v: Exp
     return scores + biases if n_kept is None else call("kept", scores + biases, biases, n_kept)
 
 
+def _with_convolution(part: Attention, ctx: PartContext, name: str, x: Expression) -> Expression:
+    """Return projected keys or values plus their convolution, if there is one."""
+    return x if part.d_conv is None else x + call("convolved", x, Module(f"{ctx.weight_prefix}{name}_conv"))
+
+
+def _with_content(part: Attention, ctx: PartContext, scores: Expression) -> Expression:
+    """Return the scores plus the bias of each distance, which the query's token decides."""
+    shares = call("heads", ctx.linear(ctx.input, "content.r"), part.n_heads)
+    profiles = Parameter(f"{ctx.weight_prefix}content.profiles")
+    return scores + call("at_distance", _tempered(part.temperature, shares), profiles)
+
+
 def _projected(part: Attention, ctx: PartContext, name: str, x: Expression, n_heads: int) -> Expression:
     """Return queries or keys: projected, split into heads, normalized and rotated."""
     when, over = (part.qk_norm.when, part.qk_norm.over) if part.qk_norm is not None else ("", "")
     projected = _linear(part, ctx, name, x, part.q_block if name == "q" else part.k_block)
+    projected = projected if name == "q" else _with_convolution(part, ctx, name, projected)
     heads = call("heads", ctx.normed(projected, f"{name}_norm") if over == "full" else projected, n_heads)
     if when == "before" and over != "full":
         heads = ctx.normed(heads, f"{name}_norm")
@@ -183,6 +208,8 @@ def _values(part: Attention, x: Expression) -> Expression:
 def _tempered(part: Temperature | None, x: Expression) -> Expression:
     if part is None:
         return x
+    if isinstance(part, LateTemperature):
+        return call("late_tempered", x, Value("token_positions") + 1, part.factor, part.n_tokens)
     positions = Value("token_positions") + 1 if part.from_one else Value("token_positions")
     if isinstance(part, LogTemperature):
         return call("log_tempered", x, positions, part.factor, part.n_tokens)
@@ -276,7 +303,8 @@ def gated_ffn(part: Gated, ctx: PartContext) -> PartSteps:
     gate = gate if part.gate_scale == 1 else gate * part.gate_scale
     gate = gate if part.sparsity is None else call("sparse", gate, part.sparsity)
     yield "hidden", "hidden", _gated(part.activation, gate, up, ctx)
-    yield "out", "ffn_out", _down(part, ctx)
+    out = _down(part, ctx)
+    yield "out", "ffn_out", out * Parameter(f"{ctx.weight_prefix}out_scale") if part.out_scale else out
 
 
 def _pair(part: LowRank, ctx: PartContext, name: str, x: Expression) -> Call:
@@ -318,7 +346,8 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     logits = logits if part.router_scale == 1 else logits * part.router_scale
     if part.router_softcap is not None:
         logits = call("capped", logits, part.router_softcap)
-    scores = logits if part.choose == "logits" else call(part.choose, logits)
+    all_scores = logits if part.choose == "logits" else call(part.choose, logits)
+    scores = call("first", all_scores, part.n_choices) if part.scores_shared else all_scores
     corrected = scores if part.correction == "none" else scores + Parameter(f"{ctx.weight_prefix}correction_bias")
     if part.n_active_groups < part.n_groups:
         n_best = 2 if part.group_score == "two_best" else 1
@@ -328,14 +357,7 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
         assert ctx.ids is not None, "a layer has tokens"
         chosen = call("picked", Parameter(f"{ctx.weight_prefix}expert_table"), ctx.ids)
     yield "chosen", "chosen", chosen
-    weights = _weights(part, logits, scores, ctx.step("chosen"))
-    if part.normalize:
-        weights = call("shares", weights, *([part.normalize_min] if part.normalize_min else []))
-    scaled = weights if part.scale == 1 else weights * part.scale
-    if part.expert_scales:
-        scaled *= call("at", Parameter(f"{ctx.weight_prefix}expert_scales"), ctx.step("chosen"))
-    taken = scaled if part.capacity is None else call("taken", scaled, ctx.step("chosen"), part.capacity)
-    yield "weights", "chosen", taken
+    yield from _routing_weights(part, ctx, logits, all_scores)
     is_input_weighted, experts = part.weight_on == "input", Module(f"{ctx.weight_prefix}experts")
     expert_input = _normed(part.input_norm, ctx, "input_norm")
     input_weights = [ctx.step("weights")] if is_input_weighted else []
@@ -353,13 +375,47 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
         out = ctx.linear(out, "latent_up")
     if part.out_bias:
         out += Parameter(f"{ctx.weight_prefix}out_bias")
-    if part.n_shared:
-        up, gate = (ctx.linear(expert_input, f"shared.{name}") for name in ("up", "gate"))
-        act = part.shared_activation or part.activation
-        yield "shared.hidden", "hidden", _gated(act, gate, up, ctx) if part.gated else activated(act, up, ctx)
-        shared = ctx.linear(ctx.step("shared.hidden"), "shared.down")
-        out += shared * call("sigmoid", ctx.linear(expert_input, "shared_gate")) if part.shared_gate else shared
+    if part.n_shared and not part.scores_shared:
+        yield "shared.hidden", "hidden", _shared_hidden(part, ctx, expert_input)
+    out = _with_shared(part, ctx, expert_input, out) if part.n_shared else out
     yield "out", "ffn_out", out * 0.5 if part.shared_combine == "average" else out
+
+
+def _routing_weights(part: MoE, ctx: PartContext, logits: Expression, all_scores: Expression) -> PartSteps:
+    """Yield the steps of the weights of the chosen experts, and of the shared ones if the router weighs those."""
+    scores = call("first", all_scores, part.n_choices) if part.scores_shared else all_scores
+    weights = _weights(part, logits, scores, ctx.step("chosen"))
+    if part.scores_shared:
+        weights = call("concat", weights, call("last", all_scores, part.n_shared))
+    if part.normalize:
+        weights = call("shares", weights, *([part.normalize_min] if part.normalize_min else []))
+    scaled = weights if part.scale == 1 else weights * part.scale
+    if part.expert_scales:
+        scaled *= call("at", Parameter(f"{ctx.weight_prefix}expert_scales"), ctx.step("chosen"))
+    if part.weight_scale:
+        scaled *= Parameter(f"{ctx.weight_prefix}weight_scale")
+    if part.scores_shared:
+        yield "weights", "chosen", call("first", scaled, part.n_active)
+        yield "shared_weights", "chosen", call("last", scaled, part.n_shared)
+        return
+    taken = scaled if part.capacity is None else call("taken", scaled, ctx.step("chosen"), part.capacity)
+    yield "weights", "chosen", taken
+
+
+def _shared_hidden(part: MoE, ctx: PartContext, x: Expression) -> Expression:
+    """Return the hidden units of the shared experts."""
+    up, gate = (ctx.linear(x, f"shared.{name}") for name in ("up", "gate"))
+    act = part.shared_activation or part.activation
+    return _gated(act, gate, up, ctx) if part.gated else activated(act, up, ctx)
+
+
+def _with_shared(part: MoE, ctx: PartContext, x: Expression, out: Expression) -> Expression:
+    """Return the sum of the routed experts plus the output of the shared ones."""
+    if part.scores_shared:
+        every = call("every_expert", x, Module(f"{ctx.weight_prefix}shared"))
+        return out + call("summed", ctx.step("shared_weights"), every)
+    shared = ctx.linear(ctx.step("shared.hidden"), "shared.down")
+    return out + (shared * call("sigmoid", ctx.linear(x, "shared_gate")) if part.shared_gate else shared)
 
 
 def per_layer_gate(part: PerLayerGate, ctx: PartContext) -> PartSteps:

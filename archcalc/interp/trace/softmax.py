@@ -89,9 +89,7 @@ def _score_stages(
     config: SoftmaxConfig = module.softmax
     q_NTH, k_KSH = trace[f"{part}.q"], trace[f"{owner}.k"]
     if isinstance(module, SparseAttention):
-        states = next(node.name for node in nodes(_step(trace, f"{part}.q").expression) if isinstance(node, Value))
-        x_BTD = trace[states].unsqueeze(0).to(module.out.weight.device) * in_scale
-        x_S = module.dots(x_BTD, context)[0, head, query].cpu()
+        x_S = module.dots(_read_states(trace, module, part, in_scale), context)[0, head, query].cpu()
     else:
         n_kv_heads, is_routed = k_KSH.shape[0], isinstance(module, RoutedAttention)
         kv_head = head % n_kv_heads if is_routed else head * n_kv_heads // config.n_heads
@@ -108,18 +106,24 @@ def _score_stages(
         yield _stage("biased", "x + bias", x_S)
     if not isinstance(module, Attention):
         return
-    for bias_BNTS in _terms(module, context, q_NTH, k_KSH, trace[f"{owner}.v"]):
+    heads, x_BTD = (q_NTH, k_KSH, trace[f"{owner}.v"]), _read_states(trace, module, part, in_scale)
+    for bias_BNTS in _terms(module, context, heads, x_BTD):
         x_S = x_S + bias_BNTS.expand(-1, -1, len(q_NTH[0]), -1)[0, head, query].cpu().to(x_S.dtype)
         yield _stage("biased", "x + bias", x_S)
 
 
+def _read_states(trace: Trace, module: Any, part: str, in_scale: float) -> Tensor:
+    """Return the states [1, T, D] that queries are projected from."""
+    states = next(node.name for node in nodes(_step(trace, f"{part}.q").expression) if isinstance(node, Value))
+    return trace[states].unsqueeze(0).to(module.out.weight.device) * in_scale
+
+
 def _terms(
-    module: Attention, context: AttentionContext, q_NTH: Tensor, k_KSH: Tensor, v_KSU: Tensor
+    module: Attention, context: AttentionContext, heads: tuple[Tensor, Tensor, Tensor], x_BTD: Tensor
 ) -> Iterator[Tensor]:
-    """Yield what else is added to the scores, [B, N, T, S] or broadcast to it."""
-    device = module.q.weight.device
-    q_BNTH, k_BKSH, v_BKSU = (x.unsqueeze(0).to(device) for x in (q_NTH, k_KSH, v_KSU))
-    for term in module.terms(v_BKSU, context):
+    """Yield what else is added to the scores of queries, keys and values, [B, N, T, S] or broadcast to it."""
+    q_BNTH, k_BKSH, v_BKSU = (x.unsqueeze(0).to(x_BTD.device) for x in heads)
+    for term in module.terms(x_BTD, v_BKSU, context):
         if (found := term.scores(q_BNTH, k_BKSH, context, module.softmax.scale)) is not None:
             yield found
 

@@ -16,6 +16,7 @@ from archcalc.spec.model import Pooler, Spec, Transform
 from archcalc.spec.norm import Affine, LayerNorm, Norm, RMSNorm
 from archcalc.spec.position import (
     AttentionPosition,
+    ContentBias,
     Disentangled,
     Learned,
     ProportionalScaling,
@@ -207,6 +208,7 @@ def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list
     lines += positions(part.position, width, say)
     more = [say(msg("norm on q and k"))] if part.qk_norm else []
     more += [say(msg("sinks"))] if part.sinks else []
+    more += [say(msg("k and v convolved over {n} tokens", n=exact(part.d_conv)))] if part.d_conv else []
     more += [say(msg("a bias of each key"))] if part.key_bias else []
     if part.key_bias and part.key_bias.n_kept is not None:
         more.append(say(msg("at most {n} keys for a query", n=exact(part.key_bias.n_kept))))
@@ -276,6 +278,8 @@ def positions(part: AttentionPosition | None, width: int, say: Translator) -> It
         yield say(msg("relative bias, {n} buckets", n=part.n_buckets))
     elif isinstance(part, Disentangled):
         yield say(msg("relative positions, {n} distances", n=part.n_distances))
+    elif isinstance(part, ContentBias):
+        yield say(msg("bias of {n} distances by content", n=exact(part.n_distances)))
     elif part is not None:
         yield say(msg("ALiBi"))
 
@@ -290,6 +294,8 @@ def dense(part: Plain | Gated, d_model: int, say: Translator) -> tuple[str, list
         lines.append(say(msg("{share} of the gates are 0", share=f"{part.sparsity:.4g}")))
     if isinstance(part, Gated):
         lines += _low_rank(part, say)
+    if isinstance(part, Gated) and part.out_scale:
+        lines.append(say(msg("output × a learned number")))
     if isinstance(part, Plain) and part.is_grouped:
         lines.append(say(msg("projections in groups")))
     kind = msg("gated feed-forward") if isinstance(part, Gated) else msg("feed-forward")
@@ -313,7 +319,8 @@ def moe(part: MoE, d_model: int, say: Translator) -> tuple[str, list[str]]:
     if part.n_zero:
         lines.append(say(msg("or of {n} that return their input", n=exact(part.n_zero))))
     if part.n_shared:
-        lines.append(say(msg("{n} shared experts", n=part.n_shared)))
+        shared = msg("{n} shared experts, weighted") if part.scores_shared else msg("{n} shared experts")
+        lines.append(say(shared.fill(n=part.n_shared)))
     if part.router_norm or part.input_norm:
         lines.append(say(msg("norms of what router and experts read")))
     return say(msg("mixture of experts")), lines

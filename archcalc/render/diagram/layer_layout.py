@@ -9,8 +9,8 @@ from msgspec import structs
 
 from archcalc.render.diagram import box_texts
 from archcalc.render.diagram.shapes import Box, BoxText, Plus, Shape, Wire
-from archcalc.spec.branches import arm_norm, arm_norm_out, branches, names, stream_branches, stream_names
-from archcalc.spec.layer import Branch, Layer
+from archcalc.spec.branches import arm_conv, arm_norm, arm_norm_out, branches, names, stream_branches, stream_names
+from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.norm import Norm
 from archcalc.spec.stream_variants import stream_implementation
 from archcalc.spec.streams import AnyStreams
@@ -93,11 +93,19 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     def scale(value: float) -> tuple[BoxText, ...]:
         return () if value == 1 else (BoxText(say(msg("× {value}", value=f"{value:.4g}")), (), "other"),)
 
+    def convolution(arm: Arm) -> tuple[BoxText, ...]:
+        if arm.d_out_conv is None:
+            return ()
+        return (
+            at(BoxText(say(msg("+ its convolution over {n} tokens", n=arm.d_out_conv)), (), "other"), arm_conv(arm)),
+        )
+
     chains = [
         (
             *norms(arm.norm, arm_norm(arm)),
             *scale(arm.in_scale),
             at(_with_owner(branch, box_texts.part(arm, d_model, say, is_causal=is_causal), say), arm.name),
+            *convolution(arm),
             *scale(arm.scale),
             *norms(arm.norm_out, arm_norm_out(arm)),
             *((BoxText(say(msg("+ its input")), (), "other"),) if arm.skip else ()),
@@ -109,10 +117,8 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
         before = (*before, at(box_texts.input_gate(branch.in_gate_rank, say), own.in_gate))
     after = norms(branch.norm_after, own.norm_after)
     scales = scale(branch.scale)
-    if branch.joins == "next_sum":
-        scales = (*scales, at(BoxText(say(msg("+ the residual stream")), (), "other"), own.next))
-    if branch.joins == "later_streams":
-        scales = (*scales, BoxText(say(msg("to all streams but the first")), (), "other"))
+    if branch.joins in _JOINED:
+        scales = (*scales, at(BoxText(say(_JOINED[branch.joins]), (), "other"), own.next or own.sum or stream))
     if own.skip is not None:
         scales = (*scales, at(BoxText(say(msg("to the stream × learned factors")), (), "other"), own.skip))
     if len(chains) == 1:
@@ -120,6 +126,9 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
     apart = tuple(i for i, arm in enumerate(branch.arms) if arm.input_of is not None)
     return BranchTexts(tuple(chains), before, after, readers, apart, f"{path}{own.sum or stream}")
+
+
+_JOINED = {"next_sum": msg("+ the residual stream"), "later_streams": msg("to all streams but the first")}
 
 
 def _with_owner(branch: Branch, text: BoxText, say: Translator) -> BoxText:

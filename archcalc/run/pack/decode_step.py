@@ -132,6 +132,7 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
         config.softcap,
         attention.sinks,
         attention.relative,
+        attention.content,
         *(getattr(part, field) for field in _UNSUPPORTED),
     )
     is_plain = all(each is None for each in extras) and not _has_other_rotation(part)
@@ -140,8 +141,8 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
 
 # Fields of an attention that this form does not support; where one is set, the module itself runs.
 _UNSUPPORTED = (
-    *("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm", "differential", "low_rank"),
-    *("q_block", "k_block", "v_block", "out_block", "d_value_source", "key_bias"),
+    *("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm", "differential", "key_bias"),
+    *("q_block", "k_block", "v_block", "out_block", "d_value_source", "d_conv", "low_rank"),
 )
 
 
@@ -152,8 +153,8 @@ def _has_other_rotation(part: Any) -> bool:
 
 
 def gated_ffn(ffn: Gated) -> TokenForward | None:
-    """Return a feed-forward of three matrices, with gate and up fused; None if it is sparse or has low-rank pairs."""
-    if ffn.sparsity is not None or ffn.gate_up_pairs is not None:
+    """Return a feed-forward of three matrices, with gate and up fused; None if it is more than these."""
+    if ffn.sparsity is not None or ffn.out_scale is not None or ffn.gate_up_pairs is not None:
         return None
     read, down = FusedLinear(ffn, "gate", "up"), FusedLinear(ffn, "down")
 
@@ -262,7 +263,7 @@ def _decode_block(block: Block) -> DecodeBlock | None:
 
 def _token_forward(block: Block, arm: Arm) -> TokenForward | None:
     """Return the form of an arm for one token, if its variant has one that supports its fields."""
-    make_forward = implementation(arm.part, "fast") if arm.reads == "stream" else None
+    make_forward = implementation(arm.part, "fast") if arm.reads == "stream" and arm.d_out_conv is None else None
     return None if make_forward is None else cast(TokenForward | None, make_forward(block.part_module(arm.name)))
 
 

@@ -37,12 +37,12 @@ def as_bytes(text: str) -> Tensor:
     return torch.tensor(list(text.encode()), dtype=torch.uint8)
 
 
-def gptq(n_out: int = 32, n_in: int = 32) -> Tensors:
+def gptq(n_groups: int = 2) -> Tensors:
     return {
-        f"{M}.qweight": torch.zeros(n_in // 8, n_out, dtype=torch.int32),
-        f"{M}.qzeros": torch.zeros(n_in // 16, n_out // 8, dtype=torch.int32),
-        f"{M}.scales": torch.zeros(n_in // 16, n_out),
-        f"{M}.g_idx": torch.zeros(n_in, dtype=torch.int32),
+        f"{M}.qweight": torch.zeros(4, 32, dtype=torch.int32),
+        f"{M}.qzeros": torch.zeros(n_groups, 4, dtype=torch.int32),
+        f"{M}.scales": torch.zeros(n_groups, 32),
+        f"{M}.g_idx": torch.zeros(32, dtype=torch.int32),
     }
 
 
@@ -149,6 +149,12 @@ VALID: dict[str, tuple[dict[str, Any], Callable[[], Tensors]]] = {
     "nf4": (NF4, nf4),
     "nested": (NF4, nested),
     "packed": (PACKED, packed),
+    "a huge block": (FP8 | {"weight_block_size": [10**9, 10**9]}, lambda: fp8() | {f"{W}_scale_inv": torch.zeros(())}),
+    "a huge nested block": (
+        NF4,
+        lambda: nested() | {STATE: as_bytes(json.dumps(NESTED_STATE | {"nested_blocksize": 2**31}))},
+    ),
+    "scales as a vector": (GPTQ | {"group_size": 32}, lambda: gptq(n_groups=1) | {f"{M}.scales": torch.zeros(32)}),
     "not quantized": (FP8, lambda: {W: torch.zeros(32, 32)}),
 }
 

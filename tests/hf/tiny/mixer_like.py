@@ -25,6 +25,33 @@ QWEN_MOE = QWEN | {
     "shared_expert_intermediate_size": 20,
 }
 
+INKLING = {
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 12,
+    "swa_num_attention_heads": 6,
+    "swa_num_key_value_heads": 3,
+    "swa_head_dim": 10,
+    "sliding_window_size": 5,
+    "d_rel": 3,
+    "rel_extent": 7,
+    "conv_kernel_size": 3,
+    "layer_types": ["hybrid", "hybrid_sliding"] * 2,
+    "intermediate_size": 40,
+    "moe_intermediate_size": 24,
+    "n_routed_experts": 6,
+    "num_experts_per_tok": 2,
+    "rms_norm_eps": 0.03,
+    "route_scale": 2.5,
+    "logits_mup_width_multiplier": 3.0,
+    "max_position_embeddings": 64,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+
 MAMBA = {
     "vocab_size": 96,
     "hidden_size": 32,
@@ -193,6 +220,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
             "short_conv_kernel_size": 3,
         }
     },
+    "inkling_text:sparse": INKLING | {"n_shared_experts": 3},
+    "inkling_text:late": INKLING
+    | {"log_scaling_n_floor": 4, "log_scaling_alpha": 0.7, "mlp_layer_types": ["dense", "sparse"] * 2},
     "lfm2:plain": GROUPED | CONV | {"block_auto_adjust_ff_dim": False},
     "lfm2_moe:plain": GROUPED | LFM2_MOE,
     "lfm2_moe:other switches": GROUPED
