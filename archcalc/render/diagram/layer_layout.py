@@ -118,7 +118,8 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     after = norms(branch.norm_after, own.norm_after)
     scales = scale(branch.scale)
     if branch.joins in _JOINED:
-        scales = (*scales, at(BoxText(say(_JOINED[branch.joins]), (), "other"), own.next or own.sum or stream))
+        joined = BoxText(say(_JOINED[branch.joins]), (), "other")
+        scales = (*scales, at(joined, own.next) if own.next else joined)
     if own.skip is not None:
         scales = (*scales, at(BoxText(say(msg("to the stream × learned factors")), (), "other"), own.skip))
     if len(chains) == 1:
