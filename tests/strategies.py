@@ -844,7 +844,7 @@ def runs(draw: st.DrawFn, place: Place = Place(), cross: bool | None = None) -> 
 def chained_runs(draw: st.DrawFn, place: Place, n_before: int) -> list[Run]:
     """Draw layers whose first branches are read by the next ones, and others that use the weights of these."""
     attention = structs.replace(draw(attentions(place)), gate=None, **dict.fromkeys(("q_block", "k_block", "v_block")))
-    if isinstance(attention.position, Disentangled):
+    if isinstance(attention.position, ContentBias | Disentangled):
         attention = structs.replace(attention, position=None)
     wide = draw(st.booleans())
     read = Branch(

@@ -106,8 +106,8 @@ def _convolved(name: str, d: Symbols, x: Tensor) -> Forward[Tensor]:
 def _projected_values(part: Attention, d: Symbols, d_value: Poly, x: Tensor) -> Forward[Tensor]:
     """Yield the leaves of the projection of values."""
     block = None if part.v_block is None else d.v_block
-    v = yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias, block=block)
-    return (yield from beside(part.low_rank, "v_pairs", x, v, v.axes[-1], d, "attention"))
+    flat = yield from linear("v", x, d.n_kv_heads * d_value, "attention", bias=part.v_bias, block=block)
+    return (yield from beside(part.low_rank, "v_pairs", x, flat, flat.axes[-1], d, "attention"))
 
 
 def _key_value_input(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Tensor:

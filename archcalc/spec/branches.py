@@ -212,7 +212,7 @@ def borrowed_names(layer: Layer) -> dict[str, int]:
 def branch_modules(branch: Branch) -> list[str]:
     """Return the names of the arms, norms, gate and skip weights of a branch."""
     own = names(branch)
-    others = [name for name in (own.in_gate, own.skip) if name is not None]
+    others = [name for name in (own.in_gate, own.skip, *map(arm_conv, branch.arms)) if name is not None]
     return [*(arm.name for arm in branch.arms), *(name for name, _ in norms(branch)), *others]
 
 

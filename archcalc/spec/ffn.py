@@ -48,8 +48,8 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     down_norm: Norm | None = None
     gate_scale: Positive = 1.0
     sparsity: Share | None = None
-    out_scale: bool = False
     low_rank: LowRank | None = None
+    out_scale: bool = False
 
 
 class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):

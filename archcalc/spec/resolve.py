@@ -505,13 +505,13 @@ def _check_source(part: Any, reads: Reads, spec: Spec, role: str, where: str) ->
         raise InputError(msg("reads nothing although there is an encoder"), where=where, allowed="cross_reads: source")
     if role == "encoder":
         raise InputError(msg("an encoder attends only to itself"), where=where, allowed="null")
-    for field, problem in _NOT_OF_A_SOURCE.items():
-        if getattr(part, field):
-            raise InputError(problem, where=f"{where}.{field}", allowed="null")
+    for name, found in _WITHOUT_SOURCE.items():
+        if getattr(part, name):
+            raise InputError(found, where=f"{where}.{name}", allowed="null")
 
 
-# Why cross-attention cannot have a field.
-_NOT_OF_A_SOURCE = {
+# Fields that an attention to a source cannot have, and why.
+_WITHOUT_SOURCE = {
     "position": msg("cross-attention has no positions"),
     "low_rank": msg("cross-attention has no low-rank pairs"),
     "window": msg("cross-attention reads the whole source"),
@@ -519,6 +519,7 @@ _NOT_OF_A_SOURCE = {
     "key_bias": msg("keys of a source have no bias"),
     "d_conv": msg("a convolution reads earlier tokens"),
 }
+
 # Why a stack of a role cannot have a part, and what it may have.
 _ROLES = {
     "encoder": (msg("reads only earlier tokens"), msg("a part of an encoder")),

@@ -7,7 +7,7 @@ from archcalc.spec.attention import Attention
 from archcalc.spec.branches import branches, reads_embedding
 from archcalc.spec.groups import layers_of
 from archcalc.spec.layer import Branch, Layer, Stack
-from archcalc.spec.position import Disentangled
+from archcalc.spec.position import ContentBias, Disentangled
 from archcalc.words import msg
 
 # Fields of a branch that is not added to the stream.
@@ -88,7 +88,9 @@ def _check_reader(branch: Branch, where: str) -> None:
                 where=where,
                 allowed=msg("arms of kind gqa with reads_embedding, without a norm, a skip or shared keys"),
             )
-        if isinstance(part.position, Disentangled) or any(getattr(part, field) is not None for field in _NARROW):
+        if isinstance(part.position, ContentBias | Disentangled) or any(
+            getattr(part, field) is not None for field in _NARROW
+        ):
             raise InputError(
                 msg("a gate, a block or relative positions need states as wide as the model"),
                 where=f"{where}.reads_embedding",

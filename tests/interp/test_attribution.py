@@ -44,11 +44,12 @@ def logits_of(model: Any, texts: list[list[int]], position: int) -> Tensor:
 
 def is_refused(spec: Spec) -> bool:
     """Whether gated inputs are added, outputs convolved, or branches read by the next."""
-    each = [branch for layer in layers_of(spec.stacks[-1].stack) for branch in branches(layer)]
+    layers = layers_of(spec.stacks[-1].stack)
+    each = [branch for layer in layers for branch in branches(layer)]
+    if any(arm.d_out_conv for layer in layers for arm in arms(layer)):
+        return True
     is_read = any(branch.joins in ("next", "next_sum") for branch in each)
-    is_convolved = any(arm.d_out_conv for branch in each for arm in branch.arms)
-    is_added = any(branch.in_gate_rank and branch.skip_reads == "normed" for branch in each)
-    return is_read or is_convolved or is_added
+    return is_read or any(branch.in_gate_rank and branch.skip_reads == "normed" for branch in each)
 
 
 def adds_heads(part: Any) -> bool:

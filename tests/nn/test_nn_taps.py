@@ -23,15 +23,7 @@ from archcalc.nn.taps.points import OBSERVER_FACTORY
 from archcalc.run.pack import pack
 from archcalc.sources import load
 from archcalc.spec import Spec
-from archcalc.spec.branches import (
-    active_branches,
-    arm_conv,
-    arm_norm_out,
-    arm_sum,
-    borrowed_names,
-    names,
-    names_after,
-)
+from archcalc.spec.branches import active_branches, arm_conv, arm_norm_out, arm_sum, borrowed_names, names, names_after
 from archcalc.spec.execution import Execution, Kernel
 from archcalc.spec.groups import layers_of, lender_indices, shared_arms, weight_indices
 from archcalc.spec.layer import Arm, Branch, Stack

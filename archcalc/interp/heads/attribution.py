@@ -135,10 +135,10 @@ def _check_layers(layers: Sequence[Layer]) -> None:
     """
     if any(arm.skip and arm.input_of for layer in layers for arm in arms(layer)):
         raise InputError(msg("an arm adds the input of an earlier branch"), where="skip", allowed="false")
-    if any(arm.d_out_conv for layer in layers for arm in arms(layer)):
-        raise InputError(msg("outputs are convolved over tokens"), where="d_out_conv", allowed="null")
     if any(branch.joins in ("next", "next_sum") for layer in layers for branch in active_branches(layer)):
         raise InputError(msg("a branch is read by the next one"), where="joins", allowed="stream")
+    if any(arm.d_out_conv for layer in layers for arm in arms(layer)):
+        raise InputError(msg("outputs are convolved over tokens"), where="d_out_conv", allowed="null")
     gated = [branch for layer in layers for branch in active_branches(layer) if branch.in_gate_rank]
     if any(branch.skip_reads == "normed" or any(arm.skip for arm in branch.arms) for branch in gated):
         raise InputError(msg("a gated input is added"), where="in_gate_rank", allowed="null")

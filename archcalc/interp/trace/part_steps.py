@@ -87,8 +87,8 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     if ctx.has_own_keys:
         yield "k", "keys", _projected(part, ctx, "k", states, part.n_kv_heads)
         name, block = ("k", part.k_block) if part.value_is_key else ("v", part.v_block)
-        projected = _linear(part, ctx, name, ctx.value_input or states, block)
-        values = call("heads", _with_convolution(part, ctx, name, projected), part.n_kv_heads)
+        read = _linear(part, ctx, name, ctx.value_input or states, block)
+        values = call("heads", _with_convolution(part, ctx, name, read), part.n_kv_heads)
         yield "v", "values", _values(part, values if part.v_norm is None else ctx.normed(values, "v_norm"))
     scale = part.score_scale
     scores: Expression = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
@@ -179,7 +179,7 @@ def _with_content(part: Attention, ctx: PartContext, scores: Expression) -> Expr
 def _projected(part: Attention, ctx: PartContext, name: str, x: Expression, n_heads: int) -> Expression:
     """Return queries or keys: projected, split into heads, normalized and rotated."""
     when, over = (part.qk_norm.when, part.qk_norm.over) if part.qk_norm is not None else ("", "")
-    projected: Expression = _linear(part, ctx, name, x, part.q_block if name == "q" else part.k_block)
+    projected = _linear(part, ctx, name, x, part.q_block if name == "q" else part.k_block)
     projected = projected if name == "q" else _with_convolution(part, ctx, name, projected)
     heads = call("heads", ctx.normed(projected, f"{name}_norm") if over == "full" else projected, n_heads)
     if when == "before" and over != "full":

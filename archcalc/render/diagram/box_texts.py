@@ -292,10 +292,10 @@ def dense(part: Plain | Gated, d_model: int, say: Translator) -> tuple[str, list
     ]
     if isinstance(part, Gated) and part.sparsity is not None:
         lines.append(say(msg("{share} of the gates are 0", share=f"{part.sparsity:.4g}")))
-    if isinstance(part, Gated) and part.out_scale:
-        lines.append(say(msg("output × a learned number")))
     if isinstance(part, Gated):
         lines += _low_rank(part, say)
+    if isinstance(part, Gated) and part.out_scale:
+        lines.append(say(msg("output × a learned number")))
     if isinstance(part, Plain) and part.is_grouped:
         lines.append(say(msg("projections in groups")))
     kind = msg("gated feed-forward") if isinstance(part, Gated) else msg("feed-forward")

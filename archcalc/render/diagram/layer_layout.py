@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -117,7 +116,12 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     if branch.in_gate_rank is not None:
         before = (*before, at(box_texts.input_gate(branch.in_gate_rank, say), own.in_gate))
     after = norms(branch.norm_after, own.norm_after)
-    scales = (*scale(branch.scale), *_joined(branch, path, say))
+    scales = scale(branch.scale)
+    if branch.joins in _JOINED:
+        joined = BoxText(say(_JOINED[branch.joins]), (), "other")
+        scales = (*scales, at(joined, own.next) if own.next else joined)
+    if own.skip is not None:
+        scales = (*scales, at(BoxText(say(msg("to the stream × learned factors")), (), "other"), own.skip))
     if len(chains) == 1:
         chains, before = [(*before, *chains[0], *out, *scales)], ()
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
@@ -125,15 +129,7 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     return BranchTexts(tuple(chains), before, after, readers, apart, f"{path}{own.sum or stream}")
 
 
-def _joined(branch: Branch, path: str, say: Translator) -> Iterator[BoxText]:
-    """Yield boxes that say where a branch goes, if not to the whole stream as it is."""
-    own = names(branch)
-    if branch.joins == "next_sum":
-        yield BoxText(say(msg("+ the residual stream")), (), "other", path=f"{path}{own.next}")
-    if branch.joins == "later_streams":
-        yield BoxText(say(msg("to all streams but the first")), (), "other")
-    if own.skip is not None:
-        yield BoxText(say(msg("to the stream × learned factors")), (), "other", path=f"{path}{own.skip}")
+_JOINED = {"next_sum": msg("+ the residual stream"), "later_streams": msg("to all streams but the first")}
 
 
 def _with_owner(branch: Branch, text: BoxText, say: Translator) -> BoxText:

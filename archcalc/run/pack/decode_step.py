@@ -153,7 +153,7 @@ def _has_other_rotation(part: Any) -> bool:
 
 
 def gated_ffn(ffn: Gated) -> TokenForward | None:
-    """Return a feed-forward of three matrices, gate and up fused; None if sparse, scaled, or with low-rank pairs."""
+    """Return a feed-forward of three matrices, with gate and up fused; None if it is more than these."""
     if ffn.sparsity is not None or ffn.out_scale is not None or ffn.gate_up_pairs is not None:
         return None
     read, down = FusedLinear(ffn, "gate", "up"), FusedLinear(ffn, "down")
