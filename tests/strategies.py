@@ -1485,7 +1485,7 @@ def bottleneck_specs(draw: st.DrawFn) -> Spec:
     """A resolved encoder whose layers have bottlenecks, and a table with neighbors and columns; no other draws them."""
     norm, bottleneck, d_model = draw(AFFINES | NORMS), draw(BOTTLENECKS), draw(st.sampled_from((12, 14)))
     attention = draw(attentions(Place(bottleneck.d_bottleneck)))
-    plain = {"value_is_key": False, "v_block": None} if bottleneck.splits_attention else {}
+    plain = {"value_is_key": False, "v_block": None, "low_rank": None} if bottleneck.splits_attention else {}
     position = None if isinstance(attention.position, Disentangled) else attention.position
     attention = structs.replace(attention, position=position, **plain)
     ffns = [Arm(name=name, part=draw(FFNS)) for name in ("ffn_0", "ffn")[: draw(st.integers(1, 2))]]
