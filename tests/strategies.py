@@ -46,7 +46,6 @@ from archcalc.spec.layer import (
     Branch,
     Cycles,
     GlobalTokens,
-    Joins,
     Layer,
     PerLayerEmbedding,
     Placement,
@@ -1274,7 +1273,9 @@ def altup_specs(draw: st.DrawFn) -> Spec:
     ffn = draw(GATED)
     second = Branch(norm_in=norm, arms=(Arm(name="ffn", part=ffn),), norm_out=draw(optional(RMS_NORMS)))
     gate = Arm(name="own", part=draw(PER_LAYER_GATES).__class__(activation=draw(FIXED_ACTIVATIONS)))
-    third = Branch(arms=(gate,), norm_out=draw(optional(RMS_NORMS)), joins=draw(st.sampled_from(get_args(Joins))))
+    third = Branch(
+        arms=(gate,), norm_out=draw(optional(RMS_NORMS)), joins=draw(st.sampled_from(("stream", "later_streams")))
+    )
     layers = (Layer(branches=(first, second, third)), Layer(branches=(first, second)))
     runs = (Run(count=draw(st.integers(1, 3)), pattern=layers), Run(count=1, pattern=layers[1:]))
     stack = Stack(runs=runs, streams=draw(ALTUPS), per_layer=draw(PER_LAYER), final_norm=draw(optional(RMS_NORMS)))

@@ -270,6 +270,7 @@ _UNMENDED = (
     "selection and an indexer of kind shared require each other",
     "8, but relative positions are keys of every head",
     "layers read it, but there is none; allowed: a per-layer embedding",
+    "padding would change how far the text is from the soft prompt",
 )
 
 
