@@ -90,11 +90,13 @@ def role_of(row: WeightRow, tied: bool = False) -> Role:
         return "types"
     if row.path.startswith("extras."):
         return "table"
-    if len(row.shape) > 2 and any(name.startswith("n_experts") for name in row.weight.axes[0].symbols()):
+    if len(row.shape) > 2 and any(name.startswith(_STACKED) for name in row.weight.axes[0].symbols()):
         return "experts"
     return _ROLES.get(row.path.split(".")[-2], "linear") if row.path != HEAD_MATRIX else "head"
 
 
+# Counts of matrices that are stacked in one tensor, of which a pass reads some.
+_STACKED = ("n_experts", "n_pairs", "n_shared")
 _ROLES: dict[str, Role] = {
     "router": "router",
     "shared_gate": "gate",

@@ -91,7 +91,7 @@ def in_model(spec: Spec, name: str, element: int) -> dict[str, StateBytes]:
 def matrices(path: str, parameter: nn.Parameter, name: str) -> list[nn.Parameter]:
     """The 2-D parameters that Muon is given for this one; none if it is not a hidden matrix."""
     tables = ("embed.tokens", "embed.types", "embed.tables", "per_layer.table", "positions", "head.weight")
-    tables += ("relative_bias", "summary_bias", "distances")
+    tables += ("relative_bias", "summary_bias", "distances", "up_rows", "down_rows")
     vectors = ("q_norm", "k_norm", "extras")
     if path.endswith("conv.weight"):  # a filter of each channel maps nothing
         return []

@@ -46,7 +46,7 @@ def check_memory(spec: Spec, **sizes: int) -> None:
 
 
 def check_memory_in_bf16(spec: Spec, **sizes: int) -> None:
-    frame = archcalc.memory(spec, dtype="bf16", **sizes)
+    frame = archcalc.memory(spec, dtype="bf16", cache_dtype="bf16", **sizes)
     told = archcalc.report(spec, dtype="bf16", **sizes)["memory"]
     by_kind = frame.groupby("what")["bytes"].sum().to_dict()
     assert by_kind["weight"] == told["weights_bytes"]
