@@ -63,7 +63,7 @@ def test_every_module_of_the_ledger_has_mutants_and_every_explained_one_is_among
 CHOSEN = [
     ("linear.py", "linear: (out, x.axes[-1]) → (out,)"),
     ("attention.py", "_queries: d.n_heads * d.d_head → d.n_heads + d.d_head"),
-    ("norm.py", "_rmsnorm_parameters: 'weight' → 'weightx'"),
+    ("norm.py", "_parameters: 'weight' → 'weightx'"),
 ]
 
 
