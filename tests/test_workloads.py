@@ -33,7 +33,7 @@ INDEX = re.compile(r"\.\d+(?=\.|$)")
 # Products of attention and of mixers, and the head's matrix, are computed in the module that holds them.
 WITHIN = re.compile(
     r"\.((pos_key_|pos_query_|global_|second_half_)?scores|(global_|second_half_)?values|summaries|sum|logits"
-    r"|(input|decay)_gate|scan|new state|triangular solve|\w+ · \w+)$"
+    r"|(input|decay)_gate|scan|new state|triangular solve|\w+ · \w+)$|(?<=_pairs)\.(down|up)$"
 )
 DECODING = [name for name in presets.names() if load(name).decoder is not None]
 
