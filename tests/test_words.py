@@ -28,6 +28,7 @@ FORMULAS = {
     "seq·past + seq·(seq + 1)/2",
     LOGISTIC,
     "`recipe` pure",
+    "n_heads · d_head = d_inner",
     "seq · min(seq, {w})",
     "source_new · min(source_new, {w})",
     "<start> le chat était assis sur",
