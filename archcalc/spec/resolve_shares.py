@@ -94,7 +94,7 @@ def _check_branch(branch: Branch, owner: Layer, has_own: bool, where: str) -> No
             allowed=msg("a layer with an equal branch"),
         )
     if branch.norm_of is not None:
-        raise InputError(msg("its norm is that of another branch"), where=where, allowed=msg("norm_of: null"))
+        raise InputError(msg("its norm is that of another branch"), where=where, allowed="norm_of: null")
 
 
 def _of_any_use(branch: Branch) -> Branch:
