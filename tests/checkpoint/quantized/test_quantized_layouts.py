@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 import torch
-from bitsandbytes import functional as bnb
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -132,15 +131,3 @@ def test_values_are_elements_times_scales(name: str, tmp_path: Path) -> None:
     parts, wanted = make()
     values = read(parts, storage_in(config), tmp_path / "x.safetensors")
     torch.testing.assert_close(values, wanted, rtol=1e-6, atol=0)
-
-
-@pytest.mark.parametrize(
-    "how", [{"quant_type": "nf4"}, {"quant_type": "fp4", "compress_statistics": True, "blocksize": 128}], ids=str
-)
-def test_blocks_of_bitsandbytes_may_span_rows(how: dict[str, Any], tmp_path: Path) -> None:
-    weight = torch.randn(57, 33)
-    elements, state = bnb.quantize_4bit(weight, **how)
-    parts = {"weight": elements} | {f"weight.{name}": one for name, one in state.as_dict(packed=True).items()}
-    config = {"model_type": "llama", "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
-    values = read(parts, storage_in(config), tmp_path / "x.safetensors")
-    torch.testing.assert_close(values, bnb.dequantize_4bit(elements, state), rtol=1e-6, atol=1e-7)

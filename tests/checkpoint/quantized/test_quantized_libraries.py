@@ -1,4 +1,4 @@
-"""Files that compressed-tensors and bitsandbytes write, against what they dequantize."""
+"""Files that compressed-tensors writes, against what it decompresses."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from bitsandbytes import functional as bnb
 from compressed_tensors.compressors import ModelCompressor
 from compressed_tensors.quantization import QuantizationConfig, apply_quantization_config
 from torch import Tensor
 
-from tests.checkpoint.quantized.folders import configure, differences, distance, write
+from tests.checkpoint.quantized.folders import configure, differences, distance
 from tests.checkpoint.random_models import random_model
 from tests.hf.storage.compressed_groups import COMPRESSED
 
@@ -51,39 +50,4 @@ def test_compressed_tensors_are_what_the_library_decompresses(name: str, tmp_pat
     values = {key: tensor.float() for key, tensor in model.state_dict().items() if key in plain.state_dict()}
     plain.load_state_dict(values)
     assert distance(tmp_path, plain) < 1e-5
-    assert not differences(tmp_path)
-
-
-FOUR_BIT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "nf4": ({"bnb_4bit_quant_type": "nf4"}, {"quant_type": "nf4"}),
-    "fp4, double": (
-        {"bnb_4bit_quant_type": "fp4", "bnb_4bit_use_double_quant": True},
-        {"quant_type": "fp4", "compress_statistics": True},
-    ),
-}
-
-
-@pytest.mark.parametrize("name", [*FOUR_BIT, "int8"])
-def test_bitsandbytes_is_what_the_library_dequantizes(name: str, tmp_path: Path) -> None:
-    """Rows of whole blocks: of shorter ones the library's CPU kernel, version 0.50, takes the scales of others."""
-    settings, how = FOUR_BIT.get(name, ({}, {}))
-    truth: dict[str, Tensor] = {}
-
-    def four_bit(key: str, weight: Tensor) -> dict[str, Tensor]:
-        elements, state = bnb.quantize_4bit(weight, **how)
-        truth[key] = bnb.dequantize_4bit(elements, state)
-        return {key: elements} | {f"{key}.{part}": one for part, one in state.as_dict(packed=True).items()}
-
-    def int8(key: str, weight: Tensor) -> dict[str, Tensor]:
-        elements, scales, _ = bnb.int8_vectorwise_quant(weight.half())
-        truth[key] = bnb.int8_vectorwise_dequant(elements, scales)
-        module = key.removesuffix(".weight")
-        order = {f"{module}.weight_format": torch.tensor(0, dtype=torch.uint8)}
-        return {key: elements, f"{module}.SCB": scales} | order
-
-    kind = {"load_in_8bit": True} if name == "int8" else {"load_in_4bit": True}
-    pack = int8 if name == "int8" else four_bit
-    model = write(tmp_path, "llama", pack, {"quant_method": "bitsandbytes"} | kind | settings, **SIZES)
-    assert not model.load_state_dict(truth, strict=False).unexpected_keys
-    assert distance(tmp_path, model) < 1e-5
     assert not differences(tmp_path)
