@@ -97,7 +97,7 @@ def compare_logits(device: str) -> None:
         try:
             ours = logits(model, ids, "cpu")
             theirs = logits(model.to(device), ids, device)
-        except Exception as error:  # every case is told, and the next one runs
+        except Exception as error:  # report it, and go on with the next config
             print(f"  fails: {name}: {type(error).__name__}: {str(error)[:150]}")
             continue
         pairs = zip(ours, theirs, strict=True)

@@ -267,7 +267,7 @@ MEANINGS: dict[str, Message] = {
     "QkNorm.when.after": msg("after (HunYuan)"),
     "KeyBias": msg("a bias of each key on its scores, computed from the values (Doge's dynamic mask)"),
     "KeyBias.bias": msg("a bias of the projection of the values"),
-    "KeyBias.n_kept": msg("a query reads the keys with the largest biases, so many of them; none: all"),
+    "KeyBias.n_kept": msg("number of keys that a query reads, those with the largest biases; none: all"),
     "Differential": msg("the subtraction of pairs of heads"),
     "Differential.offset": msg(
         "what is added to the learned λ, the factor of the second head; 1 minus it scales the result"

@@ -16,7 +16,6 @@ from archcalc.errors import InputError
 from archcalc.interp.lens.maps import lens_sites
 from archcalc.interp.lens.result import lens_predictions
 from archcalc.interp.trace.run import trace
-from archcalc.nn.build import build
 from archcalc.run.loading.source import open_source
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
@@ -25,18 +24,14 @@ from tests.checkpoint.random_models import random_model
 from tests.examples import examples
 from tests.interp.recompute import Interpreter
 from tests.nn.test_nn_altup import ATTENTION, document
+from tests.nn.two_readings import randomized
 from tests.strategies import altup_specs, hyper_specs
 
 IDS = [1, 3, 2, 4, 7]
 
 
 def drawn(spec: Spec) -> Any:
-    torch.manual_seed(3)
-    model = build(spec, "cpu").eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.normal_(std=0.5)
-    return model
+    return randomized(spec, seed=3)
 
 
 NORM = {"kind": "rmsnorm"}

@@ -18,13 +18,12 @@ from archcalc.nn.build import build as build_module
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
-from archcalc.spec.sites import sites
-from archcalc.spec.workload import Workload, workload
+from archcalc.spec.workload import Workload
 from tests import test_workloads as workloads
 from tests.checkpoint.test_logits import assert_close
 from tests.examples import examples
 from tests.nn import flop_truth
-from tests.nn.two_readings import check_counts
+from tests.nn.two_readings import check_counts, check_shapes
 from tests.strategies import compressed_specs
 
 
@@ -49,8 +48,7 @@ def test_a_cache_changes_nothing_and_sites_have_their_shapes(spec: Spec, cuts: t
     model = build_module(spec, "cpu").eval()
     ids = torch.arange(22).view(2, 11) % spec.vocab_size
     found = taps.record(model, ids)
-    shapes = {site.name: site.shape(workload(spec, batch=2, seq=11)) for site in sites(spec)}
-    assert {name: tuple(value.shape) for name, value in found.items()} == shapes
+    check_shapes(spec, found, batch=2, seq=11)
     cache = model.new_cache(2, 11)
     assert_close(torch.cat([model(step, cache=cache) for step in ids.split(cuts, 1)], 1), found.logits)
     rows = torch.tensor([1, 0])

@@ -18,10 +18,9 @@ from archcalc.nn.build import build as build_module
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
-from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
 from tests.examples import examples
-from tests.nn.two_readings import check_counts
+from tests.nn.two_readings import check_counts, check_shapes
 from tests.strategies import global_token_specs
 
 NORM = {"kind": "rmsnorm"}
@@ -48,8 +47,7 @@ def test_modules_and_ledger_agree(spec: Spec, recompute: Any, dtype: Any) -> Non
 def test_sites_have_their_shapes_and_positions(spec: Spec) -> None:
     model = build_module(spec, "cpu").eval()
     found = taps.record(model, torch.arange(14).view(2, 7) % spec.vocab_size)
-    shapes = {site.name: site.shape(workload(spec, batch=2, seq=7)) for site in sites(spec)}
-    assert {name: tuple(value.shape) for name, value in found.items()} == shapes
+    check_shapes(spec, found, batch=2, seq=7)
     n = spec.encoder.global_tokens.n_tokens
     assert found.positions("layers.0.resid_pre").tolist() == [*range(7), *[-1] * n]
     assert found.key_positions("layers.0.attn.pattern").tolist() == [*range(7), *[-1] * n]

@@ -18,12 +18,11 @@ from archcalc.nn.build import build as build_module
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
-from archcalc.spec.sites import sites
 from archcalc.spec.workload import workload
 from tests.checkpoint.test_logits import assert_close
 from tests.examples import examples
 from tests.nn import flop_truth
-from tests.nn.two_readings import check_counts, randomized
+from tests.nn.two_readings import check_counts, check_shapes, randomized
 from tests.strategies import soft_prompt_specs
 
 RELATIVE = {"kind": "relative", "n_buckets": 8, "max_distance": 16, "n_segments": 3}
@@ -56,15 +55,11 @@ def test_steps_padding_and_sites(spec: Spec) -> None:
     """A step sees what was read before it; a longer text only changes what is read at once."""
     model, ids = randomized(spec), torch.arange(7).view(1, 7) % spec.vocab_size
     found = taps.record(model, ids)
-    shapes = {site.name: site.shape(workload(spec, batch=1, seq=7)) for site in sites(spec)}
-    assert {name: tuple(value.shape) for name, value in found.items()} == shapes
+    check_shapes(spec, found, batch=1, seq=7)
     cache = model.new_cache(1, 7)
     assert_close(model(ids[:, :5], cache=cache), model(ids[:, :5]))
     step = taps.record(model, ids[:, 5:6], cache=cache)
-    work = workload(spec, batch=1, seq=1, past=5)
-    assert {name: tuple(value.shape) for name, value in step.items()} == {
-        site.name: site.shape(work) for site in sites(spec)
-    }
+    check_shapes(spec, step, batch=1, seq=1, past=5)
     assert cache.n_text == 6
     padded = torch.cat((torch.zeros(1, 3, dtype=ids.dtype), ids), 1)
     padding = torch.arange(10).view(1, 10) < 3

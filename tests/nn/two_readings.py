@@ -36,27 +36,31 @@ def check_sites_and_cache(spec: Spec) -> None:
     model = build_module(spec, "cpu").eval()
     ids = torch.arange(14).view(2, 7) % spec.vocab_size
     found = taps.record(model, ids)
-    shapes = {site.name: site.shape(workload(spec, batch=2, seq=7)) for site in sites(spec)}
-    assert {name: tuple(value.shape) for name, value in found.items()} == shapes
+    check_shapes(spec, found, batch=2, seq=7)
     cache = model.new_cache(2, 7)
     assert_close(torch.cat([model(step, cache=cache) for step in ids.split((3, 1, 3), 1)], 1), found.logits)
+
+
+def check_shapes(spec: Spec, found: taps.Recording, **sizes: int) -> None:
+    """Every site is recorded, and its value has the shape that the site states for a workload of these sizes."""
+    shapes = {site.name: site.shape(workload(spec, **sizes)) for site in sites(spec)}
+    assert {name: tuple(value.shape) for name, value in found.items()} == shapes
 
 
 def check_padding(spec: Spec) -> None:
     """Recorded values have the shapes of the sites, and tokens that pad before a text change none of its logits."""
     model, ids = randomized(spec), torch.arange(7).view(1, 7) % spec.vocab_size
     found = taps.record(model, ids)
-    shapes = {site.name: site.shape(workload(spec, batch=1, seq=7)) for site in sites(spec)}
-    assert {name: tuple(value.shape) for name, value in found.items()} == shapes
+    check_shapes(spec, found, batch=1, seq=7)
     padded = torch.cat((torch.ones(1, 3, dtype=ids.dtype), ids), 1)
     padding = torch.arange(10).view(1, 10) < 3
     with torch.no_grad():
         assert_close(model(padded, padding_BT=padding)[:, 3:], model(ids))
 
 
-def randomized(spec: Spec) -> Any:
+def randomized(spec: Spec, seed: int = 0) -> Any:
     """A model whose weights are large enough for every part to tell."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = build_module(spec, "cpu").eval()
     with torch.no_grad():
         for weight in model.parameters():

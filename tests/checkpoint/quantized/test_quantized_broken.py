@@ -79,7 +79,7 @@ def without(tensors: Tensors, name: str) -> Tensors:
     return {key: one for key, one in tensors.items() if key != name}
 
 
-# The settings, the tensors in the place of one weight, and what is said of them.
+# The quantization settings, the tensors that replace one weight, and the error that they give.
 BAD: dict[str, tuple[dict[str, Any], Tensors, str]] = {
     "no scale": (FP8, without(fp8(), f"{W}_scale_inv"), f"'{W}_scale_inv': is missing; allowed: a part of .*'{W}'"),
     "scale of integers": (FP8, fp8() | {f"{W}_scale_inv": torch.zeros(2, 2).int()}, "_scale_inv': is stored as I32"),
