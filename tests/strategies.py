@@ -16,7 +16,7 @@ from msgspec import structs
 from archcalc.formats.layouts import Grouped, PerRow, PerTensor, Tiled
 from archcalc.spec import Spec
 from archcalc.spec.about import About, Provenance, StoredMtp
-from archcalc.spec.activation import ClampedSwish
+from archcalc.spec.activation import CappedSwish, ClampedSwish
 from archcalc.spec.attention import (
     AnyAttention,
     Attention,
@@ -108,8 +108,10 @@ _CLAMPED_SWISHES = [
     ClampedSwish(limit=limit, alpha=a, up_offset=b) for limit, a, b in product((0.7, 9.0), (1.0, 2.0), (0.0, 1.0))
 ]
 CLAMPED = st.sampled_from(_CLAMPED_SWISHES)
-FIXED_ACTIVATIONS = st.sampled_from((*get_args(Activation), *_CLAMPED_SWISHES[:2]))
-ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_CLAMPED_SWISHES[:2], "xielu"))
+CAPPED = st.builds(CappedSwish, cap=st.sampled_from((0.5, 4.0)), up_cap=st.sampled_from((0.7, 25.0)))
+_WITH_PARAMETERS = (*_CLAMPED_SWISHES[:2], CappedSwish(cap=0.5, up_cap=0.7))
+FIXED_ACTIVATIONS = st.sampled_from((*get_args(Activation), *_WITH_PARAMETERS))
+ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_WITH_PARAMETERS, "xielu"))
 
 _DISTANCES = Disentangled(n_distances=3)
 
@@ -285,7 +287,12 @@ def positions(width: int, place: Place, n_heads: int, n_kv_heads: int) -> st.Sea
     return found | st.just(place.table[1]) if n_heads == place.table[0] else found
 
 
-CONTENT = st.builds(ContentBias, d_rel=st.sampled_from((2, 3, 5)), n_distances=st.sampled_from((1, 3, 4, 9)))
+CONTENT = st.builds(
+    ContentBias,
+    d_rel=st.sampled_from((2, 3, 5)),
+    n_distances=st.sampled_from((1, 3, 4, 9)),
+    clip=st.sampled_from((None, 0.05)),
+)
 KEY_BIASES = st.builds(KeyBias, bias=st.booleans(), n_kept=st.sampled_from((None, None, 1, 2, 4)))
 DIFFERENTIAL = st.builds(Differential, offset=st.sampled_from((0.25, 0.8)), norm=NORMS)
 HEADS_EACH = st.sampled_from(((2, 3), (1, 3), (3, 1), (2, 1), (1, 1), (5, 1)))  # n_kv_heads, query heads of each
@@ -293,7 +300,7 @@ WINDOWS = st.sampled_from((*[None] * 9, *range(1, 10)))
 SOFTCAPS = st.sampled_from((None, None, 50.0, 2.0))
 ATTENTION_FLAGS = flags("q_bias", "k_bias", "v_bias", "out_bias", "sinks")
 TEMPERATURES = st.none() | st.none() | LOG_TEMPERATURES | POWER_TEMPERATURES | LATE_TEMPERATURES
-_NO_EXTRAS: dict[str, object] = dict.fromkeys(("value_scale", "clip", "gate", "out_norm", "v_norm"))
+_NO_EXTRAS: dict[str, object] = dict.fromkeys(("value_scale", "clip", "gate", "out_norm", "v_norm", "qk_clip"))
 ATTENTION_EXTRAS = st.just(_NO_EXTRAS) | st.fixed_dictionaries(
     {
         "value_scale": OPTIONAL_SCALES,
@@ -301,7 +308,12 @@ ATTENTION_EXTRAS = st.just(_NO_EXTRAS) | st.fixed_dictionaries(
         "gate": optional(GATES),
         "out_norm": optional(NORMS),
         "v_norm": optional(NORMS),
+        "qk_clip": st.sampled_from((None, 0.05)),
     }
+)
+_NO_CONVOLUTION: dict[str, object] = {"d_conv": None}
+CONVOLUTIONS = st.just(_NO_CONVOLUTION) | st.fixed_dictionaries(
+    {"d_conv": st.sampled_from((1, 3)), "conv_scale": SCALES, "conv_by_token": st.booleans()}
 )
 
 
@@ -356,9 +368,8 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         window=window,
         window_kind=window_kind,
         key_bias=key_bias,
-        d_conv=draw(st.sampled_from((None, None, 1, 3)))
-        if place.is_decoder and not cross and not value_is_key
-        else None,
+        **(draw(CONVOLUTIONS) if place.is_decoder and not cross and not value_is_key else {}),
+        token_sinks=not flags["sinks"] and draw(st.sampled_from((False, False, True))),
         softcap=draw(SOFTCAPS),
         scale=draw(OPTIONAL_SCALES),
         **flags,
@@ -949,6 +960,7 @@ def queries(draw: st.DrawFn, part: Attention) -> Attention:
     fields |= {"v_norm": None, "value_is_key": False}
     fields |= dict.fromkeys(("q_block", "k_block", "v_block", "out_block", "low_rank"))
     fields |= {"softcap": draw(SOFTCAPS), "sinks": draw(st.booleans()), "qk_norm": draw(optional(QK_NORMS))}
+    fields |= {"token_sinks": part.token_sinks and not fields["sinks"]}
     if part.d_head is not None and (not isinstance(part.position, RelativeBias)):
         n_kv_heads = part.n_kv_heads or part.n_heads
         fields |= {"n_kv_heads": n_kv_heads, "n_heads": n_kv_heads * draw(st.sampled_from((1, 2, 3)))}
@@ -1569,6 +1581,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Mamba2: mamba2s(),
     Multipliers: MULTIPLIERS,
     ClampedSwish: CLAMPED,
+    CappedSwish: CAPPED,
     Plain: PLAIN,
     Gated: GATED,
     MoE: mixtures(),

@@ -175,6 +175,12 @@ class Interpreter:
     def at_most(self, x: Tensor, c: float) -> Tensor:
         return torch.where(x > c, c, x)
 
+    def of_heads(self, x: Tensor) -> Tensor:
+        return x[:, None]
+
+    def no_longer(self, x: Tensor, c: float) -> Tensor:
+        return x * (c / (x.pow(2).sum(-1, keepdim=True).sqrt() + 1e-6)).clamp(max=1)
+
     def by_slice(self, x: Tensor, *slices: float) -> Tensor:
         pieces = x.split([int(width) for width in slices[::2]], -1)
         return torch.cat([piece * factor for piece, factor in zip(pieces, slices[1::2], strict=True)], -1)
@@ -346,6 +352,16 @@ class Interpreter:
         before = torch.cat((x.new_zeros(weight.shape[1] - 1, x.shape[1]), x))
         y = torch.stack([(before[t : t + weight.shape[1]] * weight.T).sum(0) for t in range(len(x))])
         return y if bias is None else y + bias
+
+    def convolved_by(self, x: Tensor, module: str, numbers: Tensor, n: int) -> Tensor:
+        """Token by token and head by head, the newest token first."""
+        weight = self.weights[f"{module}.weight"]
+        width, each = len(weight), x.shape[1] // n
+        rows = []
+        for t in range(len(x)):
+            own = weight + numbers[t].view(n, width).T.repeat_interleave(each, 1)
+            rows.append(sum(own[i] * x[t - i] for i in range(min(width, t + 1))))
+        return torch.stack(rows)
 
     def exp(self, x: Tensor) -> Tensor:
         return x.exp()
@@ -637,7 +653,7 @@ class Interpreter:
     def softmax(self, x: Tensor, sinks: Tensor | None = None) -> Tensor:
         most = x.amax(-1, keepdim=True)
         e = torch.exp(x - most)
-        rest = 0 if sinks is None else torch.exp(sinks[:, None, None] - most)
+        rest = 0 if sinks is None else torch.exp((sinks if sinks.dim() == 3 else sinks[:, None, None]) - most)
         return e / (e.sum(-1, keepdim=True) + rest)
 
     def mix(self, p: Tensor, v: Tensor) -> Tensor:

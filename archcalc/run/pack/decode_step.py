@@ -131,6 +131,7 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
         config.bias,
         config.softcap,
         attention.sinks,
+        attention.sink,
         attention.relative,
         attention.content,
         *(getattr(part, field) for field in _UNSUPPORTED),
@@ -141,7 +142,7 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
 
 # Fields of an attention that this form does not support; where one is set, the module itself runs.
 _UNSUPPORTED = (
-    *("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm", "differential", "key_bias"),
+    *("d_value", "value_scale", "clip", "qk_clip", "temperature", "gate", "out_norm", "v_norm", "differential", "key_bias"),
     *("q_block", "k_block", "v_block", "out_block", "d_value_source", "d_conv", "low_rank"),
 )
 
