@@ -91,10 +91,11 @@ from archcalc.spec.position import (
     YarnScaling,
 )
 from archcalc.spec.resolve import resolve
+from archcalc.spec.resolve_split import split_problem
 from archcalc.spec.routed import RoutedAttention
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.storage import Storage, StoredFormat
-from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
+from archcalc.spec.streams import AltUp, HyperConnections, SetAside, Sinkhorn
 from archcalc.spec.xl import XlAttention
 
 # Mostly primes, so that confusing two sizes changes every count.
@@ -763,7 +764,7 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
     norm_in = draw(optional(NORMS))
     own = [False if norm_in else draw(st.booleans()) for _ in names]
     skip_reads = draw(st.sampled_from(("stream", "normed"))) if norm_in else "stream"
-    return Branch(
+    branch = Branch(
         arms=tuple(draw(arms(name, place, name == source, norm)) for name, norm in zip(names, own, strict=True)),
         norm_in=norm_in,
         norm_out=draw(optional(NORMS)),
@@ -773,6 +774,7 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
         skip_weight=draw(st.sampled_from((False, False, True))),
         **draw(RESIDUALS),
     )
+    return structs.replace(branch, splits_input=split_problem(branch) is None and draw(st.booleans()))
 
 
 # The arms of each branch of a layer; 'cross' attends to a source.
@@ -790,6 +792,7 @@ def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) 
         return branch
     if not others and branch.skip_reads == "stream":
         branch = structs.replace(branch, norm_in=None)  # nothing would read it
+    branch = structs.replace(branch, splits_input=False)
     reader = structs.replace(last, input_of=draw(st.sampled_from(names)))
     return structs.replace(branch, arms=(*others, reader), in_gate_rank=branch.in_gate_rank if others else None)
 
@@ -797,6 +800,7 @@ def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) 
 @st.composite
 def with_tied_norms(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) -> Branch:
     """Draw the branch with all its norms those of an earlier branch, or of itself."""
+    branch = structs.replace(branch, splits_input=False)
     owner = draw(st.sampled_from((*earlier, branch)))
     part = next((part for _, part in norms(owner)), None)
     if part is None or len([*norms(branch)]) < 1 + (owner is branch):
@@ -1324,6 +1328,31 @@ def hyper_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="streams", vocab_size=17, n_ctx=19, d_model=draw(SIZES), decoder=stack, head=head))
 
 
+SET_ASIDE = st.builds(SetAside, n_block=st.integers(1, 4), eps=st.sampled_from((1e-6, 0.02)))
+
+
+@st.composite
+def set_aside_specs(draw: st.DrawFn) -> Spec:
+    """A resolved spec whose stream is set aside now and then; no other draws them."""
+    norm, own = draw(RMS_NORMS), draw(RMS_NORMS)
+    attention = Attention(n_heads=2, n_kv_heads=1, d_head=draw(EVEN), window=draw(st.sampled_from((None, 3))))
+    convolved = structs.replace(attention, d_conv=2, conv_by_token=draw(st.booleans()), conv_scale=draw(SCALES))
+    arms = (
+        Arm(name="attn", part=convolved, norm_out=draw(optional(RMS_NORMS))),
+        Arm(name="low", part=Plain(d_ff=draw(SIZES), activation="identity"), skip=draw(st.booleans())),
+    )
+    n_arms = draw(st.integers(1, 2))
+    splits = n_arms == 1 and draw(st.booleans())
+    scale = draw(st.sampled_from((1.0, 0.5)))
+    first = Branch(norm_in=norm, arms=arms[:n_arms], splits_input=splits, scale=scale)
+    second = Branch(norm_in=norm, arms=(Arm(name="ffn", part=draw(GATED)),), norm_out=draw(optional(RMS_NORMS)))
+    short = Layer(norm=own, attention=attention, ffn=draw(GATED), placement=draw(st.sampled_from(("pre", "sandwich"))))
+    runs = (Run(count=draw(st.integers(1, 5)), pattern=(Layer(branches=(first, second)), short)),)
+    stack = Stack(runs=runs, streams=draw(SET_ASIDE), final_norm=draw(optional(RMS_NORMS)))
+    head = Head(tied=draw(st.booleans()))
+    return resolve(Spec(name="streams", vocab_size=17, n_ctx=19, d_model=draw(SIZES), decoder=stack, head=head))
+
+
 ENTRY_INDEXERS = st.builds(EntryIndexer, n_index_heads=SIZES, d_index=st.sampled_from((8, 9, 13)), n_selected=SIZES)
 COMPRESSIONS = st.builds(
     Compression, n_pool=st.sampled_from((2, 3, 4)), overlap=st.booleans(), indexer=optional(ENTRY_INDEXERS)
@@ -1594,6 +1623,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     SoftPrompt: SOFT_PROMPTS,
     Cycles: CYCLES,
     HyperConnections: HYPERS,
+    SetAside: SET_ASIDE,
     CompressedAttention: compressed_attentions(),
     Compression: COMPRESSIONS,
     EntryIndexer: ENTRY_INDEXERS,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from archcalc.errors import InputError
 from archcalc.spec.groups import layers_of
+from archcalc.spec.layer import Stack
 from archcalc.spec.model import ModelStack, Spec
 from archcalc.words import msg
 
@@ -30,6 +31,11 @@ def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
         )
 
 
+def _most_streams(stack: Stack) -> int:
+    assert stack.streams is not None, "called only where there are several"
+    return stack.streams.n_before(len(layers_of(stack)))
+
+
 def check_one_stream(spec: Spec) -> None:
     """Raise InputError for a model with several residual streams, which this reads or edits one of.
 
@@ -45,7 +51,7 @@ def check_one_stream(spec: Spec) -> None:
             )
         if stack.stack.streams is not None:
             raise InputError(
-                msg("the layers have {n} residual streams", n=stack.stack.streams.n_streams),
+                msg("the layers have {n} residual streams", n=_most_streams(stack.stack)),
                 where=f"{stack.prefix}streams",
                 allowed=msg("one; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read several"),
             )

@@ -121,7 +121,7 @@ def _key_value_input(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext
     """Return the input of the key and value projections: the source's states (even if idle), else `x`."""
     if ctx.source is None and part.d_source:
         return x.new("source states", *x.axes[:-1], d.d_source)
-    return ctx.source or x
+    return ctx.source or ctx.key_states or x
 
 
 def _layer_bias(part: Attention) -> RelativeBias | None:

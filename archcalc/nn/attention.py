@@ -117,7 +117,8 @@ class Attention(nn.Module):
         """Map states [B, T, D] to states [B, T, D]."""
         q_BNTH = self.queries(x_BTD, context)
         # Through a view, gradients of keys and values are summed before those of other layers, as FSDP sums them.
-        states_BSD = x_BTD if context.states is None else context.states.view_as(context.states)
+        own_BTD = x_BTD if context.key_states is None else context.key_states
+        states_BSD = own_BTD if context.states is None else context.states.view_as(context.states)
         k_BKSH, v_BKSU = context.keys_values(lambda: self.keys_values(states_BSD, context))
         context = context.last_keys(k_BKSH.shape[2])
         if self.relative is not None:

@@ -103,6 +103,9 @@ MEANINGS: dict[str, Message] = {
     "GlobalTokens": msg("learned states that go through the layers after those of the text's tokens"),
     "GlobalTokens.n_tokens": msg("global tokens"),
     "GlobalTokens.own_norm": msg("the norm before attention has weights of its own for them"),
+    "SetAside": msg("a stream that begins anew every few layers; branches read all of them by a softmax (Inkling 2)"),
+    "SetAside.n_block": msg("layers after which the stream is set aside"),
+    "SetAside.eps": msg("added to the mean square of each stream"),
     "HyperConnections": msg("residual streams that each branch reads and writes with weights of its own"),
     "HyperConnections.n_streams": msg("residual streams"),
     "HyperConnections.magnitude": msg("the largest weight with which a branch adds to a stream"),
@@ -159,6 +162,7 @@ MEANINGS: dict[str, Message] = {
     "Branch": msg("a residual branch: one or more parts, their sum added to the stream"),
     "Branch.arms": msg("the parts, side by side"),
     "Branch.norm_in": msg("the norm before all parts; none: none"),
+    "Branch.splits_input": msg("the keys and the values of its attention read norms of their own (Inkling 2)"),
     "Branch.in_gate_rank": msg(
         "rank of two matrices whose sigmoid multiplies what all parts read (A.X K2); none: no such gate"
     ),

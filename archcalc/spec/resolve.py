@@ -24,6 +24,7 @@ from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_bottleneck import check_bottlenecks, inside, with_value_source
 from archcalc.spec.resolve_chains import check_chains
 from archcalc.spec.resolve_shares import check_shares
+from archcalc.spec.resolve_split import split_problem
 from archcalc.spec.resolve_streams import check_streams
 from archcalc.spec.soft_prompt import check_soft_prompt
 from archcalc.spec.sparse import SparseAttention, summary_bias
@@ -446,6 +447,8 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
         )
     if branch.skip_reads == "normed" and not branch.norm_in:
         raise InputError(msg("there is no norm_in to read"), where=f"{where}.skip_reads", allowed="stream")
+    if branch.splits_input and (problem := split_problem(branch)) is not None:
+        raise InputError(problem, where=f"{where}.splits_input", allowed=msg("false, or a norm and one attention (gqa)"))
     if branch.in_gate_rank is not None and all(arm.input_of is not None for arm in branch.arms):
         raise InputError(
             msg("no arm reads what it would gate"),

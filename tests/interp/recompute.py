@@ -470,6 +470,21 @@ class Interpreter:
     def streams(self, *x: Tensor) -> Tensor:
         return torch.stack(x, -2)
 
+    def attended_streams(self, x: Tensor, query: Tensor, eps: float) -> Tensor:
+        """One token after another."""
+        rows = []
+        for streams in x:
+            normed = self.over_rms(streams, eps)
+            weights = torch.exp(normed @ query / x.shape[-1] ** 0.5)
+            rows.append((weights[:, None] * normed).sum(0) / weights.sum())
+        return torch.stack(rows)
+
+    def with_stream(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat((x, y[:, None]), 1)
+
+    def to_newest(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.stack((*x.unbind(1)[:-1], x[:, -1] + y), 1)
+
     def stream(self, x: Tensor, i: int) -> Tensor:
         return x[:, i]
 

@@ -225,6 +225,13 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "streams(x, y, …), stream(x, i)": FunctionMeaning(
         ("streams", "stream"), msg("several residual streams, and number i of them, counted from 0")
     ),
+    "attended_streams(x, q, e)": FunctionMeaning(
+        ("attended_streams",),
+        msg("Σ p · n over all streams x, with n = x / √(mean of x² + e) and p = softmax(q · n / √width)"),
+    ),
+    "with_stream(x, y), to_newest(x, y)": FunctionMeaning(
+        ("with_stream", "to_newest"), msg("the streams x and y as a new one, or with y added to the newest")
+    ),
     "as_large(y, x)": FunctionMeaning(("as_large",), msg("y with the mean square of x")),
     "mixed_streams(w, x)": FunctionMeaning(
         ("mixed_streams",), msg("for each stream Σ w · x over all streams x, with its own weights w")

@@ -37,7 +37,7 @@ class PartContext:
     selection. `input` is what it reads, `source` the one that cross-attention computes keys and values from,
     None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding. `d_model` is
     the width of the states, `ids` are the tokens. `value_input`: what values are projected from, if keys have another
-    input.
+    input; `key_input`: what keys are, if queries have another.
     """
 
     step_prefix: str
@@ -51,6 +51,7 @@ class PartContext:
     d_model: int = 0
     ids: Value | None = None
     value_input: Expression | None = None
+    key_input: Expression | None = None
 
     @property
     def has_own_keys(self) -> bool:
@@ -82,7 +83,7 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     """Yield the steps of multi-head, grouped-query or cross-attention."""
     assert part.d_head is not None, "the spec is resolved"
     assert part.n_kv_heads is not None, "the spec is resolved"
-    states = ctx.source or ctx.input
+    states = ctx.source or ctx.key_input or ctx.input
     yield "q", "queries", _tempered(part.temperature, _projected(part, ctx, "q", ctx.input, part.n_heads))
     if ctx.has_own_keys:
         yield "k", "keys", _projected(part, ctx, "k", states, part.n_kv_heads)

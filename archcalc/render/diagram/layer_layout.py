@@ -115,6 +115,8 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     before, out = norms(branch.norm_in, own.norm_in), norms(branch.norm_out, own.norm_out)
     if branch.in_gate_rank is not None:
         before = (*before, at(box_texts.input_gate(branch.in_gate_rank, say), own.in_gate))
+    if own.norm_keys is not None:
+        before = (*before, at(BoxText(say(msg("keys and values: own norms")), (), "norm"), own.norm_keys))
     after = norms(branch.norm_after, own.norm_after)
     scales = scale(branch.scale)
     if branch.joins in _JOINED:

@@ -258,6 +258,8 @@ def decode_step(model: nn.Module) -> DecodeStep | None:
 
 
 def _decode_block(block: Block) -> DecodeBlock | None:
+    if any(branch.splits_input for branch in block.branches):
+        return None
     forwards = {arm.name: _token_forward(block, arm) for arm in block.arms}
     return None if None in forwards.values() else DecodeBlock(block, cast(dict[str, TokenForward], forwards))
 
