@@ -913,6 +913,7 @@ def sharing_layers(draw: st.DrawFn, layer: Layer, turn: int) -> Layer:
     changed = [
         Branch(
             **_fields(branch)
+            | {"splits_input": branch.splits_input and branch.arms[0].name not in which}
             | {"arms": tuple([draw(_reader(arm)) if arm.name in which else arm for arm in branch.arms])}
         )
         for branch in layer.branches

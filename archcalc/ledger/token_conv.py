@@ -15,7 +15,7 @@ def token_conv(name: str, n_heads: Poly, x: Tensor, width: Poly, read: Tensor) -
     The product of windows and weights saves both: windows are a view of all tokens with the padding.
     """
     batch, tokens, channels = x.axes
-    yield Weight(f"{name}.weight", (width, channels), "attention")
+    yield Weight(f"{name}.kernel", (width, channels), "attention")
     yield from linear(f"{name}.numbers", read, n_heads * width, "attention", bias=False)
     windows, weights = x.new("tokens with padding", batch, tokens + width - 1, channels), x.new("weights", *x.axes, width)
     yield Elementwise(name, weights.axes, "attention", "product")

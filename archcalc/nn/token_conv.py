@@ -13,7 +13,7 @@ from archcalc.nn.linear import Linear
 
 
 class TokenConv(nn.Module):
-    """A convolution of each channel over its last W tokens: weight [W, C], that of the token itself first.
+    """A convolution of each channel over its last W tokens: kernel [W, C], that of the token itself first.
 
     A projection gives W more numbers for each head of channels.
     """
@@ -21,7 +21,7 @@ class TokenConv(nn.Module):
     def __init__(self, n_heads: int, channels: int, width: int, d_in: int) -> None:
         super().__init__()
         self.n_heads, self.width = n_heads, width
-        self.weight = nn.Parameter(torch.empty(width, channels))
+        self.kernel = nn.Parameter(torch.empty(width, channels))
         self.numbers = Linear(d_in, n_heads * width, bias=False)
 
     def forward(self, x_BTC: Tensor, past_BCW: Tensor | None, read_BTD: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,7 +34,7 @@ class TokenConv(nn.Module):
         all_BTC = torch.cat((past_BWC.to(x_BTC.dtype), x_BTC), 1)
         windows_BTKHW = all_BTC.unfold(1, self.width, 1).unflatten(2, (self.n_heads, -1))
         numbers_BTK1W = self.numbers(read_BTD).unflatten(-1, (self.n_heads, 1, self.width))
-        weights_KHW = self.weight.T.unflatten(0, (self.n_heads, -1))
+        weights_KHW = self.kernel.T.unflatten(0, (self.n_heads, -1))
         # Windows begin with the oldest token.
         y_BTKH = (windows_BTKHW * (weights_KHW + numbers_BTK1W).flip(-1)).sum(-1)
         return y_BTKH.flatten(2), all_BTC.transpose(1, 2)[..., all_BTC.shape[1] - n_past :]

@@ -811,6 +811,7 @@ MEANINGS: dict[str, Message] = {
     "Head.own_columns": msg("columns of its own complete a matrix that is narrower than the states (MobileBERT)"),
     "Head.labels": msg("what is scored in place of the vocabulary; none: the vocabulary"),
     "Head.transform": msg("a dense layer, activation and norm before the logits (BERT)"),
+    "Head.n_scored": msg("the first so many tokens are scored; other rows of the matrix pad it (Inkling); none: all"),
     "Head.softcap": msg("logits are held within ± this by a tanh; none: not"),
     "Head.scale": msg("multiplies the state before the head; none: 1"),
     "Transform": msg("what a masked-LM head does before its logits"),

@@ -149,8 +149,11 @@ def _check_head(head: Head, spec: Spec) -> None:
         _check_columns(head, spec)
     labels = head.labels
     if labels is None:
+        if head.n_scored is not None and head.n_scored >= spec.vocab_size:
+            found = msg("found {n}, of a vocabulary of {vocab}", n=head.n_scored, vocab=spec.vocab_size)
+            raise InputError(found, where="head.n_scored", allowed=msg("null, or less than vocab_size"))
         return
-    for field in ("tied", "bias_buffer"):
+    for field in ("tied", "bias_buffer", "n_scored"):
         if getattr(head, field):
             raise InputError(
                 msg("applies only to a head that scores the vocabulary"), where=f"head.{field}", allowed=msg("left out")

@@ -162,7 +162,7 @@ def _sites(spec: Spec) -> Iterator[Site]:
         )
     if spec.predicts_tokens:
         scores = msg("a score for each token of the vocabulary")
-        yield Site(name="logits", axes="BTV", description=scores, sizes={"V": spec.vocab_size})
+        yield Site(name="logits", axes="BTV", description=scores, sizes={"V": spec.n_scored})
     elif spec.head is not None and spec.head.labels is not None:
         axes = "BPY" if spec.reads_text else "BTY"
         sizes = {"P": 1, "Y": spec.head.labels.n_labels}

@@ -355,7 +355,7 @@ class Interpreter:
 
     def convolved_by(self, x: Tensor, module: str, numbers: Tensor, n: int) -> Tensor:
         """Token by token and head by head, the newest token first."""
-        weight = self.weights[f"{module}.weight"]
+        weight = self.weights[f"{module}.kernel"]
         width, each = len(weight), x.shape[1] // n
         rows = []
         for t in range(len(x)):

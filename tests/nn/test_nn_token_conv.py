@@ -64,7 +64,7 @@ def test_a_convolution_by_token_is_a_sum_over_the_last_tokens() -> None:
     for t in range(5):
         for c in range(6):
             head = [float(read_BTD[0, t] @ conv.numbers.weight[c // 3 * 3 + w]) for w in range(3)]
-            terms = [(float(conv.weight[w, c]) + head[w]) * float(x_BTC[0, t - w, c]) for w in range(min(3, t + 1))]
+            terms = [(float(conv.kernel[w, c]) + head[w]) * float(x_BTC[0, t - w, c]) for w in range(min(3, t + 1))]
             assert float(y_BTC[0, t, c]) == pytest.approx(sum(terms), abs=1e-5)
     assert torch.equal(recent_BCW, x_BTC[:, -2:].transpose(1, 2))
 

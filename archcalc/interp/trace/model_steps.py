@@ -226,7 +226,8 @@ def _logits(spec: Spec, head: Head, last: Expression) -> Expression:
     x = x + Parameter("head.bias_buffer") if head.bias_buffer else x
     if head.labels is not None and head.labels.picks == "after":
         x = _label_states(head.labels.reads, x)
-    return x if head.softcap is None else call("capped", x, head.softcap)
+    x = x if head.softcap is None else call("capped", x, head.softcap)
+    return x if head.n_scored is None else call("first", x, head.n_scored)
 
 
 def _scores(spec: Spec, head: Head, x: Expression) -> Expression:

@@ -155,6 +155,8 @@ def head(spec: Spec, say: Translator) -> BoxText:
         lines.append(say(msg("bias buffer")))
     if part.softcap:
         lines.append(say(msg("softcap {value}", value=f"{part.softcap:g}")))
+    if part.n_scored is not None:
+        lines.append(say(msg("{n} tokens are scored", n=exact(part.n_scored))))
     if part.labels:
         return BoxText(
             say(msg("labels: {width} → {n}", width=width, n=exact(part.labels.n_labels))), tuple(lines), "head"
