@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 import msgspec
+from msgspec.structs import replace
 
 from archcalc.hf.config import INDICES, LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
@@ -216,6 +217,41 @@ def with_streams(kind: str, layer: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+# Released files have names of their own, and the rows of experts' gate and up by turns.
+RELEASED = replace(
+    TIED_EXPERTS,
+    renames={
+        r"^model\.llm\.unembed\.": "lm_head.",
+        r"^model\.llm\.": "model.",
+        r"^model\.embed\.": "model.embed_tokens.",
+        r"^model\.embed_norm\.": "model.embed_tokens.embed_norm.",
+        r"\.attn\.": ".self_attn.",
+        r"\.w([qkvro])_(?:du|dv|ud)\.": r".\1_proj.",
+        r"\.gate_attn\.": ".gate_proj.",
+        r"\.attn_sink_proj\.": ".sink_proj.",
+        r"\.attn_sconv\.": ".post_attention_convolution.",
+        r"\.mlp_sconv\.": ".post_mlp_convolution.",
+        r"(convolution|sconv)\.weight$": r"\1.conv1d.weight",
+        r"sconv\.static_w$": "sconv.static_weight",
+        r"sconv\.weight_proj$": "sconv.weight_proj.weight",
+        r"\.mlp_norm\.": ".post_attention_layernorm.",
+        r"\.attn_norm\.": ".input_layernorm.",
+        r"\.([qkv])_input_norm\.": r".\1_input_layernorm.",
+        r"\.experts\.w2_weight$": ".experts.down_proj",
+        r"\.gate\.bias$": ".gate.e_score_correction_bias",
+        r"^model\.attn_res\.mlp_queries\.(\d+)$": r"model.layers.\1.mlp_input.query",
+        r"^model\.attn_res\.output_query$": "model.final_input.query",
+    },
+    of_next_layer={r"model\.attn_res\.attn_queries\.(\d+)": "model.layers.{i}.attention_input.query"},
+    fused=(
+        TensorEntry(
+            "model.layers.{i}.mlp.experts.w13_weight",
+            ("layers.{i}.ffn.experts.gate.weight", "layers.{i}.ffn.experts.up.weight"),
+            axis=1,
+            order="alternate",
+        ),
+    ),
+)
 _LATER = {
     "kind": "late",
     "factor": positive("log_scaling_alpha", 0.1),
@@ -313,7 +349,7 @@ INKLING_2 = decoder(
         TensorEntry("model.final_input.query", ("streams.query",)),
     ),
     irrelevant=keys("hidden_act number_of_conv_states tie_word_embeddings"),
-    spelling=TIED_EXPERTS,
+    spelling=RELEASED,
 )
 
 FAMILIES = (INKLING, INKLING_2)
