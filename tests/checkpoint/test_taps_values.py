@@ -38,6 +38,7 @@ AFTER_LAYERS = ("mamba", "falcon_mamba", "mamba2", "rwkv")
 BETWEEN_LAYERS = ("hrm_text",)
 # Their hidden states are several streams: the order of axes that gives ours, [B, T, J, D], and whether the last states
 # are those after the last norm, not after the last layer.
+SET_ASIDE = ("inkling2_text",)  # theirs are the newest of ours
 STREAMS = {"gemma3n_text": ((1, 2, 0, 3), 0), "hy_v4": ((0, 1, 2, 3), 1), "deepseek_v4": ((0, 1, 2, 3), 1)}
 # The class of transformers 5.23 fails when it is asked for its attentions, or halves its states.
 FAILS = ("flaubert with norms before", "rwkv rescaled")
@@ -94,6 +95,10 @@ def check_decoder(name: str, found: taps.Recording, hidden: Sequence[Tensor]) ->
     elif name.split()[0] in TEXT_ALONE:
         for layer, states in enumerate(hidden[:-1]):
             assert near(found[f"layers.{layer}.resid_pre"][:, -states.shape[1] :], states)
+        assert near(found["final_norm"], hidden[-1])
+    elif name.split()[0] in SET_ASIDE:
+        for layer, states in enumerate(hidden[1:-1]):
+            assert near(found[f"layers.{layer}.streams"][:, :, -1], states)
         assert near(found["final_norm"], hidden[-1])
     elif name.split()[0] in STREAMS:
         order, last = STREAMS[name.split()[0]]

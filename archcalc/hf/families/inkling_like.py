@@ -223,6 +223,7 @@ RELEASED = replace(
     renames={
         r"^model\.llm\.unembed\.": "lm_head.",
         r"^model\.llm\.": "model.",
+        r"^(?=(?:embed|embed_norm|layers|norm|attn_res)\.)": "model.",
         r"^model\.embed\.": "model.embed_tokens.",
         r"^model\.embed_norm\.": "model.embed_tokens.embed_norm.",
         r"\.attn\.": ".self_attn.",
