@@ -38,6 +38,7 @@ MODELS = (
     "doge:experts",
     "doge:kept",
     "inkling_text:late",
+    "inkling2_text:all kinds",
     "falcon_h1:multiplied",
     "gemma3n_text:lists",
     "gemma4_text:both",

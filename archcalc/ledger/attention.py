@@ -9,8 +9,8 @@ from archcalc.ledger.content_bias import content_bias
 from archcalc.ledger.differential import differences
 from archcalc.ledger.forward_context import ForwardContext, Lent
 from archcalc.ledger.key_bias import key_bias
-from archcalc.ledger.length_clip import length_clip
 from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, Save, Weight
+from archcalc.ledger.length_clip import length_clip
 from archcalc.ledger.linear import linear
 from archcalc.ledger.low_rank import beside
 from archcalc.ledger.mixers.conv import causal_conv

@@ -105,37 +105,35 @@ class LayerBuilder(msgspec.Struct, frozen=True):
         """Yield the leaves of branches one after another; return the residual stream after them."""
         read = x
         for branch in parts:
-            leaves = self._branch_leaves(branch, read)
+            leaves = self._branch_leaves(branch, read, x)
             read = yield from without_weights(leaves) if branch.weights_of is not None else leaves
             if branch.joins not in ("next", "next_sum"):
                 x = read
         return x
 
-    def _branch_leaves(self, branch: Branch, read: Tensor) -> Forward[Tensor]:
-        """Yield the leaves of a branch that reads `read`; return what the next branch reads."""
+    def _branch_leaves(self, branch: Branch, read: Tensor, stream: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of a branch that reads `read` and joins `stream`; return what the next branch reads."""
         if is_idle(branch):
             yield from self.unused_weights(branch, read)
             return read
         if branch.joins in ("next", "next_sum"):
             y = yield from self.output(branch, read)
             return y.new("joined states") if branch.joins == "next_sum" else y
-        return (yield from self.branch(branch, read))
+        return (yield from self.branch(branch, read, stream))
 
     def unused_weights(self, branch: Branch, x: Tensor) -> Forward[None]:
         """Yield the weights of a branch that is never computed."""
-        yield from only_weights(self.branch(branch, x))
+        yield from only_weights(self.branch(branch, x, x))
 
-    def branch(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
-        """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
+    def branch(self, branch: Branch, x: Tensor, stream: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of a branch that reads `x`; return the residual stream after it. The sum saves nothing."""
         read = yield from self.branch_input(branch, x)
-        yield from self.skip(names(branch).skip, read if branch.skip_reads == "normed" else x)
+        yield from self.skip(names(branch).skip, read if branch.skip_reads == "normed" else stream)
         builder = yield from self._with_split(branch, read, (x, x))
         yield from builder.arms(branch, read)
         return (yield from self.norm(branch.norm_after, names(branch).norm_after, x.new("states")))
 
-    def output(
-        self, branch: Branch, x: Tensor, keys_values: tuple[Tensor, Tensor] | None = None
-    ) -> Forward[Tensor]:
+    def output(self, branch: Branch, x: Tensor, keys_values: tuple[Tensor, Tensor] | None = None) -> Forward[Tensor]:
         """Yield the leaves of a branch that reads `x`, up to what it adds; return that.
 
         `keys_values` are the states for keys and for values, if these read others.
@@ -144,9 +142,7 @@ class LayerBuilder(msgspec.Struct, frozen=True):
         builder = yield from self._with_split(branch, read, keys_values or (x, x))
         return (yield from builder.arms(branch, read))
 
-    def _with_split(
-        self, branch: Branch, read: Tensor, keys_values: tuple[Tensor, Tensor]
-    ) -> Forward[LayerBuilder]:
+    def _with_split(self, branch: Branch, read: Tensor, keys_values: tuple[Tensor, Tensor]) -> Forward[LayerBuilder]:
         """Yield the norms of keys and values of these states, if they have their own; return the builder with them."""
         own = names(branch)
         if own.norm_keys is None:

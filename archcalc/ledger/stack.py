@@ -285,11 +285,12 @@ class StackBuilder(msgspec.Struct, frozen=True):
             yield from self.groups
             return
         by_place: dict[tuple[str, bool, int, int], tuple[Group, list[int]]] = {}
-        for i, group in sorted((i, group) for group in self.groups for i in group.layer_indices):
-            place = group.name, i == 0, part.n_before(i), part.n_before(i + 1)
-            by_place.setdefault(place, (group, []))[1].append(i)
-        for group, indices in by_place.values():
-            yield structs.replace(group, weight_indices=tuple(indices), layer_indices=tuple(indices))
+        group_of = {i: group for group in self.groups for i in group.layer_indices}
+        for i in sorted(group_of):
+            place = group_of[i].name, i == 0, part.n_before(i), part.n_before(i + 1)
+            by_place.setdefault(place, (group_of[i], []))[1].append(i)
+        for whole, indices in by_place.values():
+            yield structs.replace(whole, weight_indices=tuple(indices), layer_indices=tuple(indices))
 
     def _streams(self, x: Tensor, n: int, d: Symbols) -> Tensor:
         """Return new streams [B, T, n, D]."""

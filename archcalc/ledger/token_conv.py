@@ -17,7 +17,10 @@ def token_conv(name: str, n_heads: Poly, x: Tensor, width: Poly, read: Tensor) -
     batch, tokens, channels = x.axes
     yield Weight(f"{name}.kernel", (width, channels), "attention")
     yield from linear(f"{name}.numbers", read, n_heads * width, "attention", bias=False)
-    windows, weights = x.new("tokens with padding", batch, tokens + width - 1, channels), x.new("weights", *x.axes, width)
+    windows, weights = (
+        x.new("tokens with padding", batch, tokens + width - 1, channels),
+        x.new("weights", *x.axes, width),
+    )
     yield Elementwise(name, weights.axes, "attention", "product")
     yield from save(name, "attention", windows, weights)
     yield State(f"{name}_state", (channels, width - 1))

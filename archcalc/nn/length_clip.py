@@ -15,4 +15,5 @@ def clipped_length(x: Tensor, longest: float, factors: Tensor | None = None) -> 
     """Return vectors of the last axis, times `factors` if given, each at most `longest`; in float32 at least."""
     y = upcast(x) if factors is None else upcast(x) * upcast(factors)
     length = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
-    return (y * (longest / (length + _EPS)).clamp(max=1.0)).to(x.dtype)
+    clipped: Tensor = y * (longest / (length + _EPS)).clamp(max=1.0)
+    return clipped.to(x.dtype)

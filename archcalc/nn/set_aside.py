@@ -15,7 +15,7 @@ from archcalc.nn.taps.points import tap
 from archcalc.nn.upcast import upcast
 from archcalc.spec import Spec
 from archcalc.spec import streams as spec
-from archcalc.spec.branches import names, stream_branches, streams_names
+from archcalc.spec.branches import stream_branches, streams_names
 from archcalc.spec.layer import Layer
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class StreamQueries(nn.Module):
         normed_BTJD = x_float * torch.rsqrt(x_float.pow(2).mean(-1, keepdim=True) + self.eps)
         query_QD = upcast(self.query).view(-1, self.query.shape[-1])
         logits_BTJQ = F.linear(normed_BTJD, query_QD) * query_QD.shape[-1] ** -0.5
-        sums_BTQD = logits_BTJQ.softmax(2).transpose(2, 3) @ normed_BTJD
-        return sums_BTQD.to(x_BTJD.dtype).unbind(2)
+        sums_BTQD: Tensor = logits_BTJQ.softmax(2).transpose(2, 3) @ normed_BTJD
+        return torch.unbind(sums_BTQD.to(x_BTJD.dtype), 2)
 
 
 class SetAsideEnds(StreamQueries):

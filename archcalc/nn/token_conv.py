@@ -32,9 +32,9 @@ class TokenConv(nn.Module):
         batch, n_past = len(x_BTC), self.width - 1
         past_BWC = x_BTC.new_zeros(batch, n_past, x_BTC.shape[-1]) if past_BCW is None else past_BCW.transpose(1, 2)
         all_BTC = torch.cat((past_BWC.to(x_BTC.dtype), x_BTC), 1)
-        windows_BTKHW = all_BTC.unfold(1, self.width, 1).unflatten(2, (self.n_heads, -1))
-        numbers_BTK1W = self.numbers(read_BTD).unflatten(-1, (self.n_heads, 1, self.width))
-        weights_KHW = self.kernel.T.unflatten(0, (self.n_heads, -1))
+        windows_BTKHW = torch.unflatten(all_BTC.unfold(1, self.width, 1), 2, (self.n_heads, -1))
+        numbers_BTK1W = torch.unflatten(self.numbers(read_BTD), -1, (self.n_heads, 1, self.width))
+        weights_KHW = torch.unflatten(self.kernel.T, 0, (self.n_heads, -1))
         # Windows begin with the oldest token.
         y_BTKH = (windows_BTKHW * (weights_KHW + numbers_BTK1W).flip(-1)).sum(-1)
         return y_BTKH.flatten(2), all_BTC.transpose(1, 2)[..., all_BTC.shape[1] - n_past :]

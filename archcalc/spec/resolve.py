@@ -17,7 +17,7 @@ from archcalc.spec.cycles import check_cycles
 from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.global_tokens import check_global_tokens
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
-from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
+from archcalc.spec.model import OWN, OWN_SIZES, Head, Labels, ModelStack, Spec
 from archcalc.spec.per_layer import check_per_layer, with_per_layer
 from archcalc.spec.position import ContentBias
 from archcalc.spec.prompts import check_prompts
@@ -149,10 +149,13 @@ def _check_head(head: Head, spec: Spec) -> None:
         _check_columns(head, spec)
     labels = head.labels
     if labels is None:
-        if head.n_scored is not None and head.n_scored >= spec.vocab_size:
-            found = msg("found {n}, of a vocabulary of {vocab}", n=head.n_scored, vocab=spec.vocab_size)
-            raise InputError(found, where="head.n_scored", allowed=msg("null, or less than vocab_size"))
+        _check_scored(head, spec)
         return
+    _check_labels(head, labels, spec)
+
+
+def _check_labels(head: Head, labels: Labels, spec: Spec) -> None:
+    """Raise InputError for a head over labels that a model or another field contradicts."""
     for field in ("tied", "bias_buffer", "n_scored"):
         if getattr(head, field):
             raise InputError(
@@ -178,6 +181,13 @@ def _check_head(head: Head, spec: Spec) -> None:
         )
     if spec.decoder and spec.decoder.n_mtp:
         raise InputError(msg("a model with labels does not predict next tokens"), where="decoder.n_mtp", allowed="0")
+
+
+def _check_scored(head: Head, spec: Spec) -> None:
+    """Raise InputError if no row is left out although a number of scored tokens is stated."""
+    if head.n_scored is not None and head.n_scored >= spec.vocab_size:
+        found = msg("found {n}, of a vocabulary of {vocab}", n=head.n_scored, vocab=spec.vocab_size)
+        raise InputError(found, where="head.n_scored", allowed=msg("null, or less than vocab_size"))
 
 
 def _check_columns(head: Head, spec: Spec) -> None:
@@ -451,7 +461,9 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
     if branch.skip_reads == "normed" and not branch.norm_in:
         raise InputError(msg("there is no norm_in to read"), where=f"{where}.skip_reads", allowed="stream")
     if branch.splits_input and (problem := split_problem(branch)) is not None:
-        raise InputError(problem, where=f"{where}.splits_input", allowed=msg("false, or a norm and one attention (gqa)"))
+        raise InputError(
+            problem, where=f"{where}.splits_input", allowed=msg("false, or a norm and one attention (gqa)")
+        )
     if branch.in_gate_rank is not None and all(arm.input_of is not None for arm in branch.arms):
         raise InputError(
             msg("no arm reads what it would gate"),

@@ -16,11 +16,11 @@ class StreamVariant(msgspec.Struct, frozen=True, kw_only=True):
 
     `check(part, stack, where)` refuses what it cannot be. `split(part, d, x)` and `merge(part, d, streams)` yield the
     leaves before the first and after the last layer, `layer(part, builder, layer, streams)` those of a layer. `ends`
-    builds the module of the stack, `module(part, layer, model, index)` that of a layer. `sites(part, layer, width,
-    index)` are the named points of a layer. `first_steps(part, x, prefix)` and `merged_steps(part, streams, prefix)` are the formulas of the ends,
-    `steps(part, layer_steps, streams)` yields the steps of a layer. `names(layer)` are those of the stream or of all
-    streams after each branch. `label` and `layer_label(part, say)` are texts in a diagram: of the embedding, and of a
-    layer, or None.
+    builds the module of the stack, `module(part, layer, model, index)` that of a layer.
+    `sites(part, layer, width, index)` are the named points of a layer. `first_steps(part, x, prefix)` and
+    `merged_steps(part, streams, prefix)` are the formulas of the ends, `steps(part, layer_steps, streams)` yields the
+    steps of a layer. `names(layer)` are those of the stream or of all streams after each branch. `label` and
+    `layer_label(part, say)` are texts in a diagram: of the embedding, and of a layer, or None.
     """
 
     check: str

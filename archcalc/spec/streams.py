@@ -64,7 +64,7 @@ class HyperConnections(Part, frozen=True, kw_only=True, tag_field="kind", tag="h
 
 
 class SetAside(Part, frozen=True, kw_only=True, tag_field="kind", tag="set_aside"):
-    """A stream that is set aside before every `n_block`-th layer, from the first on (Kimi Team 2026, AttnRes; Inkling 2).
+    """A stream that is set aside before every `n_block`-th layer, from the first on (Inkling 2).
 
     It then begins anew as what that layer's first branch gives. A branch reads Σ p·n over all streams, those set aside
     and the newest, with n = x / √(mean(x²) + eps) and p = softmax(q·n / √d_model) of a learned q, one for each branch.

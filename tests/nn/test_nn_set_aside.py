@@ -65,12 +65,18 @@ SHORT = {"attention": ATTENTION["arms"][0]["part"], "norm": {"kind": "rmsnorm"}}
         ([SHORT | {"skip": 0.5}, {}], r"pattern\[0\]\.skip: a stream that is set aside has none; allowed: left out$"),
         ([SHORT | {"placement": "post"}, {}], r"placement: a stream that is set aside has no norm after the sum"),
         ([SHORT, {"share_weights": True}], r"runs\[0\]\.share_weights: a layer's place decides which streams it reads"),
-        ([SHORT, {"pattern": [SHORT, SHORT | {"shares": {"weights": 0}}]}], r"shares\.weights: a layer's place decides"),
+        (
+            [SHORT, {"pattern": [SHORT, SHORT | {"shares": {"weights": 0}}]}],
+            r"shares\.weights: a layer's place decides",
+        ),
         (
             [{"branches": [FFN | {"splits_input": True}]}, {}],
             r"splits_input: the branch has no queries, keys and values of its own to split; allowed: false, or",
         ),
-        ([{"branches": [{"arms": ATTENTION["arms"], "splits_input": True}]}, {}], r"splits_input: the branch has no norm"),
+        (
+            [{"branches": [{"arms": ATTENTION["arms"], "splits_input": True}]}, {}],
+            r"splits_input: the branch has no norm",
+        ),
         (
             [{"branches": [ATTENTION | {"norm_in": {"kind": "rmsnorm"}, "splits_input": True, "in_gate_rank": 2}]}, {}],
             r"splits_input: its attention reads more than the normed states",

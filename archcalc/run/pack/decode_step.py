@@ -142,7 +142,18 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
 
 # Fields of an attention that this form does not support; where one is set, the module itself runs.
 _UNSUPPORTED = (
-    *("d_value", "value_scale", "clip", "qk_clip", "temperature", "gate", "out_norm", "v_norm", "differential", "key_bias"),
+    *(
+        "d_value",
+        "value_scale",
+        "clip",
+        "qk_clip",
+        "temperature",
+        "gate",
+        "out_norm",
+        "v_norm",
+        "differential",
+        "key_bias",
+    ),
     *("q_block", "k_block", "v_block", "out_block", "d_value_source", "d_conv", "low_rank"),
 )
 
