@@ -347,6 +347,7 @@ def specs_with(kind: type[Part]) -> st.SearchStrategy[Spec]:
     return st.one_of(drawn or [specs()]).filter(lambda spec: any(places(spec, kind)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WITH_SIZES, ids=lambda kind: kind.__name__)
 def test_a_sweep_over_each_size_of_a_part_is_the_loop(kind: type[Part]) -> None:
     models: dict[str, int] = dict.fromkeys(integer_fields(kind), 0)
