@@ -115,7 +115,7 @@ class Block(nn.Module):
         if branch.in_gate_rank is not None:
             self.add_module(str(own.in_gate), InputGate(branch.in_gate_rank, model.d_model))
         if branch.skip_weight:
-            self.add_module(str(own.skip), ChannelScale(model.d_model))
+            self.add_module(str(own.skip), ChannelScale(model.d_model, bias=branch.skip_bias))
 
     def borrow(self, blocks: Mapping[int, Block]) -> None:
         """Use the modules of earlier layers, by their indices, in the branches that have no weights of their own."""

@@ -362,6 +362,7 @@ def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
             where=f"{where}.skip_reads",
             allowed="stream",
         )
+    _check_skip(layer, where)
     if layer.cross is None and layer.cross_reads != "source":
         raise InputError(msg("the layer has no cross-attention"), where=f"{where}.cross_reads", allowed=msg("source"))
     reads: dict[str, Reads] = {"cross": layer.cross_reads}
@@ -380,7 +381,7 @@ def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
 
 _SHORT_FIELDS = (
     *("norm", "placement", "attention", "mixer", "cross", "cross_reads", "ffn"),
-    *("scale", "skip", "skip_reads", "skip_weight"),
+    *("scale", "skip", "skip_reads", "skip_weight", "skip_bias"),
 )
 
 
@@ -437,6 +438,12 @@ def _check_tied_norms(branch: Branch, so_far: tuple[Branch, ...], where: str) ->
         )
 
 
+def _check_skip(part: Layer | Branch, where: str) -> None:
+    """Raise InputError for a bias that no factors of channels follow."""
+    if part.skip_bias and not part.skip_weight:
+        raise InputError(msg("there is no skip_weight"), where=f"{where}.skip_bias", allowed="skip_weight: true")
+
+
 def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
     if branch.norm_in and any(arm.norm for arm in branch.arms):
         raise InputError(
@@ -446,6 +453,7 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
         )
     if branch.skip_reads == "normed" and not branch.norm_in:
         raise InputError(msg("there is no norm_in to read"), where=f"{where}.skip_reads", allowed="stream")
+    _check_skip(branch, where)
     if branch.in_gate_rank is not None and all(arm.input_of is not None for arm in branch.arms):
         raise InputError(
             msg("no arm reads what it would gate"),

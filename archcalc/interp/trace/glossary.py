@@ -116,6 +116,16 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("sparse",), msg("max(0, x − t), where t exceeds a share s of a normal distribution as wide as x")
     ),
     "in_table(ids, n)": FunctionMeaning(("in_table",), msg("ids, but 0 for those beyond n rows")),
+    "convolved_heads(x, m)": FunctionMeaning(
+        ("convolved_heads",),
+        msg(
+            "Σ w · x + b over the last tokens of each channel, with the weights of m.depthwise, then over those of all "
+            "channels of its head, with m.grouped; zeros before the text"
+        ),
+    ),
+    "each_repeated(x, n), head_means(x, n)": FunctionMeaning(
+        ("each_repeated", "head_means"), msg("each head of x n times, one after the other; the mean of each n heads")
+    ),
     "piece(x, i, n)": FunctionMeaning(("piece",), msg("piece i of x split into n of equal width, counted from 0")),
     "convolved(x, m)": FunctionMeaning(
         ("convolved",),

@@ -173,16 +173,24 @@ def _embedding_steps(model_stack: ModelStack) -> Iterator[Step]:
     x = _with_tables(Value(f"{prefix}tokens"), part, embed, ids)
     is_norm_first = stack.embed_norm is not None and stack.embed_norm_reads == "tokens"
     if is_norm_first:
-        x = call("norm", x, Module(f"{prefix}embed_norm"))
+        x = _embed_normed(stack.embed_norm, x, prefix)
     if stack.position is not None:
         positions = Value(f"{prefix}positions")
         yield Step(positions.name, "positions", _positions(stack.position, Module(positions.name)))
         x += positions
-    if stack.embed_norm is not None and not is_norm_first:
-        x = call("norm", x, Module(f"{prefix}embed_norm"))
+    if not is_norm_first:
+        x = _embed_normed(stack.embed_norm, x, prefix)
     if part.factor and part.factor.widen == "after_positions":
         x = call("linear", x, Module(f"{embed}project"))
     yield Step(f"{prefix}embed", "embed", x)
+
+
+def _embed_normed(part: Norm | None, x: Expression, prefix: str) -> Expression:
+    """Return the sum of the embeddings after their norm, if there is one."""
+    if part is None:
+        return x
+    module = f"{prefix}embed_norm"
+    return affine(part, x, module) if isinstance(part, Affine) else call("norm", x, Module(module))
 
 
 def _per_layer_steps(model_stack: ModelStack) -> Iterator[Step]:
@@ -364,7 +372,8 @@ class LayerSteps:
         self.inputs[branch.arms[0].name] = branch_input
         outputs = yield from self.outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual
-        skip = skip if own.skip is None else skip * Parameter(f"{self._prefix_of(own.skip)}{own.skip}.weight")
+        if own.skip is not None:
+            skip = _weighed(skip, f"{self._prefix_of(own.skip)}{own.skip}", has_bias=branch.skip_bias)
         total = reduce(add, [_times(skip, branch.skip), *(_times(output, branch.scale) for output in outputs)])
         if own.sum is None:
             return (yield from self._stream(stream_name, total))
@@ -454,6 +463,11 @@ class LayerSteps:
             yield from self.step(f"{arm.name}.{name}", kind, expression, key_ids)
 
 
+def _weighed(x: Expression, module: str, *, has_bias: bool) -> Expression:
+    """Return x, plus a bias, times the factors of its channels."""
+    return (x + Parameter(f"{module}.bias") if has_bias else x) * Parameter(f"{module}.weight")
+
+
 def _times(x: Expression, factor: float) -> Expression:
     return x if factor == 1 else x * factor
 
@@ -465,6 +479,9 @@ def _norm_steps(
 
     `of_last`: the module that scales the last tokens, and their number.
     """
+    if isinstance(part, Affine) and not of_last:
+        yield Step(name, "norm", affine(part, x, module), layer)
+        return Value(name)
     if not isinstance(part, Affine):
         yield Step(f"{name}.normalized", "normalized", normalized(part, x), layer)
         x = Value(f"{name}.normalized")

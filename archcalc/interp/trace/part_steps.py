@@ -78,6 +78,14 @@ def normalized(part: Norm, x: Expression) -> Expression:
     return call("standardized" if isinstance(part, LayerNorm) else "over_rms", x, part.eps)
 
 
+def affine(part: Affine, x: Expression, module: str) -> Expression:
+    """Return `x` scaled and shifted by the weights of a module."""
+    if not (part.bias_first and part.bias and part.weight):
+        return call("scaled", x, Module(module))
+    weight: Expression = Parameter(f"{module}.weight")
+    return (x + Parameter(f"{module}.bias")) * (weight + 1 if part.unit_offset else weight)
+
+
 def attention(part: Attention, ctx: PartContext) -> PartSteps:
     """Yield the steps of multi-head, grouped-query or cross-attention."""
     assert part.d_head is not None, "the spec is resolved"
