@@ -23,6 +23,7 @@ from archcalc.spec.position import ContentBias
 from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_bottleneck import check_bottlenecks, inside, with_value_source
 from archcalc.spec.resolve_chains import check_chains
+from archcalc.spec.resolve_routers import check_routers
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.resolve_streams import check_streams
 from archcalc.spec.soft_prompt import check_soft_prompt
@@ -222,6 +223,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_per_layer(resolved, role)
     check_streams(resolved, role)
     check_chains(resolved, role)
+    check_routers(resolved, role)
     check_global_tokens(resolved, role)
     check_bottlenecks(resolved, role)
     check_cycles(resolved, role)

@@ -421,10 +421,10 @@ def _check_router(part: MoE, where: str) -> None:
 def _check_zero_experts(part: MoE, where: str) -> None:
     """Refuse fields that do not agree with experts that return their input."""
     if not part.n_zero:
-        if part.zero_stored:
+        if part.zero_stored or part.zero_returns != "input":
             raise InputError(
                 msg("there are no experts without weights"),
-                where=f"{where}.zero_stored",
+                where=f"{where}.{'zero_stored' if part.zero_stored else 'zero_returns'}",
                 allowed=msg("n_zero of 1 or more"),
             )
         return

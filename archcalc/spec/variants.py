@@ -482,7 +482,7 @@ VARIANTS: dict[type[Part], Variant] = {
         heads=None,
         rank=None,
         split={},
-        fast="archcalc.run.pack.decode_step:module_forward",
+        fast="archcalc.run.pack.decode_step:mixture_forward",
     ),
     PerLayerGate: Variant(
         component="ffn",

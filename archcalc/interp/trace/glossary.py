@@ -58,6 +58,7 @@ STEP_KINDS: dict[str, Message] = {
     "up": msg("in the width of the feed-forward"),
     "hidden": msg("after the activation"),
     "ffn_out": msg("the output of the feed-forward"),
+    "router_state": msg("what the router reads, and that of a later layer too"),
     "router": msg("a score for each expert"),
     "chosen": msg("the chosen experts"),
     "experts": msg("the output of each chosen expert"),
@@ -321,6 +322,7 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     ),
     "repeated(x, n)": FunctionMeaning(("repeated",), msg("all heads of x, n times one after the other")),
     "or_input(y, x, i, n)": FunctionMeaning(("or_input",), msg("y where the index i is less than n, and x elsewhere")),
+    "or_zero(y, i, n)": FunctionMeaning(("or_zero",), msg("y where the index i is less than n, and 0 elsewhere")),
     "best_groups(x, n, k, m)": FunctionMeaning(
         ("best_groups",),
         msg("x split into n groups; −∞ except in the m groups with the largest sums of their k largest"),

@@ -13,7 +13,7 @@ from operator import add
 
 from archcalc.interp.trace import bottleneck_steps
 from archcalc.interp.trace.expression import Call, Expression, Module, Operand, Parameter, Value, call
-from archcalc.interp.trace.part_steps import PartContext, normalized
+from archcalc.interp.trace.part_steps import PartContext, affine, normalized
 from archcalc.spec import Spec
 from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import (
@@ -32,7 +32,7 @@ from archcalc.spec.branches import (
 from archcalc.spec.cycles import is_high, layers_of_run
 from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.global_tokens import global_norm
-from archcalc.spec.groups import layers_of, lender_indices, weight_indices
+from archcalc.spec.groups import layers_of, lender_indices, router_links, weight_indices
 from archcalc.spec.layer import Arm, Branch, Cycles, GlobalTokens, Layer, Stack
 from archcalc.spec.model import Head, HeadReads, ModelStack
 from archcalc.spec.norm import Affine, Norm
@@ -111,10 +111,11 @@ def _stack_steps(model_stack: ModelStack, source: Value | None, source_ids: str)
 def _layer_steps(model_stack: ModelStack, x: Expression, source: Value | None, source_ids: str) -> Steps:
     """Yield the steps of all layers, the first of which would read `x`; return the output of the last."""
     prefix, stack = model_stack.prefix, model_stack.stack
-    owners, lenders = weight_indices(stack), lender_indices(stack)
+    owners, lenders, links = weight_indices(stack), lender_indices(stack), router_links(stack)
     modules = CycleExpressions.of(stack, prefix, x)
     x_0, last = x, Value("")  # a stack has a layer
     for i, layer in enumerate(layers_of(stack)):
+        link = links[i]
         steps_of_layer = LayerSteps(
             layer,
             step_prefix=f"{prefix}layers.{i}.",
@@ -130,6 +131,7 @@ def _layer_steps(model_stack: ModelStack, x: Expression, source: Value | None, s
             stack_prefix=prefix,
             streams=stack.streams,
             global_tokens=stack.global_tokens,
+            router_state=None if link is None else Value(f"{prefix}layers.{link.lender}.{link.lending_arm}.router_state"),
         )
         x = last = yield from steps_of_layer.steps(x if modules is None else modules.layer_input(i, x))
         if modules is not None:
@@ -297,7 +299,8 @@ class LayerSteps:
     stack. `ids` and `source_ids` are the steps of the stack's and the source's tokens. `per_layer` is the layer's own
     embedding, `embedded` the input of the first layer, `inputs` are those that the branches so far read. With `streams`
     the layer has several residual streams, with `global_tokens` more tokens. `split`: what queries and keys, and what
-    values of an arm are projected from, if these differ.
+    values of an arm are projected from, if these differ. `router_state`: that of an earlier layer's router which this
+    one's adds.
     """
 
     layer: Layer
@@ -316,6 +319,7 @@ class LayerSteps:
     global_tokens: GlobalTokens | None = None
     inputs: dict[str, Expression] = field(default_factory=dict)
     split: dict[str, tuple[Expression, Expression]] = field(default_factory=dict)
+    router_state: Value | None = None
 
     def steps(self, last: Expression) -> Steps:
         """Yield the steps of the layer, whose input is `last`; return its output."""
@@ -456,6 +460,7 @@ class LayerSteps:
             d_model=self.layer.bottleneck.d_bottleneck if self.layer.bottleneck else self.d_model,
             ids=Value(self.ids),
             value_input=values,
+            router_state=self.router_state,
         )
         keys = self.source_ids if is_cross else self.ids
         key_ids = keys if variant(arm.part).mixes_tokens else ""
