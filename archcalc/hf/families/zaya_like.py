@@ -48,7 +48,7 @@ def scaled(kind: str, layer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 SLIDING = {"window": Key("sliding_window", SIZE), "position": rotation("hybrid_sliding", 10_000.0)}
-KINDS: dict[str, dict[str, Any]] = {"global": {}, "sliding": SLIDING}
+KINDS: dict[str, dict[str, Any]] = {"global": {"window": None}, "sliding": SLIDING}
 SIDES = {
     "attn_out_norm": ("post_attention_residual_scale", "hidden_states"),
     "attn_skip": ("post_attention_residual_scale", "residual"),
