@@ -82,8 +82,8 @@ class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
     """The `position` of an attention with rotary embedding.
 
     - `theta`: the class's default.
-    - `share_key`: the key of the rotated share of each head's width, if there is one, with `default_share`. `head_width` returns that
-      width; None: the class always rotates the whole head.
+    - `share_key`: the key of the rotated share of each head's width, if there is one, with `default_share`.
+      `head_width` returns that width; None: the class always rotates the whole head.
     - `default`: the class's parameters if the config has none.
     - `n_ctx`: the key of the context length, which is also the default of a scaling's original length.
     - `layer_kind`: the word of the layers whose parameters are nested under it, if each kind has its own.

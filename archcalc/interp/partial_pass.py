@@ -55,8 +55,8 @@ class PartialPass:
     def first_layer(self, stack: int, layer: int) -> int:
         """Return the layer at which a pass must begin for this one.
 
-        0 if layers read keys or states of routers of earlier ones, the first layer's input or per-layer embeddings, which follow from it, or
-        run in cycles.
+        0 if layers read keys of earlier ones or states of their routers, the first layer's input or per-layer
+        embeddings, which follow from it, or run in cycles.
         """
         module = self.stacks[stack]
         reads_more = module.per_layer is not None or module.reads_embedding or module.cycles is not None

@@ -57,7 +57,7 @@ def _convolutions(d: Symbols, x: Tensor) -> Forward[None]:
     name = "qk_conv.grouped"
     yield Weight(f"{name}.weight", (channels, d.d_head, d.d_group_conv), "attention", convolves=True)
     yield Weight(f"{name}.bias", (channels,), "attention")
-    yield Save(name, x.new("convolved", batch, channels, tokens + before), "attention")
+    yield Save(name, x.new("depthwise", batch, channels, tokens + before), "attention")
     yield Matmul(name, (batch, tokens, d.d_head * d.d_group_conv, channels), "attention")
 
 
@@ -65,7 +65,7 @@ def _heads(
     part: ConvolutionalAttention, name: str, n_heads: Poly, d: Symbols, x: Tensor, ctx: ForwardContext
 ) -> Forward[Tensor]:
     """Yield the leaves of queries or keys after the sum with the means: norm, learned number, rotation."""
-    y = x.new(f"{name}, summed", BATCH, n_heads, x.axes[1], d.d_head)
+    y = x.new("sum", BATCH, n_heads, x.axes[1], d.d_head)
     y = yield from norm.leaves(part.norm, f"{name}_norm", y, ctx)
     if name == "k":
         yield Weight("temperature", (n_heads,), "attention")

@@ -16,7 +16,7 @@ def leaves(part: RouterMlp | None, d: Symbols, x: Tensor, ctx: ForwardContext) -
     """Yield the leaves of the state of a router, which a later layer may add, and of two dense layers on it."""
     if part is None:
         return x
-    state = (yield from linear("down", x, d.d_router, "ffn", bias=True)).new("state", dtype="fp32")
+    state = (yield from linear("down", x, d.d_router, "ffn", bias=True)).new("state of the router", dtype="fp32")
     if part.adds_previous:
         assert ctx.router_state is not None, "an earlier layer has a state"
         yield Weight("state_scale", (d.d_router,), "ffn")

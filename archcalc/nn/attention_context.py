@@ -372,8 +372,8 @@ class LayerContext:
     """What a layer attends to: its own tokens, and the source where there is one.
 
     The mappings are by arm of the layer: `caches` of earlier tokens, `borrowed` tensors of an earlier layer that it
-    reads (keys and values, a selection, or a router's state), `lent`, filled with those that later layers read, and `prompts`, learned
-    keys and values. `per_layer` is the layer's own embedding [B, T, W], or, before the layers, that of all [B, T, L·W].
+    reads (keys and values, a selection, or a router's state), `lent`, filled with those that later layers read, and
+    `prompts`, learned keys and values. `per_layer` is the layer's own embedding [B, T, W], or, before the layers, that of all [B, T, L·W].
     `ids` [B, T] are those of the tokens, `embedded` [B, T, D] the input of the first layer, where layers read them.
     `split`: what queries and keys, and what values are projected from, if these differ.
     """

@@ -66,7 +66,7 @@ class RMSNorm(nn.Module):
 
 
 class Affine(nn.Module):
-    """x · weight + bias, or (x + bias) · weight (Sun et al. 2020, section 3.3); weight and bias [width] are optional."""
+    """x · weight + bias (Sun et al. 2020, section 3.3), or (x + bias) · weight; both [width] are optional."""
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None

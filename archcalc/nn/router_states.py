@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class RouterStates:
-    """The state [Q, R] of an earlier layer's router, if this one adds it, and what receives this one's for later ones."""
+    """The state [Q, R] of an earlier layer's router, if this one adds it, and what receives this one's."""
 
     previous: Tensor | None = None
     lend: Callable[[tuple[Tensor]], None] | None = None

@@ -53,10 +53,10 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
 
 
 class RouterMlp(Part, frozen=True, kw_only=True):
-    """What a router reads in place of the states: a state of width d_router, through a norm and two dense layers (ZAYA1).
+    """What a router reads in place of the hidden states: a state of its own, by a norm and two dense layers (ZAYA1).
 
-    The state is a projection of the states, with a bias. With `adds_previous` a learned vector times that of the last
-    layer before with such a router is added; all of a stack are equal but for that. It is in float32.
+    The state is a projection to the width d_router, with a bias. With `adds_previous` a learned vector times that of
+    the last layer before with such a router is added; all of a stack are equal but for that. It is in float32.
     """
 
     d_router: Size

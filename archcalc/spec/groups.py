@@ -95,6 +95,11 @@ class RouterLink(msgspec.Struct, frozen=True):
     lender: int
     lending_arm: str
 
+    @property
+    def site(self) -> str:
+        """Return the site of that state, without the prefix of the layers."""
+        return f"{self.lender}.{self.lending_arm}.router_state"
+
 
 def router_arm(layer: Layer) -> str | None:
     """Return the arm of a layer whose router has a state; None without one."""

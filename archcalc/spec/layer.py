@@ -55,9 +55,9 @@ class Branch(Part, frozen=True, kw_only=True):
 
     With `in_gate_rank` the arms read y · σ(U·silu(D·y)) of y = norm_in(x), by two matrices of that rank (A.X K2).
     With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM), and with
-    `skip_weight` to x times a learned vector (Doge), with `skip_bias` too to (x + b) times it (ZAYA1). Where the stack has several `streams` of kind `altup`, a branch
-    that joins `later_streams` comes after the others, reads the corrected active stream, and is added to all streams
-    but the first. `norm_of` names an earlier branch, or this one, by its first arm: all norms of this branch, equal to
+    `skip_weight` to x times a learned vector (Doge); with `skip_bias` another is added to x before that (ZAYA1). Where
+    the stack has several `streams` of kind `altup`, a branch that joins `later_streams` comes after the others, reads
+    the corrected active stream, and is added to all streams but the first. `norm_of` names an earlier branch, or this one, by its first arm: all norms of this branch, equal to
     the first norm of that one, use its weights (X-MOD).
 
     What joins `next` is not added to the stream: the next branch reads it in place of the stream. With `next_sum` the
@@ -101,8 +101,8 @@ class Layer(Part, frozen=True, kw_only=True):
     one of these, `placement` is:
     pre: x + f(norm(x)) · post: norm(x + f(x)) · sandwich: x + norm(f(norm(x))) · output: x + norm(f(x)) ·
     parallel: x + attention(norm(x)) + ffn(norm(x)), one norm · parallel_two: the same with a norm each.
-    `scale`, `skip`, `skip_reads`, `skip_weight` and `skip_bias` apply to every branch; `cross_reads` is the `reads` of
-    the cross-attention. The explicit form states `branches` instead. `archcalc.spec.branches` gives the branches of both
+    `scale` and the fields that begin with `skip` apply to every branch; `cross_reads` is the `reads` of the
+    cross-attention. The explicit form states `branches` instead. `archcalc.spec.branches` gives the branches of both
     forms. If a layer `shares` keys and values, its `attention` reads them, or the arms with `reads: shared`.
     `out_scalar`: the layer's output is multiplied by a stored number, a buffer (Gemma 4). `detached`: training computes
     no gradients of the layer, nor through it (the first runs of a cycle in HRM). With a `bottleneck` the branches are

@@ -335,6 +335,9 @@ def moe(part: MoE, spec: Spec, where: str) -> MoE:
     )
     fields: dict[str, Any] = {"activation": activation}
     fields["shared_activation"] = None if shared_activation == activation else shared_activation
+    if part.router_mlp is not None:
+        own = with_parameters(part.router_mlp.activation)
+        fields["router_mlp"] = msgspec.structs.replace(part.router_mlp, activation=own)
     if part.n_groups > 1:
         fields["group_score"] = part.group_score or ("best" if part.correction == "none" else "two_best")
     if part.weigh == "sparsemixer":

@@ -128,7 +128,9 @@ ZAYA = decoder(
             "layers.{i}.ffn.",
             "model.layers.{i}.mlp.gate.",
         ),
-        tuple(TensorEntry(f"model.layers.{{i}}.{theirs}", (f"layers.{{i}}.{ours}",)) for ours, theirs in OF_LAYERS.items()),
+        tuple(
+            TensorEntry(f"model.layers.{{i}}.{theirs}", (f"layers.{{i}}.{ours}",)) for ours, theirs in OF_LAYERS.items()
+        ),
         TensorEntry("model.input_hidden_states_scale", ("embed_norm.weight",)),
         TensorEntry("model.input_hidden_states_bias", ("embed_norm.bias",)),
     ),

@@ -27,6 +27,9 @@ from archcalc.words import msg
 # Attentions whose heads give values weighted by their pattern, and nothing else.
 Headed = Attention | LatentAttention | CompressedAttention | SparseAttention | ConvolutionalAttention
 
+# Those that may have fewer key-value heads than heads.
+Grouped = Attention | RoutedAttention | ConvolutionalAttention
+
 
 class AttentionArm(msgspec.Struct, frozen=True):
     """An attention of a model. Its keys and values are sites under `key_path`, which an earlier layer may own.
@@ -53,7 +56,7 @@ class AttentionArm(msgspec.Struct, frozen=True):
     def n_kv_heads(self) -> int:
         """Return the number of key-value heads; only grouped attention may have fewer than heads."""
         part = self.part
-        found = part.n_kv_heads if isinstance(part, Attention | RoutedAttention | ConvolutionalAttention) else part.n_heads
+        found = part.n_kv_heads if isinstance(part, Grouped) else part.n_heads
         assert found is not None, "the spec is resolved"
         return found
 

@@ -131,7 +131,7 @@ def _layer_steps(model_stack: ModelStack, x: Expression, source: Value | None, s
             stack_prefix=prefix,
             streams=stack.streams,
             global_tokens=stack.global_tokens,
-            router_state=None if link is None else Value(f"{prefix}layers.{link.lender}.{link.lending_arm}.router_state"),
+            router_state=None if link is None else Value(f"{prefix}layers.{link.site}"),
         )
         x = last = yield from steps_of_layer.steps(x if modules is None else modules.layer_input(i, x))
         if modules is not None:
