@@ -373,8 +373,9 @@ class LayerContext:
 
     The mappings are by arm of the layer: `caches` of earlier tokens, `borrowed` tensors of an earlier layer that it
     reads (keys and values, a selection, or a router's state), `lent`, filled with those that later layers read, and
-    `prompts`, learned keys and values. `per_layer` is the layer's own embedding [B, T, W], or, before the layers, that of all [B, T, L·W].
-    `ids` [B, T] are those of the tokens, `embedded` [B, T, D] the input of the first layer, where layers read them.
+    `prompts`, learned keys and values. `per_layer` is the layer's own embedding [B, T, W], or, before the layers, that
+    of all [B, T, L·W]. `ids` [B, T] are those of the tokens, `embedded` [B, T, D] the input of the first layer, where
+    layers read them.
     `split`: what queries and keys, and what values are projected from, if these differ.
     """
 

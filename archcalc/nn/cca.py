@@ -75,7 +75,7 @@ class ConvolutionalAttention(nn.Module):
         means = mean_BTKnH.flatten(2, 3), mean_BTKnH.mean(3)
         parts = torch.split(convolved_BTC, [q_BTZ.shape[-1], k_BTZ.shape[-1]], -1)
         q_BNTH, k_BKTH = (
-            (part.unflatten(-1, (-1, self.d_head)) + mean).transpose(1, 2)
+            (torch.unflatten(part, -1, (-1, self.d_head)) + mean).transpose(1, 2)
             for part, mean in zip(parts, means, strict=True)
         )
         k_BKTH = self.k_norm(k_BKTH) * self.temperature.view(-1, 1, 1)
@@ -92,7 +92,7 @@ class ConvolutionalAttention(nn.Module):
         else:
             before_B1Z = before_BZ.to(x_BTD.dtype).unsqueeze(1)
         v_BTZ = torch.cat((own_BTZ, torch.cat((before_B1Z, next_BTZ[:, :-1]), 1)), -1)
-        return v_BTZ.unflatten(-1, (-1, self.d_head)).transpose(1, 2), next_BTZ[:, -1]
+        return torch.unflatten(v_BTZ, -1, (-1, self.d_head)).transpose(1, 2), next_BTZ[:, -1]
 
     def _rotated(self, x_BNTH: Tensor, context: AttentionContext) -> Tensor:
         position = self.part.position

@@ -39,7 +39,7 @@ class RouterMlp(nn.Module):
         state_QR = tap("router_state", state_QR)
         if states.lend is not None:
             states.lend((state_QR,))
-        y_QR = self.norm(state_QR).to(x_QD.dtype)
+        y_QR: Tensor = self.norm(state_QR).to(x_QD.dtype)
         for dense in (self.first, self.second):
             y_QR = self.activation(dense(y_QR))
         return y_QR

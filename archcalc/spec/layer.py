@@ -57,8 +57,8 @@ class Branch(Part, frozen=True, kw_only=True):
     With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM), and with
     `skip_weight` to x times a learned vector (Doge); with `skip_bias` another is added to x before that (ZAYA1). Where
     the stack has several `streams` of kind `altup`, a branch that joins `later_streams` comes after the others, reads
-    the corrected active stream, and is added to all streams but the first. `norm_of` names an earlier branch, or this one, by its first arm: all norms of this branch, equal to
-    the first norm of that one, use its weights (X-MOD).
+    the corrected active stream, and is added to all streams but the first. `norm_of` names an earlier branch, or this
+    one, by its first arm: all norms of this branch, equal to the first norm of that one, use its weights (X-MOD).
 
     What joins `next` is not added to the stream: the next branch reads it in place of the stream. With `next_sum` the
     next branch reads its sum with the stream. `weights_of` is an earlier layer of the stack whose equal branch has the
