@@ -87,6 +87,7 @@ class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
     - `default`: the class's parameters if the config has none.
     - `n_ctx`: the key of the context length, which is also the default of a scaling's original length.
     - `layer_kind`: the word of the layers whose parameters are nested under it, if each kind has its own.
+    - `needs_kind`: parameters that are stated must have that word, with a theta.
     - `theta_key`: an older key of theta, if there is one.
     - `scalings`: the fields of each scaling that the class has.
     - `rounds_up`: if the rotated width is odd, the class rotates one more dimension, with the odd width's frequencies.
@@ -102,6 +103,7 @@ class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
     head_width: Callable[[Config], int] | None = None
     theta_key: str | None = "rope_theta"
     layer_kind: str = ""
+    needs_kind: bool = False
     scalings: Mapping[str, Document | None] = msgspec.field(default_factory=lambda: _SCALINGS)
     rounds_up: bool = False
     extra_keys: frozenset[str] = frozenset()
@@ -190,6 +192,11 @@ class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
         parameters = config.nested(Key("rope_parameters", MAPPING, {}, null={}).read(config), "rope_parameters")
         parameters.ignore_but(_LAYER_KINDS)
         of_kind = Key(self.layer_kind, MAPPING, {}, null={}).read(parameters)
+        if self.needs_kind and config.data.get("rope_parameters") is not None:
+            if not of_kind:
+                stated = config.data["rope_parameters"]
+                raise config.error("rope_parameters", stated, f"a mapping with {self.layer_kind}, or null")
+            Key("rope_theta", POSITIVE).read(parameters.nested(of_kind, parameters.where(self.layer_kind)))
         older = Key("rope_scaling", MAPPING, {}, null={}).read(config) if self.layer_kind == "full_attention" else {}
         return config.nested(of_kind | older, "rope_scaling" if older else parameters.where(self.layer_kind))
 

@@ -33,6 +33,7 @@ def rotation(word: str, theta: float) -> RopeLens:
         default_share=rotated_share,
         head_width=D_HEAD.read,
         layer_kind=word,
+        needs_kind=True,
     )
 
 
@@ -137,6 +138,7 @@ ZAYA = decoder(
     constraints=(Constraint("num_experts_per_tok", (1,)),),
     irrelevant=keys("output_router_logits"),
     spelling=TIED,
+    small={"num_experts_per_tok": 1, "router_hidden_size": 10},
 )
 
 FAMILIES = (ZAYA,)
