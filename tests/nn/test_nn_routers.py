@@ -19,7 +19,7 @@ from tests.nn.two_readings import check_counts, check_padding, check_sites_and_c
 from tests.strategies import router_specs
 
 
-@examples(25)
+@examples(12)
 @given(spec=router_specs(), recompute=st.sampled_from(("none", "full")), dtype=st.sampled_from(("fp32", "bf16")))
 def test_modules_and_ledger_agree(spec: Spec, recompute: Any, dtype: Any) -> None:
     check_counts(spec, Execution(dtype=dtype, recompute=recompute))
