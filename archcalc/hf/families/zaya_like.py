@@ -64,8 +64,8 @@ OF_LAYERS = {
     "ffn.correction_bias": "mlp.gate.balancing_biases",
 }
 
-# With attention_bias the class's convolutions read the bias at padding before a text, so that its logits of a padded text
-# are others than those of the text alone. Ours read 0 there, as before any text.
+# With attention_bias the class's convolutions read the bias at padding before a text, so that its logits of a padded
+# text are others than those of the text alone. Ours read 0 there, as before any text.
 ZAYA = decoder(
     "zaya",
     "ZayaForCausalLM",
