@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -15,8 +15,10 @@ from archcalc.errors import InputError, shown
 from archcalc.hf.config import MAX_LAYERS
 from archcalc.hf.tensors import TensorEntry, TensorMap, module, modules, table
 from archcalc.spec.branches import parts
+from archcalc.spec.mixer import Mamba2
 from archcalc.words import msg
 
+P = TypeVar("P")
 if TYPE_CHECKING:
     from archcalc.formats.gguf_file import Header
     from archcalc.spec.model import Spec
@@ -104,11 +106,23 @@ def layer_size(header: Header, key_name: str) -> int | None:
     return sizes.pop() if sizes else None
 
 
-def first_part(spec: Spec, kind: str) -> Any:
-    """Return the first part of a kind that a spec has, or None."""
-    stacks = (each.stack for each in spec.stacks)
-    found = (part for stack in stacks for run in stack.runs for layer in run.pattern for part in parts(layer).values())
-    return next((part for part in found if getattr(part, "kind", None) == kind), None)
+def factor_of(header: Header, key_name: str, unit: str) -> int:
+    """Return how often the size of one key has that of another. Raises InputError unless it is a multiple."""
+    size, one = value_of(header, key_name), value_of(header, unit)
+    if type(size) is not int or type(one) is not int or one < 1 or size < 1 or size % one:
+        raise InputError(
+            msg("found {found}", found=shown(size)),
+            where=f"{header.metadata['general.architecture']}.{key_name}",
+            allowed=msg("a multiple of {unit}, {size}", unit=unit, size=shown(one)),
+        )
+    return size // one
+
+
+def first_part(spec: Spec, kind: type[P]) -> P | None:
+    """Return the first part of a class that a spec has, or None."""
+    layers = (layer for each in spec.stacks for run in each.stack.runs for layer in run.pattern)
+    found = (part for layer in layers for part in parts(layer).values())
+    return next((part for part in found if isinstance(part, kind)), None)
 
 
 PARTIAL_ROTARY = "rope.dimension_count"
@@ -176,26 +190,27 @@ SSM2 = (
 
 def grouped_norm(spec: Spec) -> tuple[TensorEntry, ...]:
     """Return the entry of the norm of Mamba-2's mixers: a row for each group of states."""
-    mixer = first_part(spec, "mamba2")
+    mixer = first_part(spec, Mamba2)
     n_groups = mixer.n_state_groups if mixer else 1
     return (TensorEntry("blk.{i}.ssm_norm.weight", ("layers.{i}.mixer.norm.weight",), n_row_groups=n_groups),)
 
 
+RMS_EPS, KV_HEADS = "attention.layer_norm_rms_epsilon", "attention.head_count_kv"
 SIZES = {
     "block_count": "num_hidden_layers",
     "context_length": "max_position_embeddings",
     "embedding_length": "hidden_size",
     "feed_forward_length": "intermediate_size",
     "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    KV_HEADS: "num_key_value_heads",
+    RMS_EPS: "rms_norm_eps",
     "rope.freq_base": "rope_theta",
 }
 # Of models with LayerNorm.
-LAYERNORM_SIZES = {key: name for key, name in SIZES.items() if key != "attention.layer_norm_rms_epsilon"}
+LAYERNORM_SIZES = {key: name for key, name in SIZES.items() if key != RMS_EPS}
 HEAD_DIM = {"attention.key_length": "head_dim"}
 # Of models in which some layers have no attention.
-HYBRID_SIZES = {key: name for key, name in SIZES.items() if key != "attention.head_count_kv"}
+HYBRID_SIZES = {key: name for key, name in SIZES.items() if key != KV_HEADS}
 # DeepSeek's words.
 CORRECTED_EXPERTS = {
     "expert_count": "n_routed_experts",
@@ -209,6 +224,12 @@ CORRECTED_EXPERTS = {
     "leading_dense_block_count": "first_k_dense_replace",
 }
 SOFTMAX, SIGMOID = 1, 2
+MAMBA_SIZES = {
+    "ssm.conv_kernel": "mamba_d_conv",
+    "ssm.state_size": "mamba_d_state",
+    "ssm.group_count": "mamba_n_groups",
+    "ssm.time_step_rank": "mamba_n_heads",
+}
 EXPERT_KEYS = {
     "expert_count": "num_local_experts",
     "expert_used_count": "num_experts_per_tok",
