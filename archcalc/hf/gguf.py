@@ -139,7 +139,7 @@ def _check_value(value: Any, allowed: tuple[Any, ...], key: str) -> None:
 
 
 def _of_all_layers(value: Any, key: str) -> Any:
-    """Return a value, or the one that a list has for every layer; of sizes that may differ, the first.
+    """Return a value, or the one that a list has for every layer; of sizes that may differ, the first above 0.
 
     Raises InputError for another list of several.
     """
@@ -152,7 +152,7 @@ def _of_all_layers(value: Any, key: str) -> Any:
             where=key,
             allowed=msg("the same for all layers of this architecture"),
         )
-    return value[0]
+    return next(filter(None, value), value[0])
 
 
 def tensors_of(header: Header, spec: Spec) -> tuple[TensorMap, Spelling]:

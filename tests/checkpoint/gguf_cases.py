@@ -165,7 +165,7 @@ def of_delta(config: Any) -> dict[str, Any]:
         "full_attention_interval": 2,
         "rope.dimension_count": d_rope,
     }
-    sections = {"rope.dimension_sections": [d_rope // 2, 0, 0, 0]} if config.model_type != "qwen3_next" else {}
+    sections = {"rope.dimension_sections": [1, 1, 0, 0]} if config.model_type != "qwen3_next" else {}
     return keys | sections
 
 
@@ -173,23 +173,37 @@ def windowed(config: Any) -> dict[str, Any]:
     return {"attention.sliding_window": config.sliding_window}
 
 
-SMALL_STATES = {"linear_key_head_dim": 8, "linear_value_head_dim": 8}
+# llama.cpp norms the latents, and queries and keys of states, with the epsilon of all norms.
+EPS = {"rms_norm_eps": 1e-6}
+SMALL_STATES = {"linear_key_head_dim": 8, "linear_value_head_dim": 8, **EPS}
 DEEPSEEK_YARN = YARN | {"mscale": 0.9, "mscale_all_dim": 0.9}
 del DEEPSEEK_YARN["truncate"]
 ARCHITECTURES = [
-    Architecture("deepseek_v3", "deepseek2", {}, to.then(to.with_split_experts, to.of_latent), of_latent),
+    Architecture(
+        "deepseek_v3",
+        "deepseek2",
+        {"rope_parameters": DEEPSEEK_YARN, "num_experts_per_tok": 2},
+        to.then(to.with_split_experts, to.of_latent),
+        of_latent,
+    ),
     Architecture(
         "deepseek_v2 grouped",
         "deepseek2",
-        {"mlp_bias": False, "attention_bias": False, "rope_parameters": DEEPSEEK_YARN},
+        {"mlp_bias": False, "attention_bias": False, "rope_parameters": DEEPSEEK_YARN, **EPS},
         to.then(to.with_split_experts, to.of_latent),
         of_latent,
         case="v2",
+        not_in_llama_cpp="it chooses groups as DeepSeek-V3 does",
     ),
     Architecture(
-        "deepseek_v2 lite", "deepseek2", {}, to.then(to.with_split_experts, to.of_latent), of_latent, case="v2 lite"
+        "deepseek_v2 lite",
+        "deepseek2",
+        {"num_hidden_layers": 27, **EPS},
+        to.then(to.with_split_experts, to.of_latent),
+        of_latent,
+        case="v2 lite",
     ),
-    Architecture("youtu default switches", "deepseek2", {}, to.of_latent, of_latent, case="dense"),
+    Architecture("youtu default switches", "deepseek2", EPS, to.of_latent, of_latent, case="dense"),
     Architecture(
         "lfm2 plain",
         "lfm2",
@@ -288,7 +302,12 @@ ARCHITECTURES = [
         of_granite,
         case="shared",
     ),
-    Architecture("seed_oss", "seed_oss", LLAMA | {"head_dim": 10, "attention_out_bias": True}),
+    Architecture(
+        "seed_oss",
+        "seed_oss",
+        LLAMA | {"head_dim": 10, "attention_out_bias": True},
+        not_in_llama_cpp="it does not read the bias of the output",
+    ),
     Architecture("gemma", "gemma", LLAMA | {"head_dim": 10}, to.with_one_added),
     Architecture(
         "gemma3_text",
@@ -297,7 +316,13 @@ ARCHITECTURES = [
         to.with_one_added,
         windowed,
     ),
-    Architecture("phi3", "phi3", LLAMA | {"sliding_window": 6, "pad_token_id": 0}, keys=windowed),
+    Architecture(
+        "phi3",
+        "phi3",
+        LLAMA | {"sliding_window": 6, "pad_token_id": 0},
+        keys=windowed,
+        not_in_llama_cpp="it does not read the window",
+    ),
     Architecture("olmo2", "olmo2", LLAMA),
     Architecture("starcoder2", "starcoder2", LLAMA),
     Architecture(

@@ -256,26 +256,34 @@ def common_keys(config: Any) -> dict[str, Any]:
 
 
 def write(path: Path, model: Any, arch: Architecture) -> None:
-    """Write a model to a file, with a tokenizer of bytes, so that llama.cpp loads it."""
-    writer = GGUFWriter(path, arch.name)
+    """Write a model to a file."""
     keys = common_keys(model.config) | dict(arch.keys(model.config))
+    by_name = {name: arch_id for arch_id, name in MODEL_ARCH_NAMES.items()}
+    names = get_tensor_name_map(by_name[arch.name], keys["block_count"])
+    buffers = {name: value for name, value in model.named_buffers() if name in model.state_dict()}
+    tensors: dict[str, Tensor] = {}
+    for name, weight in {**dict(model.named_parameters()), **buffers}.items():
+        for part, changed in arch.change(name, weight.detach(), model.config).items():
+            stored = names.get_name(part, try_suffixes=(".weight", ".bias"))
+            assert stored, part
+            tensors[stored] = changed
+    write_file(path, arch.name, keys, tensors)
+
+
+def write_file(path: Path, name: str, keys: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write keys and tensors of an architecture, with a tokenizer of bytes, so that llama.cpp loads the file."""
+    writer = GGUFWriter(path, name)
     for key, value in keys.items():
         if value is not None:
-            _add(writer, f"{arch.name}.{key}", value)
-    n_rows = model.get_input_embeddings().weight.shape[0]
+            _add(writer, f"{name}.{key}", value)
+    n_rows = len(tensors["token_embd.weight"])
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{index:02X}>" for index in range(n_rows - 3))]
     writer.add_tokenizer_model("llama")
     writer.add_token_list([token.encode() for token in tokens])
     writer.add_token_scores([0.0] * n_rows)
     writer.add_token_types([2, 3, 3] + [6] * (n_rows - 3))
-    by_name = {name: arch_id for arch_id, name in MODEL_ARCH_NAMES.items()}
-    names = get_tensor_name_map(by_name[arch.name], keys["block_count"])
-    buffers = {name: value for name, value in model.named_buffers() if name in model.state_dict()}
-    for name, weight in {**dict(model.named_parameters()), **buffers}.items():
-        for part, changed in arch.change(name, weight.detach(), model.config).items():
-            stored = names.get_name(part, try_suffixes=(".weight", ".bias"))
-            assert stored, part
-            writer.add_tensor(stored, np.ascontiguousarray(changed.float().numpy()))
+    for stored, weight in tensors.items():
+        writer.add_tensor(stored, np.ascontiguousarray(weight.float().numpy()))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -288,6 +296,42 @@ def _add(writer: GGUFWriter, key: str, value: Any) -> None:
     else:
         add = {str: writer.add_string, int: writer.add_uint32, float: writer.add_float32, bool: writer.add_bool}
         add[type(value)](key, value)
+
+
+def with_layer_sizes() -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Keys and tensors of a DeciLM: its layers differ in heads and in feed-forwards, and one has no attention."""
+    heads, kv_heads, widths, d_model, d_head = [4, 2, 0, 6], [2, 1, 0, 6], [40, 16, 24, 56], 32, 8
+    keys = {
+        "block_count": 4,
+        "context_length": 64,
+        "embedding_length": d_model,
+        "attention.head_count": heads,
+        "attention.head_count_kv": kv_heads,
+        "feed_forward_length": widths,
+        "attention.key_length": d_head,
+        "attention.value_length": d_head,
+        "attention.layer_norm_rms_epsilon": 1e-5,
+        "rope.dimension_count": d_head,
+    }
+    shapes = {"token_embd.weight": (96, d_model), "output_norm.weight": (d_model,), "output.weight": (96, d_model)}
+    for layer, (n_heads, n_kv_heads, d_ff) in enumerate(zip(heads, kv_heads, widths, strict=True)):
+        attention = {
+            "attn_norm": (d_model,),
+            "attn_q": (n_heads * d_head, d_model),
+            "attn_k": (n_kv_heads * d_head, d_model),
+            "attn_v": (n_kv_heads * d_head, d_model),
+            "attn_output": (d_model, n_heads * d_head),
+        }
+        ffn = {
+            "ffn_norm": (d_model,),
+            "ffn_gate": (d_ff, d_model),
+            "ffn_up": (d_ff, d_model),
+            "ffn_down": (d_model, d_ff),
+        }
+        own = (attention if n_heads else {}) | ffn
+        shapes |= {f"blk.{layer}.{name}.weight": shape for name, shape in own.items()}
+    torch.manual_seed(2)
+    return keys, {name: torch.randn(shape) * 0.3 for name, shape in shapes.items()}
 
 
 def model_of(arch: Architecture) -> Any:

@@ -39,4 +39,5 @@ def test_logits_are_those_of_transformers(arch: Architecture, tmp_path: Path) ->
 
 def test_every_architecture_is_tested() -> None:
     elsewhere = {"llama", "qwen2", "qwen3", "qwen3moe", "gemma2", "gpt2"}  # test_gguf_logits.py
+    elsewhere |= {"deci"}  # tests/formats/test_llamacpp_logits.py
     assert index()["gguf"].keys() == elsewhere | {arch.name for arch in ARCHITECTURES}

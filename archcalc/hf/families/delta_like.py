@@ -185,7 +185,8 @@ def delta_entries(*, is_tiled: bool, tile: tuple[int, int] = (1, 1)) -> tuple[Te
 def tiled_entries(spec: Spec) -> tuple[TensorEntry, ...]:
     """Return the entries of a spec's mixers."""
     mixer = first_part(spec, GatedDelta)
-    tile = (mixer.n_key_heads, mixer.n_heads // mixer.n_key_heads) if mixer else (1, 1)
+    n_groups = (mixer.n_key_heads or mixer.n_heads) if mixer else 1
+    tile = (n_groups, mixer.n_heads // n_groups) if mixer else (1, 1)
     return delta_entries(is_tiled=True, tile=tile)
 
 

@@ -123,7 +123,14 @@ LLAMA = decoder(
     "LlamaForCausalLM",
     attention=BIASED,
     ffn={"bias": MLP_BIAS},
-    gguf=GgufMap("llama", SIZES | HEAD_DIM | GGUF_EXPERTS, PERMUTED, config_keys=llama_gguf, has_rope_factors=True),
+    gguf=GgufMap(
+        "llama",
+        SIZES | HEAD_DIM | GGUF_EXPERTS,
+        PERMUTED,
+        config_keys=llama_gguf,
+        has_rope_factors=True,
+        aliases=("deci",),
+    ),
 )
 ARCEE = derive(
     LLAMA,
