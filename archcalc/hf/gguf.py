@@ -50,8 +50,9 @@ def document_of(header: Header) -> Document:
     except InputError as error:
         where = _key_of(header, str(error.where))
         raise InputError(error.problem, allowed=error.allowed, where=where, file=error.file) from None
-    document = with_layer_sizes(document, layer_sizes(header, _architecture(header)[2]))
-    return document | {"about": document.get("about", {}) | {"storage": storage_of(header, config["model_type"])}}
+    _, model_type, gguf = _architecture(header)
+    document = with_layer_sizes(document, layer_sizes(header, gguf))
+    return document | {"about": document.get("about", {}) | {"storage": storage_of(header, model_type)}}
 
 
 def config_of(header: Header) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from gguf import GGUFWriter, get_tensor_name_map
+from gguf import GGMLQuantizationType, GGUFWriter, get_tensor_name_map
 from gguf.constants import MODEL_ARCH_NAMES
+from gguf.quants import quantize
 from torch import Tensor
 
 from tests.checkpoint.random_models import random_model
@@ -255,7 +256,7 @@ def common_keys(config: Any) -> dict[str, Any]:
     return found
 
 
-def write(path: Path, model: Any, arch: Architecture) -> None:
+def write(path: Path, model: Any, arch: Architecture, kinds: Mapping[str, GGMLQuantizationType] = {}) -> None:
     """Write a model to a file."""
     keys = common_keys(model.config) | dict(arch.keys(model.config))
     by_name = {name: arch_id for arch_id, name in MODEL_ARCH_NAMES.items()}
@@ -267,11 +268,20 @@ def write(path: Path, model: Any, arch: Architecture) -> None:
             stored = names.get_name(part, try_suffixes=(".weight", ".bias"))
             assert stored, part
             tensors[stored] = changed
-    write_file(path, arch.name, keys, tensors)
+    write_file(path, arch.name, keys, tensors, kinds)
 
 
-def write_file(path: Path, name: str, keys: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write keys and tensors of an architecture, with a tokenizer of bytes, so that llama.cpp loads the file."""
+def write_file(
+    path: Path,
+    name: str,
+    keys: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    kinds: Mapping[str, GGMLQuantizationType] = {},
+) -> None:
+    """Write keys and tensors of an architecture, with a tokenizer of bytes, so that llama.cpp loads the file.
+
+    `kinds`: the types of quantized tensors.
+    """
     writer = GGUFWriter(path, name)
     for key, value in keys.items():
         if value is not None:
@@ -283,7 +293,8 @@ def write_file(path: Path, name: str, keys: Mapping[str, Any], tensors: Mapping[
     writer.add_token_scores([0.0] * n_rows)
     writer.add_token_types([2, 3, 3] + [6] * (n_rows - 3))
     for stored, weight in tensors.items():
-        writer.add_tensor(stored, np.ascontiguousarray(weight.float().numpy()))
+        data, kind = np.ascontiguousarray(weight.float().numpy()), kinds.get(stored)
+        writer.add_tensor(stored, quantize(data, kind) if kind else data, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
