@@ -13,7 +13,7 @@ import msgspec
 
 from archcalc.errors import InputError, shown
 from archcalc.hf.config import MAX_LAYERS
-from archcalc.hf.tensors import TensorEntry, TensorMap, module, modules, table
+from archcalc.hf.tensors import TensorEntry, TensorMap, fused_modules, module, modules, table
 from archcalc.spec.branches import parts
 from archcalc.spec.mixer import Mamba2
 from archcalc.words import msg
@@ -79,6 +79,26 @@ def stored(**names: str) -> Callable[[Header, dict[str, Any]], dict[str, Any]]:
     return config_keys
 
 
+def with_head(**names: str) -> Callable[[Header, dict[str, Any]], dict[str, Any]]:
+    """Return a function like that of `stored` which also gives the width of a head, if the file leaves it out."""
+    flags = stored(**names)
+
+    def config_keys(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+        d_head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+        return flags(header, config) | {"head_dim": d_head}
+
+    return config_keys
+
+
+def window_words(header: Header, period: int) -> list[str]:
+    """Return a word for each layer: those of the file's list have a window, by default all but one of each `period`."""
+    stated, n_layers = value_of(header, WINDOW_PATTERN), min(value_of(header, "block_count"), MAX_LAYERS + 1)
+    if not isinstance(stated, list):
+        period = stated if type(stated) is int and stated > 0 else period
+        stated = [bool((index + 1) % period) for index in range(n_layers)]
+    return ["sliding_attention" if slides else "full_attention" for slides in stated]
+
+
 def layer_values(header: Header, key_name: str) -> list[Any]:
     """Return the value of a key for each layer: a list, or one value for all."""
     value, n_layers = value_of(header, key_name), value_of(header, "block_count")
@@ -125,6 +145,7 @@ def first_part(spec: Spec, kind: type[P]) -> P | None:
     return next((part for part in found if isinstance(part, kind)), None)
 
 
+WINDOW_PATTERN = "attention.sliding_window_pattern"
 PARTIAL_ROTARY = "rope.dimension_count"
 OUTSIDE = (*modules({"embed.tokens": "token_embd", "final_norm": "output_norm"}), *module("head", "output"))
 BLOCK = ("layers.{i}.", "blk.{i}.")
@@ -154,6 +175,9 @@ PERMUTED_QK = modules(QK, *BLOCK, order="turned")
 PERMUTED = table(OUTSIDE, PERMUTED_QK, modules(ATTENTION | FFN, *BLOCK), MIXTURE)
 UNPERMUTED_ENTRIES = (*OUTSIDE, *modules(QK | QK_NORMS | ATTENTION | FFN, *BLOCK), *MIXTURE)
 UNPERMUTED = table(UNPERMUTED_ENTRIES)
+PERMUTED_ENTRIES = (*PERMUTED_QK, *UNPERMUTED_ENTRIES)
+FUSED_QKV = fused_modules(tuple(f"layers.{{i}}.attn.{part}" for part in "qkv"), "blk.{i}.attn_qkv")
+FUSED_GATE_UP = fused_modules(("layers.{i}.ffn.gate", "layers.{i}.ffn.up"), "blk.{i}.ffn_up")
 OUT_NORMS = {"attn_out_norm": "post_attention_norm", "ffn_out_norm": "post_ffw_norm"}
 # Many families' norm before the feed-forward has this name.
 POST_ATTENTION = modules({"ffn_norm": "post_attention_norm"}, *BLOCK)
@@ -207,6 +231,7 @@ SIZES = {
     "rope.freq_base": "rope_theta",
 }
 # Of models with LayerNorm.
+NORM_EPS = "attention.layer_norm_epsilon"
 LAYERNORM_SIZES = {key: name for key, name in SIZES.items() if key != RMS_EPS}
 HEAD_DIM = {"attention.key_length": "head_dim"}
 # Of models in which some layers have no attention.

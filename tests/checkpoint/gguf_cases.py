@@ -175,6 +175,62 @@ def windowed(config: Any) -> dict[str, Any]:
 
 # llama.cpp norms the latents, and queries and keys of states, with the epsilon of all norms.
 EPS = {"rms_norm_eps": 1e-6}
+
+
+def scaled_logits(config: Any) -> dict[str, Any]:
+    return {"logit_scale": config.logit_scale}
+
+
+def partly_rotated(config: Any) -> dict[str, Any]:
+    d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return {"rope.dimension_count": int(d_head * config.rope_parameters["partial_rotary_factor"])}
+
+
+def of_corrected(config: Any) -> dict[str, Any]:
+    """DeepSeek-V3's choice of experts."""
+    return {
+        "expert_feed_forward_length": config.moe_intermediate_size,
+        "expert_count": config.n_routed_experts,
+        "expert_shared_count": config.n_shared_experts,
+        "expert_weights_scale": float(config.routed_scaling_factor),
+        "expert_weights_norm": config.norm_topk_prob,
+        "expert_gating_func": 2,
+        "leading_dense_block_count": config.first_k_dense_replace,
+    }
+
+
+def of_ernie_moe(config: Any) -> dict[str, Any]:
+    return {
+        "expert_feed_forward_length": config.moe_intermediate_size,
+        "expert_shared_feed_forward_length": config.moe_intermediate_size * config.moe_num_shared_experts,
+        "expert_count": config.moe_num_experts,
+        "expert_used_count": config.moe_k,
+        "expert_shared_count": config.moe_num_shared_experts,
+        "leading_dense_block_count": config.moe_layer_start_index,
+        "interleave_moe_layer_step": config.moe_layer_interval,
+    }
+
+
+def of_falcon(n_kv_heads: int) -> dict[str, Any]:
+    d_head = dict.fromkeys(("attention.key_length", "attention.value_length"))
+    return d_head | {"context_length": 2048, "feed_forward_length": 128, "attention.head_count_kv": n_kv_heads}
+
+
+def of_bloom(config: Any) -> dict[str, Any]:
+    return {"context_length": 2048, "feed_forward_length": 128}
+
+
+CORRECTED = to.then(to.with_split_experts, to.with_named_correction)
+
+
+def of_ernie_moe_tensors(name: str, weight: Any, config: Any) -> Any:
+    if name.endswith("e_score_correction_bias"):
+        return {
+            name.replace("gate.moe_statics.e_score_correction_bias", "moe_statics.e_score_correction.bias"): weight[0]
+        }
+    return to.with_split_experts(name, weight, config)
+
+
 SMALL_STATES = {"linear_key_head_dim": 8, "linear_value_head_dim": 8, **EPS}
 DEEPSEEK_YARN = YARN | {"mscale": 0.9, "mscale_all_dim": 0.9}
 del DEEPSEEK_YARN["truncate"]
@@ -358,5 +414,153 @@ ARCHITECTURES = [
         | {"rope_parameters": YARN},
         to.of_gpt_oss,
         lambda config: SCALED_YARN | windowed(config) | {"expert_feed_forward_length": config.intermediate_size},
+    ),
+    Architecture("arcee plain", "arcee", {}, to.with_turned_rows),
+    Architecture("ernie4_5 plain", "ernie4_5"),
+    Architecture(
+        "smollm3 interval",
+        "smollm3",
+        {"no_rope_layer_interval": 4, "num_hidden_layers": 5},
+        to.with_turned_rows,
+    ),
+    Architecture(
+        "bitnet plain",
+        "bitnet",
+        {"tie_word_embeddings": True},
+        to.of_bitnet,
+        not_in_llama_cpp="its feed-forward has another activation",
+    ),
+    Architecture("hunyuan_v1_dense plain", "hunyuan-dense"),
+    Architecture(
+        "hunyuan_v1_moe experts",
+        "hunyuan-moe",
+        {"attention_bias": False},
+        to.with_split_experts,
+        lambda config: {
+            "expert_feed_forward_length": config.intermediate_size,
+            "expert_shared_feed_forward_length": config.intermediate_size,
+        },
+    ),
+    Architecture("olmo plain", "olmo", {}, to.with_turned_rows, lambda config: {"attention.layer_norm_epsilon": 1e-5}),
+    Architecture(
+        "olmo3 mixed",
+        "olmo2",
+        {"attention_bias": False, "rope_parameters": {"rope_type": "default", "rope_theta": 300.0}},
+        keys=lambda config: (
+            windowed(config)
+            | {"attention.sliding_window_pattern": [kind == "sliding_attention" for kind in config.layer_types]}
+        ),
+        case="olmo3",
+    ),
+    Architecture("cohere default switches", "command-r", keys=scaled_logits),
+    Architecture(
+        "cohere normed queries",
+        "command-r",
+        keys=scaled_logits,
+        case="normed",
+        not_in_llama_cpp="it has normed queries from 64 layers on",
+    ),
+    Architecture(
+        "cohere2 pattern",
+        "cohere2",
+        {"sliding_window_pattern": 4, "num_hidden_layers": 5},
+        keys=lambda config: scaled_logits(config) | windowed(config),
+    ),
+    Architecture("glm", "chatglm", LLAMA | {"pad_token_id": 0, "head_dim": 8}, keys=partly_rotated),
+    Architecture("glm4", "glm4", LLAMA | {"pad_token_id": 0, "head_dim": 12}, keys=partly_rotated),
+    Architecture("jais2 default switches", "jais2"),
+    Architecture("phi", "phi2", LLAMA, keys=partly_rotated),
+    Architecture(
+        "olmoe clipped",
+        "olmoe",
+        {"num_key_value_heads": 4},
+        to.with_split_experts,
+        lambda config: {"attention.clamp_kqv": config.clip_qkv},
+        not_in_llama_cpp="it does not clip",
+    ),
+    Architecture(
+        "dots1 grouped", "dots1", {"attention_bias": False, "num_key_value_heads": 4}, CORRECTED, of_corrected
+    ),
+    Architecture(
+        "glm4_moe normed",
+        "glm4moe",
+        {"head_dim": 8, "partial_rotary_factor": 0.5},
+        CORRECTED,
+        lambda config: of_corrected(config) | partly_rotated(config),
+    ),
+    Architecture(
+        "minimax_m2 partly turned",
+        "minimax-m2",
+        {},
+        CORRECTED,
+        lambda config: {
+            "rope.dimension_count": config.rotary_dim,
+            "expert_feed_forward_length": config.intermediate_size,
+            "expert_gating_func": 2,
+        },
+    ),
+    Architecture("ernie4_5_moe default switches", "ernie4_5-moe", {}, of_ernie_moe_tensors, of_ernie_moe),
+    Architecture(
+        "nemotron default switches",
+        "nemotron",
+        {},
+        to.with_one_added_to_norms,
+        lambda config: partly_rotated(config) | {"attention.layer_norm_epsilon": config.norm_eps},
+    ),
+    Architecture(
+        "bloom", "bloom", {}, to.of_bloom, lambda config: {"context_length": 2048, "feed_forward_length": 128}
+    ),
+    Architecture(
+        "mpt",
+        "mpt",
+        {"vocab_size": 96, "d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 64}
+        | {"attn_config": {"alibi_bias_max": 8}},
+        keys=lambda config: {
+            "context_length": config.max_seq_len,
+            "feed_forward_length": 128,
+            "attention.max_alibi_bias": 8.0,
+            "attention.layer_norm_epsilon": 1e-5,
+        },
+    ),
+    Architecture(
+        "gpt_neox", "gptneox", {}, to.of_neox, lambda config: partly_rotated(config) | {"use_parallel_residual": True}
+    ),
+    Architecture("falcon", "falcon", {}, to.of_neox, lambda config: of_falcon(2)),
+    Architecture(
+        "falcon one norm",
+        "falcon",
+        {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+        | {"multi_query": True, "parallel_attn": True, "bias": False},
+        to.of_neox,
+        lambda config: of_falcon(1),
+        case="7b",
+    ),
+    Architecture(
+        "gpt_bigcode",
+        "starcoder",
+        {"vocab_size": 96, "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 4} | {"scale_attn_weights": True},
+        keys=lambda config: {
+            "context_length": 64,
+            "feed_forward_length": config.n_inner or 128,
+            "attention.head_count_kv": 1,
+        },
+    ),
+    Architecture(
+        "dbrx",
+        "dbrx",
+        {"vocab_size": 96, "d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 64}
+        | {"attn_config": {"kv_n_heads": 2, "clip_qkv": 0.5, "rope_theta": 10_000.0}}
+        | {"ffn_config": {"ffn_hidden_size": 24, "moe_num_experts": 4, "moe_top_k": 2, "hidden_size": 32}},
+        to.of_dbrx,
+        lambda config: {
+            "context_length": 64,
+            "feed_forward_length": 24,
+            "attention.head_count_kv": 2,
+            "attention.clamp_kqv": 0.5,
+            "attention.layer_norm_epsilon": 1e-5,
+            "expert_count": 4,
+            "expert_used_count": 2,
+            "rope.freq_base": 10_000.0,
+        },
     ),
 ]

@@ -5,6 +5,7 @@ The names are those of the `gguf` library; how tensors are changed is written he
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,11 @@ Change = Callable[[str, Tensor, Any], Mapping[str, Tensor]]
 Keys = Callable[[Any], Mapping[str, Any]]
 # A key of the file, and the attributes of a config that may have its value.
 COMMON = {
-    "block_count": ("num_hidden_layers", "n_layer"),
+    "block_count": ("num_hidden_layers", "n_layer", "n_layers"),
     "context_length": ("max_position_embeddings",),
-    "embedding_length": ("hidden_size",),
+    "embedding_length": ("hidden_size", "d_model"),
     "feed_forward_length": ("intermediate_size",),
-    "attention.head_count": ("num_attention_heads",),
+    "attention.head_count": ("num_attention_heads", "n_head", "n_heads"),
     "attention.head_count_kv": ("num_key_value_heads",),
     "attention.layer_norm_rms_epsilon": ("rms_norm_eps", "norm_eps"),
     "attention.layer_norm_epsilon": ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"),
@@ -88,6 +89,47 @@ def with_split_experts(name: str, weight: Tensor, config: Any) -> Mapping[str, T
     if name.endswith(("experts.down_proj", "experts.up_proj")):
         return {f"{name.replace('feed_forward.experts', 'mlp.experts')}.weight": weight}
     return {name: weight[0] if name.endswith("shared_expert_gate.weight") else weight}
+
+
+def with_named_correction(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    return {re.sub(r"(mlp\.)?(gate\.)?e_score_correction_bias$", r"\1\2e_score_correction.bias", name): weight}
+
+
+def with_one_added_to_norms(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    return {name: weight + 1 if name.endswith("norm.weight") else weight}
+
+
+def of_neox(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """Queries, then keys, then values, which the class has by head."""
+    if "query_key_value" not in name:
+        return {name: weight}
+    d_head = config.hidden_size // config.num_attention_heads
+    n_kv_heads = config.num_attention_heads
+    if config.model_type == "falcon":
+        n_kv_heads = config.num_kv_heads if config.new_decoder_architecture else 1 if config.multi_query else n_kv_heads
+    by_group = weight.unflatten(0, (n_kv_heads, -1, d_head))
+    q, k, v = by_group.split([by_group.shape[1] - 2, 1, 1], 1)
+    return {name: torch.cat([part.flatten(0, 2) for part in (q, k, v)])}
+
+
+def of_bitnet(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """Under older names."""
+    return {name.replace("attn_sub_norm", "inner_attn_ln").replace("ffn_sub_norm", "ffn_layernorm"): weight}
+
+
+def of_bloom(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    name = name.removeprefix("transformer.")
+    if "query_key_value" not in name:
+        return {name: weight}
+    by_head = weight.unflatten(0, (config.n_head, 3, -1))
+    return {name: torch.cat([by_head[:, part].flatten(0, 1) for part in range(3)])}
+
+
+def of_dbrx(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    if not name.endswith(("mlp.w1", "mlp.v1", "mlp.w2")):
+        return {name: weight}
+    experts = weight.unflatten(0, (config.ffn_config.moe_num_experts, -1))
+    return {f"{name}.weight": experts.mT if name.endswith("w2") else experts}
 
 
 def then(*changes: Change) -> Change:
