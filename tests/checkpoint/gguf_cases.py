@@ -177,6 +177,11 @@ def windowed(config: Any) -> dict[str, Any]:
 EPS = {"rms_norm_eps": 1e-6}
 
 
+def of_vision(config: Any) -> dict[str, Any]:
+    """The keys of a model that sees, here with no layer that reads images."""
+    return {"rope.dimension_sections": [2, 2, 2, 0], "n_deepstack_layers": 0}
+
+
 def scaled_logits(config: Any) -> dict[str, Any]:
     return {"logit_scale": config.logit_scale}
 
@@ -479,6 +484,9 @@ ARCHITECTURES = [
         not_in_llama_cpp="it does not clip",
     ),
     Architecture(
+        "olmoe default switches", "olmoe", {"num_key_value_heads": 4}, to.with_split_experts, case="unclipped"
+    ),
+    Architecture(
         "dots1 grouped", "dots1", {"attention_bias": False, "num_key_value_heads": 4}, CORRECTED, of_corrected
     ),
     Architecture(
@@ -562,5 +570,16 @@ ARCHITECTURES = [
             "expert_used_count": 2,
             "rope.freq_base": 10_000.0,
         },
+    ),
+    Architecture("qwen2", "qwen2vl", LLAMA, keys=lambda config: {"rope.dimension_sections": [2, 1, 1, 0]}),
+    Architecture("qwen3", "qwen3vl", LLAMA | {"head_dim": 12}, keys=of_vision),
+    Architecture(
+        "qwen3_moe",
+        "qwen3vlmoe",
+        LLAMA
+        | {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "norm_topk_prob": True}
+        | {"head_dim": 12},
+        to.with_split_experts,
+        lambda config: of_vision(config) | of_experts(config),
     ),
 ]
