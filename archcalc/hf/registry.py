@@ -79,7 +79,7 @@ def scan() -> dict[str, Any]:
         for stacks in dict.fromkeys(form.stacks for form in (family, *family.forms)):
             families.setdefault(module, {}).setdefault(stacks, []).append(family.model_type)
         if family.gguf:
-            gguf[family.gguf.name] = family.model_type
+            gguf |= dict.fromkeys((family.gguf.name, *family.gguf.aliases), family.model_type)
     return {"families": families, "gguf": gguf}
 
 
