@@ -79,7 +79,7 @@ def _n_bytes(tensor: FileTensor) -> int:
 def _parts(name: str, named: Mapping[str, FileTensor]) -> list[str]:
     """Return the tensors that a quantized weight is stored as."""
     module = name.removesuffix(".weight")
-    return [one for one in named if one.startswith(module) and _PART.match(one[len(module) :])]
+    return [one for one in named if one == name or (one.startswith(module) and _PART.match(one[len(module) :]))]
 
 
 def _found(tensor: FileTensor) -> str:

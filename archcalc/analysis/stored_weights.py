@@ -55,19 +55,19 @@ def stored_weights(spec: Spec, ledger: Ledger) -> list[WeightBytes]:
     return [line for row in ledger.rows for line in _lines(row, by_name, (storage.dtype, plain))]
 
 
-def _lines(row: WeightRow, by_name: Mapping[str, Stored], rest: tuple[str, Layout]) -> Iterator[WeightBytes]:
+def _lines(row: WeightRow, by_name: Mapping[str, Sequence[Stored]], rest: tuple[str, Layout]) -> Iterator[WeightBytes]:
     """Yield a line for each format that a row's tensors have."""
     if not by_name:
         one = bytes_of(rest[1], row.shape)
         yield WeightBytes(row.path, row.kind, rest[0], row.layers, one.payload * row.layers, one.overhead * row.layers)
         return
-    found: dict[str, list[ByteCount]] = {}
+    found: dict[str, list[tuple[str, ByteCount]]] = {}
     for name in row.names():
-        stored_as, one = by_name[name]
-        found.setdefault(stored_as, []).append(one)
+        for stored_as, one in by_name[name]:
+            found.setdefault(stored_as, []).append((name, one))
     for stored_as, each in found.items():
-        payload, overhead = sum(one.payload for one in each), sum(one.overhead for one in each)
-        yield WeightBytes(row.path, row.kind, stored_as, len(each), payload, overhead)
+        payload, overhead = sum(one.payload for _, one in each), sum(one.overhead for _, one in each)
+        yield WeightBytes(row.path, row.kind, stored_as, len({name for name, _ in each}), payload, overhead)
 
 
 class FileTensorForm(msgspec.Struct, frozen=True):
@@ -101,6 +101,10 @@ def file_forms(spec: Spec, ledger: Ledger, stored: Collection[str] = ()) -> Iter
         if apart and (not stored or apart[0].replace("{e}", "0") in stored):
             for ours, row, name in zip(entry.ours, parts, apart, strict=True):
                 yield chooser.form(name, (ours,), row, row.shape, row.shape)
+        elif entry.pieces and not (entry.name in stored if stored else chooser.names(entry.name)):
+            for piece in entry.pieces:
+                in_file = piece.shape(parts[0].shape)
+                yield chooser.form(piece.name, entry.ours, parts[0], in_file, in_file)
         else:
             whole = [*parts[0].shape]
             whole[entry.axis] = sum(part.shape[entry.axis] for part in parts) if len(parts) > 1 else whole[entry.axis]
@@ -108,15 +112,16 @@ def file_forms(spec: Spec, ledger: Ledger, stored: Collection[str] = ()) -> Iter
             yield chooser.form(entry.name, entry.ours, parts[0], whole, in_file)
 
 
-def _by_name(spec: Spec, ledger: Ledger, storage: Storage) -> dict[str, Stored]:
-    """Return the format and the bytes of each canonical tensor."""
+def _by_name(spec: Spec, ledger: Ledger, storage: Storage) -> dict[str, list[Stored]]:
+    """Return the formats and the bytes of each canonical tensor: one, or one for each piece in which it is stored."""
     rows = {name: row for row in ledger.rows for name in row.names()}
     if storage.naming == "canonical":
         chooser = _Chooser(storage, is_tied=bool(ledger.tied))
-        return {name: chooser.form(name, (name,), row, row.shape, row.shape).stored for name, row in rows.items()}
-    found: dict[str, Stored] = {}
+        return {name: [chooser.form(name, (name,), row, row.shape, row.shape).stored] for name, row in rows.items()}
+    found: dict[str, list[Stored]] = {}
     for form in file_forms(spec, ledger):
-        found |= zip(form.ours, _parts(form, [rows[name].count for name in form.ours]), strict=True)
+        for name, part in zip(form.ours, _parts(form, [rows[name].count for name in form.ours]), strict=True):
+            found.setdefault(name, []).append(part)
     return found
 
 
@@ -137,7 +142,7 @@ def names_of(spec: Spec) -> tuple[TensorMap, Spelling]:
             raise InputError(
                 msg("{model_type} has no GGUF files", model_type=storage.model_type), where="about.storage.naming"
             )
-        return family.gguf.tensors, Spelling()
+        return family.gguf.map_of(spec), Spelling()
     config = written_as(spec, storage.model_type, storage.class_name) if storage.model_type else to_config(spec)
     form = family_of(config["model_type"]).form(config)
     spelling = form.spelling
@@ -161,6 +166,10 @@ class _Chooser:
         chosen, layout = self._choose(name.removesuffix(".weight").replace("{e}", "0"), row)
         one = bytes_of(layout, shape, row.path, chosen.name)
         return FileTensorForm(name, ours, tuple(in_file), chosen.name, one, isinstance(layout, PlainLayout))
+
+    def names(self, name: str) -> bool:
+        """Return whether a format is stated for this tensor."""
+        return any(True for _ in self._formats.of(name.removesuffix(".weight")))
 
     def _choose(self, module: str, row: WeightRow) -> tuple[StoredFormat, Layout]:
         role = role_of(row, self._is_tied)

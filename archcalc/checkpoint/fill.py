@@ -14,6 +14,7 @@ from archcalc.checkpoint.load_plan import Move, Plan
 from archcalc.checkpoint.memory_map import DTYPES, INTEGERS, FileMaps, chunks, stored_tensor
 from archcalc.checkpoint.tensor_shard import TensorShard
 from archcalc.checkpoint.tensor_views import WITHIN_HEADS, WITHIN_ONE, view_pairs
+from archcalc.hf.tensors import HeadPiece
 from archcalc.nn import build, position, rope
 from archcalc.spec import Spec
 from archcalc.spec.attention import stored_rope
@@ -69,7 +70,9 @@ def _copy(move: Move, local_targets: Sequence[TensorShard | None], n_groups: int
     targets = [target for target in local_targets if target is not None]
     if len(targets) < len(local_targets):
         return  # another process holds this expert's row
-    if move.stored.dtype in DTYPES or move.stored.dtype in INTEGERS:
+    if move.piece:
+        _copy_piece(move, move.piece, targets[0], maps)
+    elif move.stored.dtype in DTYPES or move.stored.dtype in INTEGERS:
         _copy_whole(stored_tensor(maps, move.stored), move, targets, n_groups, maps)
     elif len(targets) == 1 and move.mapping.order not in WITHIN_ONE and not move.mapping.transposed:
         _copy_blocks(move, targets[0], maps)
@@ -78,6 +81,8 @@ def _copy(move: Move, local_targets: Sequence[TensorShard | None], n_groups: int
     for target in targets:
         if move.mapping.plus:
             target.local.sub_(move.mapping.plus)
+        if move.mapping.is_negative_exp:
+            target.local.neg_().log_()
 
 
 def _copy_whole(stored: Tensor, move: Move, targets: list[TensorShard], n_groups: int, maps: FileMaps) -> None:
@@ -90,6 +95,16 @@ def _copy_whole(stored: Tensor, move: Move, targets: list[TensorShard], n_groups
             _copy_by_head(target, numbers, move.mapping.axis, n_groups)
         else:
             _copy_in_chunks(target, numbers, 1 if move.mapping.transposed and numbers.dim() == 2 else 0, move, maps)
+    maps.release(move.stored)
+
+
+def _copy_piece(move: Move, piece: HeadPiece, target: TensorShard, maps: FileMaps) -> None:
+    """Copy a stored tensor that has some rows of each head, one head at a time."""
+    is_plain = move.stored.dtype in DTYPES
+    stored = stored_tensor(maps, move.stored) if is_plain else dequantized(maps, move.stored)
+    n_rows = target.shape[0] // piece.n_heads
+    for head, rows in enumerate(stored.transpose(1, 2) if piece.transposed else stored):
+        target.put(0, head * n_rows + piece.first, rows)
     maps.release(move.stored)
 
 
@@ -126,6 +141,8 @@ def _copy_blocks(move: Move, target: TensorShard, maps: FileMaps) -> None:
 
 def _n_groups(spec: Spec, move: Move) -> int:
     """Return the number of heads by which rows are ordered: key heads, or the tensor's own."""
+    if move.mapping.order == "tiled":
+        return move.mapping.tile[0]
     if move.mapping.order not in ("by_head", "by_query_head", *WITHIN_HEADS):
         return {"in_four": 4, "halves": 2}.get(move.mapping.order, 1)
     match = re.search(r"layers\.(\d+)\.(\w+)\.", move.mapping.ours[0])

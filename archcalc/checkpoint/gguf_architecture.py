@@ -10,14 +10,15 @@ from archcalc.formats.gguf_split import read_whole_header
 from archcalc.hf.gguf import document_of, tensors_of
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
-from archcalc.spec.document import Document
+from archcalc.spec.document import Document, decode
 
 
 def read_gguf(path: Path) -> tuple[Document, Header, Spelling, TensorMap]:
     """Return a file's spec document, header, spelling and tensor map. Raise InputError as these do."""
     header = read_whole_header(path)
     try:
-        tensors, spelling = tensors_of(header)
-        return document_of(header), header, spelling, tensors
+        document = document_of(header)
+        tensors, spelling = tensors_of(header, decode(document))
+        return document, header, spelling, tensors
     except InputError as error:
         raise error.within(str(path)) from None

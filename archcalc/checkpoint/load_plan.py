@@ -12,17 +12,21 @@ from archcalc.errors import InputError, shown
 from archcalc.formats.file_tensor import FileTensor
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stored_names import class_names
-from archcalc.hf.tensors import Shape, TensorEntry, TensorMap, TensorMapError
+from archcalc.hf.tensors import HeadPiece, Shape, TensorEntry, TensorMap, TensorMapError
 from archcalc.words import msg
 
 
 @dataclass(frozen=True)
 class Move:
-    """A stored tensor and the canonical ones that it holds; `row` if it is one expert's or head's row of them."""
+    """A stored tensor and the canonical ones that it holds.
+
+    `row`: it is one expert's or head's row of them. `piece`: it has some rows of each head.
+    """
 
     stored: FileTensor
     mapping: TensorEntry
     row: int | None = None
+    piece: HeadPiece | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,10 @@ def _moves(
             for row in range(shape[0]):
                 expert = name.replace("{e}", str(row))
                 yield Move(_with_shape(expert, shape[1:], named), TensorEntry(expert, (part,)), row)
+        return
+    if mapping.pieces and mapping.name not in named:
+        for piece in mapping.pieces:
+            yield Move(_with_shape(piece.name, piece.shape(ours[0]), named), mapping, piece=piece)
         return
     if row_names := mapping.rows(ours[0]):
         for row, name in enumerate(row_names):

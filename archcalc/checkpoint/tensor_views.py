@@ -15,7 +15,7 @@ from archcalc.hf.tensors import TensorEntry
 Pair = tuple[Tensor, Tensor]
 # Orders of rows within each head, and of the rows of a single tensor.
 WITHIN_HEADS = ("turned", "swapped")
-WITHIN_ONE = (*WITHIN_HEADS, "halves")
+WITHIN_ONE = (*WITHIN_HEADS, "halves", "tiled")
 
 
 def view_pairs(mapping: TensorEntry, stored: Tensor, ours: Sequence[Tensor], n_groups: int = 1) -> list[Pair]:
@@ -28,9 +28,13 @@ def view_pairs(mapping: TensorEntry, stored: Tensor, ours: Sequence[Tensor], n_g
         rows = stored.flatten(0, 1)
         return [(part, rows if rows.dim() == part.dim() else rows.unsqueeze(-1))]
     whole = stored.squeeze(mapping.unit_axes) if mapping.unit_axes else stored
+    for axis in mapping.squeezed_axes:
+        whole = whole.unsqueeze(axis)
     whole = torch.unflatten(whole, 0, (ours[0].shape[0], -1)) if mapping.joins_rows else whole
     whole = whole.transpose(-1, -2) if mapping.transposed else whole
     whole = whole.unsqueeze(0) if mapping.is_flat else whole
+    if mapping.order == "tiled":
+        return _tiled(mapping, whole, ours)
     if len(ours) == 1 and mapping.order not in WITHIN_ONE:
         return [(ours[0], whole)]
     return _SPLITS[mapping.order](mapping.axis, whole, ours, n_groups)
@@ -39,6 +43,14 @@ def view_pairs(mapping: TensorEntry, stored: Tensor, ours: Sequence[Tensor], n_g
 def _consecutive(axis: int, fused: Tensor, ours: Sequence[Tensor], n_groups: int) -> list[Pair]:
     """Split a tensor that holds ours one after another."""
     return list(zip(ours, torch.split(fused, [part.shape[axis] for part in ours], axis), strict=True))
+
+
+def _tiled(mapping: TensorEntry, fused: Tensor, ours: Sequence[Tensor]) -> list[Pair]:
+    """Split a tensor whose last part has its heads in the order of their place in a group."""
+    *before, (part, stored) = _consecutive(mapping.axis, fused, ours, 1)
+    axis, (n_groups, n_heads) = mapping.axis, mapping.tile
+    tiles = torch.unflatten(stored, axis, (n_heads, n_groups, -1)).transpose(axis, axis + 1)
+    return [*before, (torch.unflatten(part, axis, (n_groups, n_heads, -1)), tiles)]
 
 
 def _alternating(axis: int, fused: Tensor, ours: Sequence[Tensor], n_groups: int) -> list[Pair]:

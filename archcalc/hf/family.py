@@ -128,6 +128,19 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         kinds = {name: kind for name, kind in upstream.classes(self.model_type).items() if name not in self.classes}
         return {name: {**self.template, **heads[kind]} for name, kind in kinds.items() if heads.get(kind)}
 
+    def _may_express(self, document: Document) -> bool:
+        """Return whether the fields that all classes have in common can express a spec: tried before each class."""
+        try:
+            write(self._common_template, document, ConfigDraft())
+        except MismatchError:
+            return False
+        return True
+
+    @cached_property
+    def _common_template(self) -> dict[str, Template]:
+        others = self.other_classes.values()
+        return {key: item for key, item in self.template.items() if all(other.get(key) is item for other in others)}
+
     @cached_property
     def _all_constraints(self) -> tuple[Constraint, ...]:
         """Return this family's constraints, and the common ones on keys that it neither reads nor ignores."""
@@ -159,6 +172,8 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         """
         document = msgspec.to_builtins(spec)
         own = {self.classes[0]: self.template} if spec.predicts_tokens else {}
+        if misfits is None and not self._may_express(document):
+            return
         for name, template in (own | self.other_classes).items():
             draft = ConfigDraft()
             draft.finds_all = misfits is not None

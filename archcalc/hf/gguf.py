@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.gguf_file import Header, read_numbers
+from archcalc.hf.gguf_layers import LAYER_SIZES, layer_sizes, with_layer_sizes
 from archcalc.hf.gguf_map import GgufMap
 from archcalc.hf.gguf_rope import FACTORS, scaling_of
 from archcalc.hf.registry import find, find_gguf, index
@@ -21,6 +22,7 @@ from archcalc.words import msg
 
 if TYPE_CHECKING:
     from archcalc.spec.document import Document
+    from archcalc.spec.model import Spec
 
 TOKENS, HEAD = "token_embd.weight", "output.weight"
 # Keys that follow from others; `_check_implied` reads them.
@@ -29,6 +31,8 @@ _SCALING = {
     "rope.scaling.type": "rope_type",
     "rope.scaling.factor": "factor",
     "rope.scaling.original_context_length": "original_max_position_embeddings",
+    "rope.scaling.yarn_beta_fast": "beta_fast",
+    "rope.scaling.yarn_beta_slow": "beta_slow",
 }
 # Prefixes of keys about the file, its quantization and its tokenizer.
 _METADATA_PREFIXES = ("general.", "tokenizer.", "quantize.", "split.")
@@ -46,7 +50,9 @@ def document_of(header: Header) -> Document:
     except InputError as error:
         where = _key_of(header, str(error.where))
         raise InputError(error.problem, allowed=error.allowed, where=where, file=error.file) from None
-    return document | {"about": document.get("about", {}) | {"storage": storage_of(header, config["model_type"])}}
+    _, model_type, gguf = _architecture(header)
+    document = with_layer_sizes(document, layer_sizes(header, gguf))
+    return document | {"about": document.get("about", {}) | {"storage": storage_of(header, model_type)}}
 
 
 def config_of(header: Header) -> dict[str, Any]:
@@ -62,7 +68,8 @@ def config_of(header: Header) -> dict[str, Any]:
     config["tie_word_embeddings"] = HEAD not in header.tensors
     config |= gguf.fixed
     for key_name in ("block_count", "embedding_length", "attention.head_count"):
-        _check_size(config.get(gguf.keys[key_name]), f"{name}.{key_name}")
+        if key_name in gguf.keys:
+            _check_size(config.get(gguf.keys[key_name]), f"{name}.{key_name}")
     if kv_heads := gguf.keys.get("attention.head_count_kv"):
         config.setdefault(kv_heads, config[gguf.keys["attention.head_count"]])
     config |= gguf.config_keys(header, config)
@@ -78,6 +85,8 @@ def config_of(header: Header) -> dict[str, Any]:
 def _key_of(header: Header, config_key: str) -> str:
     """Return the file's key that gave a key of the config; the config's own where none did."""
     name, _, gguf = _architecture(header)
+    if origin := gguf.origins.get(config_key.partition("[")[0]):
+        return f"{name}.{origin}"
     found = (key for key, theirs in gguf.keys.items() if theirs == config_key and f"{name}.{key}" in header.metadata)
     return next((f"{name}.{key}" for key in found), config_key)
 
@@ -106,8 +115,10 @@ def _config_keys(header: Header, name: str, gguf: GgufMap) -> dict[str, Any]:
         key_name = key.removeprefix(f"{name}.")
         if key_name in gguf.keys:
             config[gguf.keys[key_name]] = _shortest(_of_all_layers(value, key))
-        elif key_name in _SCALING:
+        elif key_name in _SCALING and key_name not in gguf.own_keys:
             scaling[_SCALING[key_name]] = _shortest(value)
+        elif key_name in gguf.values:
+            _check_value(value, gguf.values[key_name], key)
         elif not key.startswith(_METADATA_PREFIXES) and key_name not in (*_IMPLIED_KEYS, *_UNUSED_KEYS, *gguf.own_keys):
             allowed = ", ".join((*gguf.keys, *gguf.own_keys, *_SCALING, *_IMPLIED_KEYS))
             raise InputError(
@@ -120,24 +131,36 @@ def _config_keys(header: Header, name: str, gguf: GgufMap) -> dict[str, Any]:
     return config | ({"rope_scaling": scaling} if scaling.get("rope_type", "none") != "none" else {})
 
 
+def _check_value(value: Any, allowed: tuple[Any, ...], key: str) -> None:
+    """Raise InputError unless a key has one of the values that change nothing."""
+    if _shortest(value) not in allowed:
+        raise InputError(
+            msg("found {found}", found=shown(value)), where=key, allowed=", ".join(str(shown(each)) for each in allowed)
+        )
+
+
 def _of_all_layers(value: Any, key: str) -> Any:
-    """Return a value, or the one that a list has for every layer. Raises InputError for a list of several."""
+    """Return a value, or the one that a list has for every layer; of sizes that may differ, the first above 0.
+
+    Raises InputError for another list of several.
+    """
     if not isinstance(value, list) or not value:
         return value
-    if any(each != value[0] for each in value):
+    if key.partition(".")[2] not in LAYER_SIZES and any(each != value[0] for each in value):
         found = ", ".join(list(dict.fromkeys(str(shown(each)) for each in value))[:4])
         raise InputError(
             msg("differs from layer to layer: {found}", found=found),
             where=key,
             allowed=msg("the same for all layers of this architecture"),
         )
-    return value[0]
+    return next(filter(None, value), value[0])
 
 
-def tensors_of(header: Header) -> tuple[TensorMap, Spelling]:
-    """Return the map of a file's tensors, and their spelling."""
+def tensors_of(header: Header, spec: Spec) -> tuple[TensorMap, Spelling]:
+    """Return the map of the tensors of a file with this spec, and their spelling."""
+    gguf = _architecture(header)[2]
     unused = {re.escape(FACTORS): "recovered as the scaling of positions"}
-    return _architecture(header)[2].tensors, Spelling(unused=unused)
+    return gguf.map_of(spec), Spelling(unused=unused | dict(gguf.unused))
 
 
 def _architecture(header: Header) -> tuple[str, str, GgufMap]:

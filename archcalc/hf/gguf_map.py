@@ -5,15 +5,23 @@ Source: llama.cpp gguf-py/gguf/constants.py (keys, tensor names) and convert_hf_
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from archcalc.hf.tensors import TensorMap, module, modules, table
+from archcalc.errors import InputError, shown
+from archcalc.hf.config import MAX_LAYERS
+from archcalc.hf.tensors import TensorEntry, TensorMap, fused_modules, module, modules, table
+from archcalc.spec.branches import parts
+from archcalc.spec.mixer import Mamba2
+from archcalc.words import msg
 
+P = TypeVar("P")
 if TYPE_CHECKING:
     from archcalc.formats.gguf_file import Header
+    from archcalc.spec.model import Spec
 
 
 class GgufMap(msgspec.Struct, frozen=True):
@@ -21,6 +29,12 @@ class GgufMap(msgspec.Struct, frozen=True):
 
     `config_keys` returns further keys of the config from a header, of which it reads `own_keys`. `has_rope_factors`:
     the file may have `rope_freqs.weight`, which divides the frequency of each pair.
+
+    - `aliases`: other architectures with these keys and tensors
+    - `of_spec`: entries that depend on sizes of the spec; they come first
+    - `origins`: keys of the config that `config_keys` returns, and the GGUF key from which each follows
+    - `unused`: patterns of tensors that no forward pass reads, each with the reason
+    - `values`: keys that may only have these values, which change nothing
     """
 
     name: str
@@ -30,6 +44,17 @@ class GgufMap(msgspec.Struct, frozen=True):
     config_keys: Callable[[Header, dict[str, Any]], dict[str, Any]] = lambda header, config: {}
     has_rope_factors: bool = False
     own_keys: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    of_spec: Callable[[Spec], tuple[TensorEntry, ...]] | None = None
+    origins: Mapping[str, str] = {}
+    unused: Mapping[str, str] = {}
+    values: Mapping[str, tuple[Any, ...]] = {}
+
+    def map_of(self, spec: Spec) -> TensorMap:
+        """Return the map of the tensors of a spec's files."""
+        if self.of_spec is None:
+            return self.tensors
+        return msgspec.structs.replace(self.tensors, entries=(*self.of_spec(spec), *self.tensors.entries))
 
 
 def value_of(header: Header, key_name: str) -> Any:
@@ -44,6 +69,83 @@ def partial_rotary(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
     return {"partial_rotary_factor": n_rotated / d_head} if isinstance(n_rotated, int) else {}
 
 
+def stored(**names: str) -> Callable[[Header, dict[str, Any]], dict[str, Any]]:
+    """Return a function that tells for each key of a config whether some layer has a tensor: `attn_q.bias`."""
+
+    def config_keys(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+        found = {re.sub(r"^blk\.\d+\.", "", name) for name in header.tensors}
+        return {key: name in found for key, name in names.items()}
+
+    return config_keys
+
+
+def with_head(**names: str) -> Callable[[Header, dict[str, Any]], dict[str, Any]]:
+    """Return a function like that of `stored` which also gives the width of a head, if the file leaves it out."""
+    flags = stored(**names)
+
+    def config_keys(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+        d_head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+        return flags(header, config) | {"head_dim": d_head}
+
+    return config_keys
+
+
+def window_words(header: Header, period: int) -> list[str]:
+    """Return a word for each layer: those of the file's list have a window, by default all but one of each `period`."""
+    stated, n_layers = value_of(header, WINDOW_PATTERN), min(value_of(header, "block_count"), MAX_LAYERS + 1)
+    if not isinstance(stated, list):
+        period = stated if type(stated) is int and stated > 0 else period
+        stated = [bool((index + 1) % period) for index in range(n_layers)]
+    return ["sliding_attention" if slides else "full_attention" for slides in stated]
+
+
+def layer_values(header: Header, key_name: str) -> list[Any]:
+    """Return the value of a key for each layer: a list, or one value for all."""
+    value, n_layers = value_of(header, key_name), value_of(header, "block_count")
+    return value if isinstance(value, list) else [value] * min(n_layers, MAX_LAYERS + 1)
+
+
+def layer_flags(header: Header, key_name: str) -> list[bool]:
+    """Return for each layer whether a key gives it a size."""
+    return [type(size) is int and size > 0 for size in layer_values(header, key_name)]
+
+
+def layer_size(header: Header, key_name: str) -> int | None:
+    """Return the size that a key gives all layers that have one; None if none has.
+
+    Raises InputError if they differ.
+    """
+    sizes = {size for size in layer_values(header, key_name) if size}
+    if len(sizes) > 1:
+        found = ", ".join(str(shown(size)) for size in sizes)
+        raise InputError(
+            msg("differs from layer to layer: {found}", found=found),
+            where=f"{header.metadata['general.architecture']}.{key_name}",
+            allowed=msg("the same for all layers that have one"),
+        )
+    return sizes.pop() if sizes else None
+
+
+def factor_of(header: Header, key_name: str, unit: str) -> int:
+    """Return how often the size of one key has that of another. Raises InputError unless it is a multiple."""
+    size, one = value_of(header, key_name), value_of(header, unit)
+    if type(size) is not int or type(one) is not int or one < 1 or size < 1 or size % one:
+        raise InputError(
+            msg("found {found}", found=shown(size)),
+            where=f"{header.metadata['general.architecture']}.{key_name}",
+            allowed=msg("a multiple of {unit}, {size}", unit=unit, size=shown(one)),
+        )
+    return size // one
+
+
+def first_part(spec: Spec, kind: type[P]) -> P | None:
+    """Return the first part of a class that a spec has, or None."""
+    layers = (layer for each in spec.stacks for run in each.stack.runs for layer in run.pattern)
+    found = (part for layer in layers for part in parts(layer).values())
+    return next((part for part in found if isinstance(part, kind)), None)
+
+
+WINDOW_PATTERN = "attention.sliding_window_pattern"
 PARTIAL_ROTARY = "rope.dimension_count"
 OUTSIDE = (*modules({"embed.tokens": "token_embd", "final_norm": "output_norm"}), *module("head", "output"))
 BLOCK = ("layers.{i}.", "blk.{i}.")
@@ -58,29 +160,101 @@ EXPERTS = {
     "ffn.experts.down": "ffn_down_exps",
     "ffn.router": "ffn_gate_inp",
 }
-# The converter permutes LLaMA's q and k, so that rows that rotate as a pair are neighbors.
-PERMUTED = table(OUTSIDE, modules(QK, *BLOCK, order="turned"), modules(ATTENTION | FFN | EXPERTS, *BLOCK))
-UNPERMUTED = table(OUTSIDE, modules(QK | QK_NORMS | ATTENTION | FFN | EXPERTS, *BLOCK))
 SHARED_EXPERT = {
     "ffn.shared.gate": "ffn_gate_shexp",
     "ffn.shared.up": "ffn_up_shexp",
     "ffn.shared.down": "ffn_down_shexp",
 }
+MIXTURE = (
+    *modules(EXPERTS | SHARED_EXPERT, *BLOCK),
+    TensorEntry("blk.{i}.exp_probs_b.bias", ("layers.{i}.ffn.correction_bias",)),
+    TensorEntry("blk.{i}.ffn_gate_inp_shexp.weight", ("layers.{i}.ffn.shared_gate.weight",), is_flat=True),
+)
+# The converter permutes LLaMA's q and k, so that rows that rotate as a pair are neighbors.
+PERMUTED_QK = modules(QK, *BLOCK, order="turned")
+PERMUTED = table(OUTSIDE, PERMUTED_QK, modules(ATTENTION | FFN, *BLOCK), MIXTURE)
+UNPERMUTED_ENTRIES = (*OUTSIDE, *modules(QK | QK_NORMS | ATTENTION | FFN, *BLOCK), *MIXTURE)
+UNPERMUTED = table(UNPERMUTED_ENTRIES)
+PERMUTED_ENTRIES = (*PERMUTED_QK, *UNPERMUTED_ENTRIES)
+FUSED_QKV = fused_modules(tuple(f"layers.{{i}}.attn.{part}" for part in "qkv"), "blk.{i}.attn_qkv")
+FUSED_GATE_UP = fused_modules(("layers.{i}.ffn.gate", "layers.{i}.ffn.up"), "blk.{i}.ffn_up")
 OUT_NORMS = {"attn_out_norm": "post_attention_norm", "ffn_out_norm": "post_ffw_norm"}
+# Many families' norm before the feed-forward has this name.
+POST_ATTENTION = modules({"ffn_norm": "post_attention_norm"}, *BLOCK)
+# Mamba's mixers. Files have A, not the logarithm of its negative.
+SSM = (
+    *modules(
+        {
+            "mixer_norm": "attn_norm",
+            "mixer.in": "ssm_in",
+            "mixer.x": "ssm_x",
+            "mixer.dt": "ssm_dt",
+            "mixer.out": "ssm_out",
+            "mixer.dt_norm": "ssm_dt_norm",
+            "mixer.b_norm": "ssm_b_norm",
+            "mixer.c_norm": "ssm_c_norm",
+        },
+        *BLOCK,
+    ),
+    TensorEntry("blk.{i}.ssm_conv1d.weight", ("layers.{i}.mixer.conv.weight",), squeezed_axes=(1,)),
+    TensorEntry("blk.{i}.ssm_conv1d.bias", ("layers.{i}.mixer.conv.bias",)),
+)
+SSM1 = (
+    *SSM,
+    TensorEntry("blk.{i}.ssm_a", ("layers.{i}.mixer.A_log",), is_negative_exp=True),
+    TensorEntry("blk.{i}.ssm_d", ("layers.{i}.mixer.D",)),
+)
+SSM2 = (
+    *SSM,
+    TensorEntry("blk.{i}.ssm_a", ("layers.{i}.mixer.A_log",), is_negative_exp=True, unit_axes=(1,)),
+    TensorEntry("blk.{i}.ssm_d", ("layers.{i}.mixer.D",), unit_axes=(1,)),
+    TensorEntry("blk.{i}.ssm_dt.bias", ("layers.{i}.mixer.dt_bias",)),
+)
 
+
+def grouped_norm(spec: Spec) -> tuple[TensorEntry, ...]:
+    """Return the entry of the norm of Mamba-2's mixers: a row for each group of states."""
+    mixer = first_part(spec, Mamba2)
+    n_groups = mixer.n_state_groups if mixer else 1
+    return (TensorEntry("blk.{i}.ssm_norm.weight", ("layers.{i}.mixer.norm.weight",), n_row_groups=n_groups),)
+
+
+RMS_EPS, KV_HEADS = "attention.layer_norm_rms_epsilon", "attention.head_count_kv"
 SIZES = {
     "block_count": "num_hidden_layers",
     "context_length": "max_position_embeddings",
     "embedding_length": "hidden_size",
     "feed_forward_length": "intermediate_size",
     "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    KV_HEADS: "num_key_value_heads",
+    RMS_EPS: "rms_norm_eps",
     "rope.freq_base": "rope_theta",
 }
 # Of models with LayerNorm.
-LAYERNORM_SIZES = {key: name for key, name in SIZES.items() if key != "attention.layer_norm_rms_epsilon"}
+NORM_EPS = "attention.layer_norm_epsilon"
+LAYERNORM_SIZES = {key: name for key, name in SIZES.items() if key != RMS_EPS}
 HEAD_DIM = {"attention.key_length": "head_dim"}
+# Of models in which some layers have no attention.
+HYBRID_SIZES = {key: name for key, name in SIZES.items() if key != KV_HEADS}
+# DeepSeek's words.
+CORRECTED_EXPERTS = {
+    "expert_count": "n_routed_experts",
+    "expert_used_count": "num_experts_per_tok",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_count": "n_shared_experts",
+    "expert_weights_scale": "routed_scaling_factor",
+    "expert_weights_norm": "norm_topk_prob",
+    "expert_group_count": "n_group",
+    "expert_group_used_count": "topk_group",
+    "leading_dense_block_count": "first_k_dense_replace",
+}
+SOFTMAX, SIGMOID = 1, 2
+MAMBA_SIZES = {
+    "ssm.conv_kernel": "mamba_d_conv",
+    "ssm.state_size": "mamba_d_state",
+    "ssm.group_count": "mamba_n_groups",
+    "ssm.time_step_rank": "mamba_n_heads",
+}
 EXPERT_KEYS = {
     "expert_count": "num_local_experts",
     "expert_used_count": "num_experts_per_tok",

@@ -39,7 +39,8 @@ class ConfigDraft(dict[str, Any]):
     finds_all: bool = False
 
     def put(self, name: str, value: Any) -> None:
-        """Set a key. Raises MismatchError if it already has another value."""
+        """Set a key, to a list where a spec has a tuple. Raises MismatchError if it already has another value."""
+        value = list(value) if isinstance(value, tuple) else value
         if name in self and self[name] != value:
             raise MismatchError(name)
         self[name] = value

@@ -37,10 +37,16 @@ def model_types(stacks: str | None = None) -> list[str]:
     return list(dict.fromkeys(name for own_stacks, group in groups for name in group if stacks in (None, own_stacks)))
 
 
+@cache
+def _module_by_type() -> dict[str, str]:
+    families = index()["families"].items()
+    return {name: module for module, groups in families for group in groups.values() for name in group}
+
+
 def find(model_type: str) -> Family | None:
     """Return the family of a model type, or None."""
-    listed = [name for name, groups in index()["families"].items() for group in groups.values() if model_type in group]
-    for module in listed or modules():
+    listed = _module_by_type().get(model_type)
+    for module in [listed] if listed else modules():
         for row in rows_of(module):
             if row.model_type == model_type:
                 return _family(row)
@@ -73,7 +79,7 @@ def scan() -> dict[str, Any]:
         for stacks in dict.fromkeys(form.stacks for form in (family, *family.forms)):
             families.setdefault(module, {}).setdefault(stacks, []).append(family.model_type)
         if family.gguf:
-            gguf[family.gguf.name] = family.model_type
+            gguf |= dict.fromkeys((family.gguf.name, *family.gguf.aliases), family.model_type)
     return {"families": families, "gguf": gguf}
 
 

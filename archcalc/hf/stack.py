@@ -376,12 +376,13 @@ class StackLens(ConfigLens, msgspec.Struct, frozen=True):
         self.schedule.write(kinds, draft)
         write(self.stack_fields or {}, value, draft)
 
-    def _kinds(self, layers: Sequence[str], draft: ConfigDraft) -> tuple[list[str], list[ConfigDraft]]:
+    def _kinds(self, layers: Sequence[Document], draft: ConfigDraft) -> tuple[list[str], list[ConfigDraft]]:
         """Return the kind of each layer and its own keys; put the common keys into the draft."""
-        results: dict[tuple[str, int], tuple[str, ConfigDraft]] = {}
-        places = [(text, index if self.by_index else 0) for index, text in enumerate(layers)]
-        for text, index in dict.fromkeys(places):
-            results[text, index] = self._kind(json.loads(text), index, draft)
+        results: dict[tuple[int, int], tuple[str, ConfigDraft]] = {}
+        places = [(id(layer), index if self.by_index else 0) for index, layer in enumerate(layers)]
+        for place, layer in zip(places, layers, strict=True):
+            if place not in results:
+                results[place] = self._kind(layer, place[1], draft)
         return [results[place][0] for place in places], [results[place][1] for place in places]
 
     def _kind(self, layer: Document, index: int, draft: ConfigDraft) -> tuple[str, ConfigDraft]:
@@ -457,10 +458,16 @@ def layers_of(stack: Document) -> list[Document]:
     return layers
 
 
-def _layers(stack: Document) -> list[str]:
-    """Return the document of each layer, without its name, as JSON text: equal layers have equal texts."""
-    texts = {id(layer): json.dumps(layer | {"name": None}) for run in stack["runs"] for layer in run["pattern"]}
-    return [texts[id(layer)] for layer in layers_of(stack)]
+def _layers(stack: Document) -> list[Document]:
+    """Return the document of each layer, without its name. Equal layers are one object."""
+    layers = layers_of(stack)
+    distinct: list[Document] = []
+    nameless: dict[int, Document] = {}
+    for layer in {id(layer): layer for layer in layers}.values():
+        document = layer | {"name": None}
+        nameless[id(layer)] = next((other for other in distinct if other == document), document)
+        distinct.append(document)
+    return [nameless[id(layer)] for layer in layers]
 
 
 @final

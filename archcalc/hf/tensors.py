@@ -17,13 +17,31 @@ from archcalc.words import msg
 
 Shape = tuple[int, ...]
 TOKEN_TABLE = "embed.tokens.weight"  # noqa: S105
-Order = Literal["whole", "alternate", "by_head", "by_query_head", "in_four", "turned", "swapped", "halves"]
+Order = Literal["whole", "alternate", "by_head", "by_query_head", "in_four", "turned", "swapped", "halves", "tiled"]
 
 
 class TensorMapError(ArchcalcError):
     """A tensor is missing in a family's map."""
 
     exit_code = 1
+
+
+class HeadPiece(msgspec.Struct, frozen=True):
+    """A stored tensor with `width` rows of each head of ours, from the row `first` on: [heads, rows, columns].
+
+    `transposed` swaps its last two axes.
+    """
+
+    name: str
+    n_heads: int
+    first: int
+    width: int
+    transposed: bool = False
+
+    def shape(self, whole: Shape) -> Shape:
+        """Return the stored shape, from that of all heads' rows."""
+        columns = (whole[1], self.width) if self.transposed else (self.width, whole[1])
+        return (self.n_heads, *columns)
 
 
 class TensorEntry(msgspec.Struct, frozen=True, dict=True):
@@ -39,9 +57,14 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     - `turned`: rows in the order of interleaved rotary pairs (LLaMA in GGUF)
     - `swapped`: the halves of each head exchanged (NanoChat, which rotates in the opposite direction)
     - `halves`: a row of each half of ours by turns (Zamba)
+    - `tiled`: the heads of the last one, `tile` of each group, are stored in the order of their place in the group
+      (Qwen3.5 in GGUF)
 
     `transposed` swaps the last two axes of the result (GPT-2's Conv1D is [in, out]). `requires`: another canonical
     tensor without which this entry does not apply. `plus`: the constant by which stored values exceed ours.
+    `is_negative_exp`: ours are the logarithms of the negated stored values (Mamba in GGUF). `squeezed_axes`: axes of
+    length 1 that ours have and the stored tensor lacks. `pieces`: tensors that may be stored instead, with some rows of
+    each head (DeepSeek in GGUF). `tile`: the number of groups, and of heads in each.
     `unit_axes`: axes of length 1 that the stored tensor has besides ours (ERNIE's corrections). `is_flat`: stored
     without ours (TAPAS's scores). `joins_rows`: its rows are those of ours one after the other: the first two axes are
     one (DBRX's experts). `{e}` in the name: each row of ours is a tensor of its own (StableLM's norms of
@@ -63,6 +86,10 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     joins_rows: bool = False
     n_blocks: int = 0
     n_row_groups: int = 0
+    is_negative_exp: bool = False
+    squeezed_axes: tuple[int, ...] = ()
+    pieces: tuple[HeadPiece, ...] = ()
+    tile: tuple[int, int] = (1, 1)
 
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
@@ -82,6 +109,9 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
             name=self.name.replace("{i}", index),
             ours=tuple(name.replace("{i}", index) for name in self.ours),
             requires=self.requires.replace("{i}", index),
+            pieces=tuple(
+                msgspec.structs.replace(piece, name=piece.name.replace("{i}", index)) for piece in self.pieces
+            ),
         )
 
     def shape(self, shapes: Sequence[Shape]) -> Shape:
@@ -110,6 +140,8 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
             return tuple(joined[1:])
         if self.joins_rows:
             joined[:2] = [joined[0] * joined[1]]
+        for axis in self.squeezed_axes:
+            del joined[axis]
         for axis in self.unit_axes:
             joined.insert(axis, 1)
         return tuple(joined)
@@ -123,6 +155,8 @@ class TensorEntry(msgspec.Struct, frozen=True, dict=True):
     def stored(self, shapes: Sequence[Shape]) -> dict[str, Shape]:
         """Return the shapes of the stored tensors, by name, from those of the parts."""
         whole = self.shape(shapes)
+        if self.pieces:
+            return {piece.name: piece.shape(whole) for piece in self.pieces}
         return dict.fromkeys(self.rows(whole), whole[1:]) or {self.name: whole}
 
 

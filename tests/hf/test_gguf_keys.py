@@ -10,6 +10,7 @@ import pytest
 from archcalc.errors import InputError
 from archcalc.sources import load
 from archcalc.spec.attention import Attention
+from archcalc.spec.groups import layers_of
 from archcalc.spec.position import LinearScaling, Rope
 from tests.gguf_bytes import gguf_bytes
 
@@ -62,9 +63,33 @@ def test_what_cannot_be_a_size_is_refused(key: str, found: Any, tmp_path: Path) 
 def test_a_list_of_one_value_is_that_value(tmp_path: Path) -> None:
     """As converters write sizes that other models of the architecture have by layer."""
     assert attention_of(tmp_path, attention__head_count_kv=[2, 2]).n_kv_heads == 2
-    expected = r"x\.gguf: llama\.attention\.head_count_kv: differs from layer to layer: 2, 1; allowed: "
+    expected = r"x\.gguf: llama\.context_length: differs from layer to layer: 2, 1; allowed: "
     with pytest.raises(InputError, match=expected):
-        attention_of(tmp_path, attention__head_count_kv=[2, 1])
+        attention_of(tmp_path, context_length=[2, 1])
+
+
+def test_sizes_may_differ_by_layer(tmp_path: Path) -> None:
+    sizes = {"attention__head_count_kv": [1, 2, 4], "feed_forward_length": [8, 8, 16], "block_count": 3}
+    attention_of(tmp_path, **sizes)
+    layers = layers_of(load(str(tmp_path / "x.gguf")).decoder)
+    assert [layer.attention.n_kv_heads for layer in layers] == [1, 2, 4]
+    assert [layer.ffn.d_ff for layer in layers] == [8, 8, 16]
+    attention_of(tmp_path, attention__head_count=[4, 2], attention__head_count_kv=2)
+    layers = layers_of(load(str(tmp_path / "x.gguf")).decoder)
+    assert [(layer.attention.n_heads, layer.attention.d_head) for layer in layers] == [(4, 8), (2, 8)]
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ([2, 1, 1], r"head_count_kv: found 3 items; allowed: 2, one for each layer"),
+        ([2, 0], r"head_count_kv\[1\]: found 0; allowed: a divisor of 4, the number of heads"),
+        ([2, 3], r"head_count_kv\[1\]: found 3; allowed: a divisor of 4"),
+    ],
+)
+def test_a_list_that_is_no_size_for_each_layer_is_refused(found: list[int], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        attention_of(tmp_path, attention__head_count_kv=found)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from archcalc.hf import registry
@@ -19,6 +22,11 @@ def test_a_row_that_the_index_misses_is_found(monkeypatch: pytest.MonkeyPatch) -
     family = registry.find("olmo2")
     assert family is not None
     assert family.model_type == "olmo2"
+
+
+def test_the_documentation_lists_the_gguf_architectures() -> None:
+    text = (Path(__file__).parents[2] / "docs/files.md").read_text().split("These are read:")[1].split(".")[0]
+    assert re.findall(r"[\w-]+", text) == sorted(registry.index()["gguf"])
 
 
 def test_an_unknown_name_is_no_family() -> None:

@@ -5,9 +5,16 @@ from typing import Any, final
 
 import msgspec
 
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import COUNT, FACTORS, TEXT, Config
 from archcalc.hf.families.granite_like import MULTIPLIERS
-from archcalc.hf.families.granite_moe_like import GRANITE_MOE, GRANITE_SHARED_TENSORS, GRANITE_TENSORS, granite_experts
+from archcalc.hf.families.granite_moe_like import (
+    GRANITE_MOE,
+    GRANITE_MOE_GGUF,
+    GRANITE_SHARED_TENSORS,
+    GRANITE_TENSORS,
+    granite_experts,
+)
 from archcalc.hf.families.mamba2_like import (
     LINEAR_OR_FULL,
     MAMBA2_TENSORS,
@@ -18,10 +25,28 @@ from archcalc.hf.families.mamba2_like import (
 )
 from archcalc.hf.families.mamba_like import SILU, mixer_tensors
 from archcalc.hf.family import derive
+from archcalc.hf.gguf_map import (
+    HEAD_DIM,
+    KV_HEADS,
+    MAMBA_SIZES,
+    PARTIAL_ROTARY,
+    PERMUTED_QK,
+    SIZES,
+    SSM2,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    factor_of,
+    grouped_norm,
+    layer_flags,
+    layer_size,
+    partial_rotary,
+    stored,
+    value_of,
+)
 from archcalc.hf.lens import Cases, Choice, ConfigDraft, ConfigLens, Key, NullCases, ScaledKey
 from archcalc.hf.stack import IndexSchedule, ListSchedule, UniformSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, decoder
-from archcalc.hf.tensors import fused_modules, module, modules
+from archcalc.hf.tensors import TensorEntry, fused_modules, module, modules, table
 from archcalc.hf.vocabulary import LLAMA_ATTENTION, activation, flag, keys, positive, rmsnorm, size
 
 
@@ -120,6 +145,36 @@ BAMBA = decoder(
     tensors=(OUTSIDE, LLAMA_ATTENTION, NORMS, FEED_FORWARD, MIXER_TENSORS),
 )
 
+GGUF_BIASES = {
+    "attention_bias": "attn_q.bias",
+    "mlp_bias": "ffn_up.bias",
+    "mamba_proj_bias": "ssm_in.bias",
+    "mamba_conv_bias": "ssm_conv1d.bias",
+}
+
+
+def hybrid_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of Granite's hybrids, or of Bamba, which has no multipliers."""
+    is_full = layer_flags(header, KV_HEADS)
+    common = {
+        "num_key_value_heads": layer_size(header, KV_HEADS),
+        "mamba_expand": factor_of(header, "ssm.inner_size", "embedding_length"),
+        "mamba_d_head": factor_of(header, "ssm.inner_size", "ssm.time_step_rank"),
+        **stored(**GGUF_BIASES)(header, {}),
+    }
+    if "embedding_multiplier" not in config:
+        indices = [index for index, full in enumerate(is_full) if full]
+        return {"model_type": "bamba", "attn_layer_indices": indices, **partial_rotary(header, config), **common}
+    n_experts = config.get("num_local_experts", 0)
+    return common | {
+        "layer_types": ["attention" if full else "mamba" for full in is_full],
+        "num_local_experts": n_experts,
+        # Without experts, the files state the width of the feed-forward of all tokens.
+        "shared_intermediate_size": config["shared_intermediate_size"] if n_experts else config["intermediate_size"],
+        "position_embedding_type": "rope" if value_of(header, "rope.scaling.finetuned") else "nope",
+    }
+
+
 N_EXPERTS, SHARED_WIDTH = Key("num_local_experts", COUNT, 8), size("shared_intermediate_size", 1024)
 IS_ROTARY = Choice(Key("position_embedding_type", TEXT, None, null=None), {"nope": False, None: False, "rope": True})
 _DENSE = {"kind": "gated", "d_ff": SHARED_WIDTH, "activation": activation("silu")}
@@ -142,6 +197,21 @@ GRANITE_MOE_HYBRID = derive(
     constraints=(SILU,),
     # The class checks its mixers' sizes also without mixers: one head divides every width.
     fixed_keys={BAMBA_HEADS.name: 1},
+    gguf=GgufMap(
+        "granitehybrid",
+        {key: name for key, name in (GRANITE_MOE_GGUF | HEAD_DIM | MAMBA_SIZES).items() if key != KV_HEADS},
+        table(PERMUTED_QK, UNPERMUTED_ENTRIES, SSM2),
+        of_spec=grouped_norm,
+        config_keys=hybrid_gguf,
+        own_keys=(KV_HEADS, "ssm.inner_size", "rope.scaling.finetuned", PARTIAL_ROTARY),
+        origins={
+            "layer_types": KV_HEADS,
+            "num_key_value_heads": KV_HEADS,
+            "mamba_expand": "ssm.inner_size",
+            "mamba_d_head": "ssm.inner_size",
+            "shared_intermediate_size": "expert_shared_feed_forward_length",
+        },
+    ),
     tensors=(
         *GRANITE_TENSORS,
         *GRANITE_SHARED_TENSORS,
@@ -207,6 +277,15 @@ def parallel_arms(kind: str, layer: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def falcon_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the width of a mixer's heads, and whether a norm follows its gate. Multipliers are part of the weights."""
+    return {
+        "mamba_d_head": factor_of(header, "ssm.inner_size", "ssm.time_step_rank"),
+        "mamba_norm_before_gate": False,
+        **stored(mamba_rms_norm="ssm_norm.weight", **GGUF_BIASES)(header, {}),
+    }
+
+
 FALCON_H1 = derive(
     BAMBA,
     "falcon_h1",
@@ -223,6 +302,15 @@ FALCON_H1 = derive(
     model_fields={"embedding": {"scale": positive("embedding_multiplier", 1.0)}},
     head={"scale": positive("lm_head_multiplier", 1.0)},
     irrelevant=frozenset(),
+    gguf=GgufMap(
+        "falcon-h1",
+        SIZES | HEAD_DIM | MAMBA_SIZES | {"ssm.inner_size": "mamba_d_ssm"},
+        # Files name this norm so.
+        table(TensorEntry("blk.{i}.ffn_norm", ("layers.{i}.ffn_norm.weight",)), UNPERMUTED_ENTRIES, SSM2),
+        of_spec=grouped_norm,
+        config_keys=falcon_gguf,
+        origins={"mamba_d_head": "ssm.inner_size"},
+    ),
 )
 
 FAMILIES = (BAMBA, GRANITE_MOE_HYBRID, FALCON_H1)

@@ -1,6 +1,7 @@
 """BLOOM: ALiBi and a norm on the embedding."""
 
 from archcalc.hf.family import Family
+from archcalc.hf.gguf_map import FUSED_QKV, KV_HEADS, NORM_EPS, UNPERMUTED_ENTRIES, GgufMap
 from archcalc.hf.lens import Cases, Constraint, ImpliedValue
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.templates.gpt_like import SizeKeys, gpt_layer, gpt_like
@@ -52,6 +53,18 @@ TENSORS = table(
     module("head", "lm_head"),
 )
 
+GGUF = GgufMap(
+    "bloom",
+    {
+        "block_count": "n_layer",
+        "embedding_length": "hidden_size",
+        "attention.head_count": "n_head",
+        NORM_EPS: "layer_norm_epsilon",
+    },
+    table(modules({"embed_norm": "token_embd_norm"}), FUSED_QKV, UNPERMUTED_ENTRIES),
+    own_keys=("context_length", "feed_forward_length", KV_HEADS),
+)
+
 FAMILIES = (
     Family(
         "bloom",
@@ -72,5 +85,6 @@ FAMILIES = (
             renames={r"^(?=h\.|word_embeddings\.|word_embeddings_layernorm\.|ln_f\.)": "transformer."},
             copies={"lm_head.weight": "transformer.word_embeddings.weight"},
         ),
+        gguf=GGUF,
     ),
 )

@@ -1,12 +1,14 @@
 """DBRX: a mixture of experts with clipped queries, keys and values; its parts have mappings of keys of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 import msgspec
 
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import POSITIVE, Config
 from archcalc.hf.family import Family
+from archcalc.hf.gguf_map import BLOCK, FUSED_QKV, KV_HEADS, NORM_EPS, UNPERMUTED_ENTRIES, GgufMap, value_of
 from archcalc.hf.lens import Choice, ConfigDraft, ConfigLens, Constraint, Key
 from archcalc.hf.nested_keys import NestedConstraint, NestedTemplate
 from archcalc.hf.rope import RopeLens
@@ -100,6 +102,41 @@ TENSORS = table(
     module("head", "lm_head"),
 )
 
+
+def dbrx_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of the nested configs."""
+    attention = {
+        "kv_n_heads": value_of(header, KV_HEADS) or 1,
+        "clip_qkv": value_of(header, "attention.clamp_kqv"),
+        "rope_theta": value_of(header, "rope.freq_base") or 10_000.0,
+    }
+    names = {
+        "moe_num_experts": "expert_count",
+        "moe_top_k": "expert_used_count",
+        "ffn_hidden_size": "feed_forward_length",
+    }
+    sizes = {key: value_of(header, name) for key, name in names.items()}
+    return {"attn_config": attention, "ffn_config": sizes, "rope_theta": attention["rope_theta"]}
+
+
+GGUF = GgufMap(
+    "dbrx",
+    {
+        "block_count": "n_layers",
+        "context_length": "max_seq_len",
+        "embedding_length": "d_model",
+        "attention.head_count": "n_heads",
+    },
+    table(FUSED_QKV, modules({"ffn_norm": "attn_output_norm"}, *BLOCK), UNPERMUTED_ENTRIES),
+    config_keys=dbrx_gguf,
+    own_keys=(
+        *("feed_forward_length", KV_HEADS, "attention.clamp_kqv", "rope.freq_base", "expert_count"),
+        "expert_used_count",
+    ),
+    values={NORM_EPS: (1e-5,)},
+    origins={"attn_config": KV_HEADS, "ffn_config": "feed_forward_length"},
+)
+
 FAMILIES = (
     Family(
         "dbrx",
@@ -120,5 +157,6 @@ FAMILIES = (
         irrelevant=keys("num_key_value_heads emb_pdrop"),
         # Without a clamp the class can be built and not run.
         needs={"attn_config": {"rope_theta": 10_000.0, "clip_qkv": 8.0}},
+        gguf=GGUF,
     ),
 )

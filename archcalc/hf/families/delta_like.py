@@ -5,15 +5,30 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import SIZE, Config
 from archcalc.hf.families.llama_like import NO_PADDING
 from archcalc.hf.families.moe_like import SHARED_EXPERT, SPARSE_STEP, experts
 from archcalc.hf.family import derive
+from archcalc.hf.gguf_map import (
+    BLOCK,
+    HEAD_DIM,
+    PARTIAL_ROTARY,
+    SIZES,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    factor_of,
+    first_part,
+    partial_rotary,
+    stored,
+    value_of,
+)
+from archcalc.hf.gguf_map import QK_NORMS as GGUF_QK_NORMS
 from archcalc.hf.lens import Constraint, ImpliedValue, Key
 from archcalc.hf.spellings import TIED, TIED_EXPERTS, MtpFiles
 from archcalc.hf.stack import CombinedSchedule, ListSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, OUT_NORMS, decoder
-from archcalc.hf.tensors import TensorEntry, fused_modules, module, modules
+from archcalc.hf.tensors import TensorEntry, fused_modules, module, modules, table
 from archcalc.hf.vocabulary import (
     LLAMA_ATTENTION,
     LLAMA_EXPERTS,
@@ -27,6 +42,8 @@ from archcalc.hf.vocabulary import (
     rmsnorm,
     size,
 )
+from archcalc.spec.mixer import GatedDelta
+from archcalc.spec.model import Spec
 
 INTERVAL = Key("full_attention_interval", SIZE, 4)
 QKV = tuple(f"layers.{{i}}.mixer.{name}" for name in "qkv")
@@ -118,6 +135,71 @@ MTP: dict[str, Any] = {
 }
 FOLLOWING = "mtp_num_hidden_layers mtp_use_dedicated_embeddings mamba_ssm_dtype"
 
+NORMS = {"attn_norm": "attn_norm", "mixer_norm": "attn_norm", "ffn_norm": "post_attention_norm"}
+DELTA_SIZES = {
+    "ssm.conv_kernel": "linear_conv_kernel_dim",
+    "ssm.state_size": "linear_key_head_dim",
+    "ssm.group_count": "linear_num_key_heads",
+    "ssm.time_step_rank": "linear_num_value_heads",
+    "full_attention_interval": "full_attention_interval",
+}
+QWEN_EXPERT_KEYS = {
+    "expert_count": "num_experts",
+    "expert_used_count": "num_experts_per_tok",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
+}
+
+
+def delta_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the width of the values, the rotated share, and the layers that are not for multi-token prediction."""
+    n_mtp = value_of(header, "nextn_predict_layers") or 0
+    return {
+        "linear_value_head_dim": factor_of(header, "ssm.inner_size", "ssm.time_step_rank"),
+        "num_hidden_layers": config["num_hidden_layers"] - n_mtp,
+        **({"mtp_num_hidden_layers": n_mtp} if n_mtp else {}),
+        **stored(attention_bias="attn_q.bias")(header, {}),
+        **partial_rotary(header, config),
+    }
+
+
+def delta_entries(*, is_tiled: bool, tile: tuple[int, int] = (1, 1)) -> tuple[TensorEntry, ...]:
+    """Return the entries of the mixers; Qwen3.5's value heads are in the order of their place beside a key head."""
+    how: dict[str, Any] = {"order": "tiled", "tile": tile} if is_tiled else {}
+    mixer = "layers.{i}.mixer."
+    return (
+        TensorEntry("blk.{i}.attn_qkv.weight", tuple(f"{part}.weight" for part in QKV), **how),
+        TensorEntry("blk.{i}.attn_gate.weight", (f"{mixer}gate.weight",), **how),
+        TensorEntry(
+            "blk.{i}.ssm_conv1d.weight", tuple(f"{part}_conv.weight" for part in QKV), squeezed_axes=(1,), **how
+        ),
+        TensorEntry("blk.{i}.ssm_a", (f"{mixer}decay_log",), is_negative_exp=True, **how),
+        TensorEntry("blk.{i}.ssm_dt.bias", (f"{mixer}decay_bias",), **how),
+        TensorEntry("blk.{i}.ssm_norm.weight", (f"{mixer}norm.weight",)),
+        TensorEntry("blk.{i}.ssm_out.weight", (f"{mixer}out.weight",), axis=1, **how),
+        TensorEntry("blk.{i}.ssm_beta.weight", (f"{mixer}beta.weight",), **how),
+        TensorEntry("blk.{i}.ssm_alpha.weight", (f"{mixer}decay.weight",), **how),
+    )
+
+
+def tiled_entries(spec: Spec) -> tuple[TensorEntry, ...]:
+    """Return the entries of a spec's mixers."""
+    mixer = first_part(spec, GatedDelta)
+    n_groups = (mixer.n_key_heads or mixer.n_heads) if mixer else 1
+    tile = (n_groups, mixer.n_heads // n_groups) if mixer else (1, 1)
+    return delta_entries(is_tiled=True, tile=tile)
+
+
+# All norms but the mixers' are stored as the factor: 1 + weight.
+DELTA_GGUF = (
+    *modules({"final_norm": "output_norm"}, plus=1.0),
+    *modules(NORMS | GGUF_QK_NORMS, *BLOCK, plus=1.0),
+    *fused_modules(("layers.{i}.attn.q", "layers.{i}.attn.gate"), "blk.{i}.attn_q", order="by_query_head"),
+    *UNPERMUTED_ENTRIES,
+)
+DELTA_OWN_KEYS = (PARTIAL_ROTARY, "ssm.inner_size", "nextn_predict_layers", "rope.dimension_sections")
+DELTA_ORIGINS = {"linear_value_head_dim": "ssm.inner_size"}
+
 QWEN3_NEXT = decoder(
     "qwen3_next",
     "Qwen3NextForCausalLM",
@@ -139,6 +221,19 @@ QWEN3_NEXT = decoder(
     constraints=(Constraint("hidden_act", ("silu", "swish")), Constraint("attn_output_gate", (True,))),
     irrelevant=keys(f"{FOLLOWING} num_nextn_predict_layers"),
     spelling=replace(TIED_EXPERTS, **MTP),
+    gguf=GgufMap(
+        "qwen3next",
+        SIZES | HEAD_DIM | QWEN_EXPERT_KEYS | DELTA_SIZES,
+        table(
+            fused_modules(("layers.{i}.mixer.beta", "layers.{i}.mixer.decay"), "blk.{i}.ssm_ba", order="by_head"),
+            delta_entries(is_tiled=False),
+            DELTA_GGUF,
+        ),
+        fixed={"norm_topk_prob": True},
+        config_keys=delta_gguf,
+        own_keys=DELTA_OWN_KEYS,
+        origins=DELTA_ORIGINS,
+    ),
     **hybrid({"dense": None, "moe": qwen_experts(512, 10, flag("norm_topk_prob", True))}),
 )
 QWEN3_5 = derive(
@@ -157,6 +252,15 @@ QWEN3_5 = derive(
     tensors=(LLAMA_OUTSIDE, GATED_ATTENTION, SPLIT_MIXER, LLAMA_NORMS, LLAMA_FFN),
     irrelevant=keys(f"{FOLLOWING} mlp_only_layers"),
     spelling=replace(TIED, **MTP),
+    gguf=GgufMap(
+        "qwen35",
+        SIZES | HEAD_DIM | DELTA_SIZES,
+        table(DELTA_GGUF),
+        of_spec=tiled_entries,
+        config_keys=delta_gguf,
+        own_keys=DELTA_OWN_KEYS,
+        origins=DELTA_ORIGINS,
+    ),
 )
 QWEN3_5_MOE = derive(
     QWEN3_5,
@@ -169,6 +273,15 @@ QWEN3_5_MOE = derive(
     tensors=(LLAMA_OUTSIDE, GATED_ATTENTION, SPLIT_MIXER, LLAMA_NORMS, QWEN_MOE),
     irrelevant=keys(f"{FOLLOWING} mlp_only_layers intermediate_size"),
     spelling=replace(TIED_EXPERTS, **MTP),
+    gguf=GgufMap(
+        "qwen35moe",
+        SIZES | HEAD_DIM | QWEN_EXPERT_KEYS | DELTA_SIZES,
+        table(DELTA_GGUF),
+        of_spec=tiled_entries,
+        config_keys=delta_gguf,
+        own_keys=DELTA_OWN_KEYS,
+        origins=DELTA_ORIGINS,
+    ),
 )
 
 

@@ -1,9 +1,13 @@
 """Falcon: both parts side by side; the newer architecture has key-value heads and, mostly, a norm for each part."""
 
+from typing import Any
+
 from msgspec.structs import replace
 
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import ValueType
 from archcalc.hf.family import Family
+from archcalc.hf.gguf_map import FUSED_QKV, KV_HEADS, LAYERNORM_SIZES, NORM_EPS, UNPERMUTED_ENTRIES, GgufMap, stored
 from archcalc.hf.lens import Cases, Key, Template
 from archcalc.hf.rope import RopeLens
 from archcalc.hf.spellings import Spelling
@@ -80,6 +84,34 @@ TWO = (
 )
 PER_EXPERT = module("layers.{i}.ffn_norm", "transformer.h.{i}.post_attention_layernorm")
 
+
+def falcon_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the form: Falcon-40B and 180B have two norms, Falcon-7B one, and all queries share its keys and values."""
+    n_kv_heads = config.get("num_kv_heads", config["num_attention_heads"])
+    has_two = "blk.0.attn_norm_2.weight" in header.tensors
+    return {
+        "new_decoder_architecture": has_two,
+        "multi_query": n_kv_heads == 1 and not has_two,
+        "num_kv_heads": n_kv_heads if has_two else config["num_attention_heads"],
+        **stored(bias="attn_qkv.bias")(header, {}),
+    }
+
+
+# Of two norms, that of attention has a number.
+GGUF = GgufMap(
+    "falcon",
+    {key: name for key, name in LAYERNORM_SIZES.items() if key != KV_HEADS}
+    | {NORM_EPS: "layer_norm_epsilon", KV_HEADS: "num_kv_heads", "feed_forward_length": "ffn_hidden_size"},
+    table(
+        module("layers.{i}.attn_norm", "blk.{i}.attn_norm_2", requires="layers.{i}.ffn_norm.weight"),
+        module("layers.{i}.ffn_norm", "blk.{i}.attn_norm"),
+        FUSED_QKV,
+        UNPERMUTED_ENTRIES,
+    ),
+    config_keys=falcon_gguf,
+    values={"tensor_data_layout": ("jploski",)},
+)
+
 FALCON = Family(
     "falcon",
     ("FalconForCausalLM",),
@@ -91,6 +123,7 @@ FALCON = Family(
         renames={r"^(?=h\.|word_embeddings\.|word_embeddings_layernorm\.|ln_f\.)": "transformer."},
         copies={"lm_head.weight": "transformer.word_embeddings.weight"},
     ),
+    gguf=GGUF,
 )
 SERIAL = replace(
     FALCON,

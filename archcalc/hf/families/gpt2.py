@@ -1,8 +1,14 @@
 """GPT-2, and the decoders whose configs are written in its words."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.depth_scaling import DepthScaledStackLens
 from archcalc.hf.family import Family
-from archcalc.hf.gguf_map import BLOCK, GgufMap
+from archcalc.hf.gguf_map import BLOCK, KV_HEADS, GgufMap, value_of
 from archcalc.hf.gguf_map import OUTSIDE as GGUF_OUTSIDE
 from archcalc.hf.heads import extra_modules
 from archcalc.hf.lens import Cases, ImpliedValue, Template
@@ -232,6 +238,14 @@ GGUF = GgufMap(
     ),
 )
 
+
+def bigcode_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whether all queries share one head of keys and values."""
+    return {"multi_query": value_of(header, KV_HEADS) == 1}
+
+
+BIGCODE_GGUF = msgspec.structs.replace(GGUF, name="starcoder", config_keys=bigcode_gguf, own_keys=(KV_HEADS,))
+
 FAMILIES = (
     Family(
         "gpt2",
@@ -259,6 +273,7 @@ FAMILIES = (
         BIGCODE,
         irrelevant=SUMMARY | keys("attention_softmax_in_fp32 scale_attention_softmax_in_fp32 num_key_value_heads"),
         spelling=SPELLING,
+        gguf=BIGCODE_GGUF,
     ),
     Family(
         "openai-gpt",

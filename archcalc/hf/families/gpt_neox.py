@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
 import msgspec
 
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family
+from archcalc.hf.gguf_map import (
+    FUSED_QKV,
+    KV_HEADS,
+    LAYERNORM_SIZES,
+    NORM_EPS,
+    PARTIAL_ROTARY,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    partial_rotary,
+    stored,
+)
 from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Key, MismatchError, Template
 from archcalc.hf.rope import RopeLens
 from archcalc.hf.spellings import MASKS, Spelling
@@ -147,6 +159,23 @@ JAPANESE = tensors(
     TensorEntry("gpt_neox_japanese.layers.{i}.attention.dense_bias", ("layers.{i}.attn.out.bias",)),
 )
 
+
+def neox_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rotated share of a head, and whether queries, keys and values have biases."""
+    share = partial_rotary(header, config).get("partial_rotary_factor")
+    flags = stored(attention_bias="attn_qkv.bias")(header, {})
+    return flags | ({} if share is None else {"rotary_pct": share})
+
+
+GGUF = GgufMap(
+    "gptneox",
+    {key: name for key, name in LAYERNORM_SIZES.items() if key != KV_HEADS}
+    | {NORM_EPS: "layer_norm_eps", "use_parallel_residual": "use_parallel_residual"},
+    table(FUSED_QKV, UNPERMUTED_ENTRIES),
+    config_keys=neox_gguf,
+    own_keys=(PARTIAL_ROTARY, KV_HEADS),
+)
+
 FAMILIES = (
     Family(
         "gpt_neox",
@@ -156,6 +185,7 @@ FAMILIES = (
         spelling=Spelling(
             renames={r"^embed_out\.": "lm_head."}, copies={"lm_head.weight": "gpt_neox.embed_in.weight"}, unused=MASKS
         ),
+        gguf=GGUF,
     ),
     Family(
         "gpt_neox_japanese",

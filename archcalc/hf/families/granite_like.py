@@ -5,7 +5,7 @@ from typing import Any
 from archcalc.hf.config import Config
 from archcalc.hf.families.llama_like import window
 from archcalc.hf.family import derive
-from archcalc.hf.gguf_map import HEAD_DIM, PERMUTED, SIZES, GgufMap
+from archcalc.hf.gguf_map import HEAD_DIM, PERMUTED, SIZES, GgufMap, stored
 from archcalc.hf.lens import Cases, Conversion
 from archcalc.hf.rope import LayerTheta
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, decoder, windows
@@ -37,21 +37,21 @@ def score_scale(config: Config) -> float:
     return float((size("head_dim", None, null=None).read(config) or width) ** -0.5)
 
 
+GGUF_MULTIPLIERS = {
+    "attention.scale": "attention_multiplier",
+    "embedding_scale": "embedding_multiplier",
+    "residual_scale": "residual_multiplier",
+    "logit_scale": "logits_scaling",
+}
 GRANITE = decoder(
     "granite",
     "GraniteForCausalLM",
     ffn={"bias": MLP_BIAS},
     gguf=GgufMap(
         "granite",
-        SIZES
-        | HEAD_DIM
-        | {
-            "attention.scale": "attention_multiplier",
-            "embedding_scale": "embedding_multiplier",
-            "residual_scale": "residual_multiplier",
-            "logit_scale": "logits_scaling",
-        },
+        SIZES | HEAD_DIM | GGUF_MULTIPLIERS,
         PERMUTED,
+        config_keys=stored(attention_bias="attn_q.bias", mlp_bias="ffn_up.bias"),
     ),
     **MULTIPLIERS,
 )

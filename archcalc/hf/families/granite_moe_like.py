@@ -1,11 +1,13 @@
 """Granite with experts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import COUNT
-from archcalc.hf.families.granite_like import MULTIPLIERS, OWN_THETAS, SINKS
+from archcalc.hf.families.granite_like import GGUF_MULTIPLIERS, MULTIPLIERS, OWN_THETAS, SINKS
 from archcalc.hf.families.moe_like import (
     DOWN,
     GATE,
@@ -13,6 +15,7 @@ from archcalc.hf.families.moe_like import (
     experts,
 )
 from archcalc.hf.family import derive
+from archcalc.hf.gguf_map import HEAD_DIM, PERMUTED, SIZES, GgufMap, stored
 from archcalc.hf.lens import ImpliedValue, Key, NullCases
 from archcalc.hf.spellings import TIED
 from archcalc.hf.templates.decoder import decoder
@@ -57,6 +60,21 @@ GRANITE_SHARED_TENSORS = (
     ),
     module("layers.{i}.ffn.shared.down", "model.layers.{i}.shared_mlp.output_linear"),
 )
+GRANITE_MOE_GGUF = {
+    **SIZES,
+    **GGUF_MULTIPLIERS,
+    "expert_count": "num_local_experts",
+    "expert_used_count": "num_experts_per_tok",
+    "expert_shared_feed_forward_length": "shared_intermediate_size",
+}
+
+
+def granite_moe_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which biases are stored; with a shared expert it is the type that has one."""
+    flags = stored(attention_bias="attn_q.bias")(header, {})
+    return flags | ({"model_type": "granitemoeshared"} if "shared_intermediate_size" in config else {})
+
+
 GRANITE_MOE = decoder(
     "granitemoe",
     "GraniteMoeForCausalLM",
@@ -70,6 +88,7 @@ GRANITE_MOE = decoder(
             r"\.block_sparse_moe\.router\.layer\.": ".block_sparse_moe.router.",
         },
     ),
+    gguf=GgufMap("granitemoe", GRANITE_MOE_GGUF | HEAD_DIM, PERMUTED, config_keys=granite_moe_gguf),
     **MULTIPLIERS,
 )
 GRANITE_MOE_SHARED = derive(

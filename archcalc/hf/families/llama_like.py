@@ -12,17 +12,24 @@ from archcalc.hf.family import derive
 from archcalc.hf.gguf_map import (
     ATTENTION,
     BLOCK,
+    FUSED_GATE_UP,
     HEAD_DIM,
     LAYERNORM_SIZES,
+    NORM_EPS,
     OUTSIDE,
     PARTIAL_ROTARY,
     PERMUTED,
     QK,
     SIZES,
     UNPERMUTED,
+    UNPERMUTED_ENTRIES,
+    WINDOW_PATTERN,
     GgufMap,
     partial_rotary,
+    stored,
     value_of,
+    window_words,
+    with_head,
 )
 from archcalc.hf.gguf_map import DENSE as GGUF_DENSE
 from archcalc.hf.gguf_map import EXPERT_KEYS as GGUF_EXPERTS
@@ -118,12 +125,20 @@ def llama_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
     return {key: name in header.tensors for key, name in stored.items()}
 
 
+LLAMA_BIASES = {"attention_bias": "attn_q.bias", "mlp_bias": "ffn_up.bias"}
 LLAMA = decoder(
     "llama",
     "LlamaForCausalLM",
     attention=BIASED,
     ffn={"bias": MLP_BIAS},
-    gguf=GgufMap("llama", SIZES | HEAD_DIM | GGUF_EXPERTS, PERMUTED, config_keys=llama_gguf, has_rope_factors=True),
+    gguf=GgufMap(
+        "llama",
+        SIZES | HEAD_DIM | GGUF_EXPERTS,
+        PERMUTED,
+        config_keys=llama_gguf,
+        has_rope_factors=True,
+        aliases=("deci",),
+    ),
 )
 ARCEE = derive(
     LLAMA,
@@ -135,6 +150,7 @@ ARCEE = derive(
     norm=rmsnorm(1e-5),
     act="relu2",
     ffn={"kind": "plain", "bias": MLP_BIAS},
+    gguf=GgufMap("arcee", SIZES | HEAD_DIM, PERMUTED, config_keys=stored(**LLAMA_BIASES), has_rope_factors=True),
 )
 INTERNLM3 = derive(
     LLAMA,
@@ -205,6 +221,7 @@ ERNIE = derive(
     attention=biases(flag("use_bias", False)),
     ffn={"bias": flag("use_bias", False)},
     dropouts={},
+    gguf=GgufMap("ernie4_5", SIZES | HEAD_DIM, UNPERMUTED, config_keys=with_head(use_bias="attn_q.bias")),
 )
 HELIUM = derive(
     LLAMA,
@@ -276,6 +293,7 @@ SMOLLM3 = derive(
     schedule=NoRopeSchedule(),
     irrelevant=keys("max_window_layers"),
     fixed_keys=NO_PADDING,
+    gguf=GgufMap("smollm3", SIZES | HEAD_DIM, PERMUTED, config_keys=stored(**LLAMA_BIASES), has_rope_factors=True),
 )
 BITNET = decoder(
     "bitnet",
@@ -294,6 +312,12 @@ BITNET = decoder(
     tensors=(
         LLAMA_DENSE,
         modules({"attn.out_norm": "self_attn.attn_sub_norm", "ffn.down_norm": "mlp.ffn_sub_norm"}, *LAYER),
+    ),
+    gguf=GgufMap(
+        "bitnet",
+        SIZES | HEAD_DIM,
+        table(modules({"attn.out_norm": "attn_sub_norm", "ffn.down_norm": "ffn_sub_norm"}, *BLOCK), UNPERMUTED_ENTRIES),
+        config_keys=stored(attention_bias="attn_q.bias"),
     ),
 )
 
@@ -350,6 +374,7 @@ HUNYUAN = decoder(
         modules({"attn.q_norm": "self_attn.query_layernorm", "attn.k_norm": "self_attn.key_layernorm"}, *LAYER),
     ),
     irrelevant=keys("eod_token_id"),
+    gguf=GgufMap("hunyuan-dense", SIZES | HEAD_DIM, UNPERMUTED, config_keys=stored(attention_bias="attn_q.bias")),
 )
 
 # ----------------------------------------------------------------------------------------------------------- Mistral
@@ -438,6 +463,8 @@ CWM = decoder(
 
 # -------------------------------------------------------------------------------------------------------------- Qwen
 
+# Of models that see: how pairs of a head rotate with rows and columns of images, which texts do not have.
+TEXT_OF_VISION = ("rope.dimension_sections", "n_deepstack_layers")
 QWEN2 = decoder(
     "qwen2",
     "Qwen2ForCausalLM",
@@ -446,7 +473,7 @@ QWEN2 = decoder(
     kv=32,
     d_ff=22016,
     attention={"q_bias": True, "k_bias": True, "v_bias": True},
-    gguf=GgufMap("qwen2", SIZES, UNPERMUTED),
+    gguf=GgufMap("qwen2", SIZES, UNPERMUTED, own_keys=TEXT_OF_VISION, aliases=("qwen2vl",)),
     **QWEN_KINDS,
 )
 QWEN3 = decoder(
@@ -459,7 +486,7 @@ QWEN3 = decoder(
     d_ff=22016,
     attention=BIASED | {"qk_norm": "head"},
     tensors=(LLAMA_DENSE, QK_NORMS),
-    gguf=GgufMap("qwen3", SIZES | HEAD_DIM, UNPERMUTED),
+    gguf=GgufMap("qwen3", SIZES | HEAD_DIM, UNPERMUTED, own_keys=TEXT_OF_VISION, aliases=("qwen3vl",)),
     **QWEN_KINDS,
 )
 PATTERN = Key("sliding_window_pattern", LAYERS_OR_NONE, 4)
@@ -661,6 +688,13 @@ GEMMA3 = derive(GEMMA3, "gemma3_text", forms=(GEMMA3_ENCODER,))
 
 # --------------------------------------------------------------------------------------------------------------- GLM
 
+
+def glm_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the width of a head, the rotated share of it, and whether queries, keys and values have biases."""
+    found = with_head(attention_bias="attn_q.bias")(header, config)
+    return found | partial_rotary(header, config)
+
+
 GLM = decoder(
     "glm",
     "GlmForCausalLM",
@@ -676,6 +710,13 @@ GLM = decoder(
     attention=biases(flag("attention_bias", True)) | {"out_bias": False},
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, LLAMA_NORMS, GATE_UP),
     fixed_keys=NO_PADDING,
+    gguf=GgufMap(
+        "chatglm",
+        SIZES | HEAD_DIM,
+        table(FUSED_GATE_UP, UNPERMUTED_ENTRIES),
+        config_keys=glm_gguf,
+        own_keys=(PARTIAL_ROTARY,),
+    ),
 )
 GLM4 = derive(
     GLM,
@@ -688,6 +729,13 @@ GLM4 = derive(
         LLAMA_NORMS,
         modules({"attn_out_norm": "post_self_attn_layernorm", "ffn_out_norm": "post_mlp_layernorm"}, *LAYER),
         GATE_UP,
+    ),
+    gguf=GgufMap(
+        "glm4",
+        SIZES | HEAD_DIM,
+        table(FUSED_GATE_UP, UNPERMUTED_ENTRIES, modules(GGUF_OUT_NORMS, *BLOCK)),
+        config_keys=glm_gguf,
+        own_keys=(PARTIAL_ROTARY,),
     ),
 )
 
@@ -755,7 +803,29 @@ OLMO = decoder(
     norm={"kind": "layernorm", "weight": False, "bias": False, "eps": 1e-5},
     attention=BIASED,
     constraints=(Constraint("clip_qkv", (None,)),),
+    gguf=GgufMap(
+        "olmo",
+        LAYERNORM_SIZES | {"attention.clamp_kqv": "clip_qkv"},
+        PERMUTED,
+        config_keys=stored(attention_bias="attn_q.bias"),
+        values={NORM_EPS: (1e-5,)},
+    ),
 )
+
+
+def olmo2_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the kinds of layers, if some have a window: it is an OLMo 3."""
+    if "sliding_window" not in config:
+        return {}
+    theta = {"rope_theta": config.get("rope_theta", 10_000.0)}
+    scaling = config.pop("rope_scaling", {"rope_type": "default"})
+    return {
+        "model_type": "olmo3",
+        "layer_types": window_words(header, 4),
+        "rope_parameters": {"full_attention": scaling | theta, "sliding_attention": {"rope_type": "default"} | theta},
+    }
+
+
 OLMO2 = decoder(
     "olmo2",
     "Olmo2ForCausalLM",
@@ -766,12 +836,15 @@ OLMO2 = decoder(
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, OUT_NORMS, LLAMA_FFN),
     gguf=GgufMap(
         "olmo2",
-        SIZES,
+        SIZES | {"attention.sliding_window": "sliding_window"},
         table(
             OUTSIDE,
             modules(QK | GGUF_QK_NORMS | {"attn.v": "attn_v", "attn.out": "attn_output"} | GGUF_DENSE, *BLOCK),
             modules(GGUF_OUT_NORMS, *BLOCK),
         ),
+        config_keys=olmo2_gguf,
+        own_keys=(WINDOW_PATTERN,),
+        origins={"layer_types": WINDOW_PATTERN},
     ),
 )
 OLMO3 = derive(
@@ -794,6 +867,7 @@ OLMO3 = derive(
 
 # Every head has a weight of its own.
 NORM_OF_EACH = {"norm": layernorm(1e-5, "layer_norm_eps", bias=False), "over": "each"}
+COHERE_SIZES = LAYERNORM_SIZES | HEAD_DIM | {NORM_EPS: "layer_norm_eps", "logit_scale": "logit_scale"}
 COHERE = decoder(
     "cohere",
     "CohereForCausalLM",
@@ -811,6 +885,12 @@ COHERE = decoder(
     attention=BIASED | {"qk_norm": Cases(flag("use_qk_norm", False, null=False), {False: None, True: NORM_OF_EACH})},
     head={"scale": positive("logit_scale", 0.0625, null=None)},
     tensors=(LLAMA_DENSE, QK_NORMS),
+    gguf=GgufMap(
+        "command-r",
+        COHERE_SIZES,
+        UNPERMUTED,
+        config_keys=with_head(use_qk_norm="attn_q_norm.weight", attention_bias="attn_q.bias"),
+    ),
 )
 COHERE2 = derive(
     COHERE,
@@ -822,6 +902,13 @@ COHERE2 = derive(
     kinds={"global": {"window": None, "position": None}, "sliding": {"window": window(4096)}},
     schedule=windows(PATTERN),
     tensors=(LLAMA_DENSE,),
+    gguf=GgufMap(
+        "cohere2",
+        COHERE_SIZES | {"attention.sliding_window": "sliding_window"},
+        UNPERMUTED,
+        config_keys=with_head(attention_bias="attn_q.bias"),
+        values={WINDOW_PATTERN: (4,)},
+    ),
 )
 
 
@@ -912,6 +999,12 @@ JAIS2 = decoder(
     act="relu2",
     attention=biases(flag("attention_bias", True)),
     ffn={"kind": "plain", "bias": flag("mlp_bias", True)},
+    gguf=GgufMap(
+        "jais2",
+        LAYERNORM_SIZES | HEAD_DIM | {NORM_EPS: "layer_norm_eps"},
+        UNPERMUTED,
+        config_keys=stored(**LLAMA_BIASES),
+    ),
 )
 STABLELM = decoder(
     "stablelm",
@@ -1006,6 +1099,13 @@ PHI = decoder(
         modules({f"attn.{part}": f"self_attn.{part}_proj" for part in "qkv"}, *LAYER),
         modules({"attn.out": "self_attn.dense", "attn_norm": "input_layernorm", **PHI_NORMS}, *LAYER),
         modules({"ffn.up": "mlp.fc1", "ffn.down": "mlp.fc2"}, *LAYER),
+    ),
+    gguf=GgufMap(
+        "phi2",
+        LAYERNORM_SIZES | {NORM_EPS: "layer_norm_eps"},
+        UNPERMUTED,
+        config_keys=partial_rotary,
+        own_keys=(PARTIAL_ROTARY,),
     ),
 )
 

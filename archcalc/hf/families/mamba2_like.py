@@ -5,16 +5,43 @@ from typing import Any, final
 
 import msgspec
 
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import MAX_NUMBER, SIZE, TEXT, WORDS, Config, ValueType
 from archcalc.hf.families.delta_like import MTP_TENSORS
-from archcalc.hf.families.mamba_like import MAMBA, MAMBA_IRRELEVANT, SILU, UNBOUNDED, mixer_tensors
+from archcalc.hf.families.mamba_like import (
+    MAMBA,
+    MAMBA_GGUF_SIZES,
+    MAMBA_IRRELEVANT,
+    NO_ATTENTION,
+    SILU,
+    UNBOUNDED,
+    mixer_tensors,
+)
 from archcalc.hf.families.moe_like import CORRECTED, DOWN, GROUPED, UP, experts
 from archcalc.hf.family import derive
+from archcalc.hf.gguf_map import (
+    BLOCK,
+    CORRECTED_EXPERTS,
+    HEAD_DIM,
+    HYBRID_SIZES,
+    KV_HEADS,
+    OUTSIDE,
+    RMS_EPS,
+    SIGMOID,
+    SSM2,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    factor_of,
+    grouped_norm,
+    layer_flags,
+    layer_size,
+    stored,
+)
 from archcalc.hf.lens import ConfigDraft, ConfigLens, Constraint, ImpliedValue, Key, MismatchError, NullCases
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import ListSchedule
 from archcalc.hf.templates.decoder import LAYER, MLP_BIAS, decoder
-from archcalc.hf.tensors import TensorEntry, module, modules
+from archcalc.hf.tensors import TensorEntry, module, modules, table
 from archcalc.hf.vocabulary import activation, flag, keys, positive, rmsnorm, size
 
 WIDTH = ValueType(lambda value: value == "auto" or SIZE.allows(value), "auto, or an integer")
@@ -106,6 +133,17 @@ MAMBA2_HEADS = size("num_heads", 128)
 MAMBA2_TENSORS = {"mixer.in": "in_proj", "mixer.conv": "conv1d", "mixer.norm": "norm", "mixer.out": "out_proj"}
 MAMBA2_VECTORS = ("A_log", "D", "dt_bias")
 
+
+def mamba2_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the widths that follow from that of all heads, and which biases are stored."""
+    return {
+        "expand": factor_of(header, "ssm.inner_size", "embedding_length"),
+        "head_dim": factor_of(header, "ssm.inner_size", "ssm.time_step_rank"),
+        **stored(use_bias="ssm_in.bias", use_conv_bias="ssm_conv1d.bias")(header, {}),
+    }
+
+
+MAMBA2_GGUF = {"ssm.group_count": "n_groups", "ssm.time_step_rank": "num_heads"}
 MAMBA2 = derive(
     MAMBA,
     "mamba2",
@@ -138,6 +176,15 @@ MAMBA2 = derive(
         module("layers.{i}.mixer_norm", "backbone.layers.{i}.norm"),
         mixer_tensors("backbone.layers.{i}.mixer.", MAMBA2_TENSORS, *MAMBA2_VECTORS),
     ),
+    gguf=GgufMap(
+        "mamba2",
+        MAMBA_GGUF_SIZES | MAMBA2_GGUF,
+        table(OUTSIDE, SSM2),
+        of_spec=grouped_norm,
+        config_keys=mamba2_gguf,
+        own_keys=(*NO_ATTENTION, "ssm.inner_size"),
+        origins={"expand": "ssm.inner_size", "head_dim": "ssm.inner_size"},
+    ),
 )
 
 # The words of a layer's kind, older ones last, and the letters of `hybrid_override_pattern`.
@@ -168,6 +215,33 @@ def n_blocks(config: Config) -> int:
 def one_branch(kind: str, layer: Mapping[str, Any]) -> dict[str, Any]:
     """Return a layer with its mixer or attention alone, or its feed-forward alone."""
     return {**layer, "ffn": layer["ffn"] if kind in ("mlp", "moe") else None}
+
+
+def nemotron_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the kinds of layers: attention has key heads, a feed-forward its width, and a mixture a router."""
+    has_heads, has_ffn = layer_flags(header, KV_HEADS), layer_flags(header, "feed_forward_length")
+    width = layer_size(header, "feed_forward_length")
+    types = [
+        "attention"
+        if full
+        else "mamba"
+        if not wide
+        else "moe"
+        if f"blk.{i}.ffn_gate_inp.weight" in header.tensors
+        else "mlp"
+        for i, (full, wide) in enumerate(zip(has_heads, has_ffn, strict=False))
+    ]
+    return {
+        "layers_block_type": types,
+        "hybrid_override_pattern": None,
+        "num_key_value_heads": layer_size(header, KV_HEADS),
+        **({"intermediate_size": width} if width else {}),
+        "mamba_head_dim": factor_of(header, "ssm.inner_size", "ssm.time_step_rank"),
+        "n_group": config.get("n_group", 1),
+        "topk_group": config.get("topk_group", 1),
+        "norm_topk_prob": config.get("norm_topk_prob", False),
+        **stored(use_bias="ssm_in.bias", use_conv_bias="ssm_conv1d.bias", mlp_bias="ffn_up.bias")(header, {}),
+    }
 
 
 NEMOTRON_LATENT = size("moe_latent_size", None, null=None)
@@ -268,6 +342,41 @@ NEMOTRON_H = decoder(
             for name in ("up", "down")
         },
         unused=MTP_TENSORS,
+    ),
+    gguf=GgufMap(
+        "nemotron_h",
+        {key: name for key, name in HYBRID_SIZES.items() if key not in (RMS_EPS, "feed_forward_length")}
+        | HEAD_DIM
+        | {key: name for key, name in CORRECTED_EXPERTS.items() if key != "leading_dense_block_count"}
+        | {
+            RMS_EPS: "layer_norm_epsilon",
+            "ssm.conv_kernel": "conv_kernel",
+            "ssm.state_size": "ssm_state_size",
+            "ssm.group_count": "n_groups",
+            "ssm.time_step_rank": "mamba_num_heads",
+            "expert_shared_feed_forward_length": "moe_shared_expert_intermediate_size",
+            "moe_latent_size": "moe_latent_size",
+        },
+        table(
+            modules({"ffn_norm": "attn_norm"}, *BLOCK),
+            modules({"ffn.latent_down": "ffn_latent_down", "ffn.latent_up": "ffn_latent_up"}, *BLOCK),
+            UNPERMUTED_ENTRIES,
+            SSM2,
+        ),
+        of_spec=grouped_norm,
+        config_keys=nemotron_gguf,
+        own_keys=(
+            *("context_length", KV_HEADS, "feed_forward_length", "ssm.inner_size", "attention.layer_norm_epsilon"),
+            *("rope.dimension_count", "rope.scaling.finetuned", "rope.freq_base"),
+        ),
+        aliases=("nemotron_h_moe",),
+        values={"expert_gating_func": (SIGMOID,)},
+        origins={
+            "layers_block_type": KV_HEADS,
+            "num_key_value_heads": KV_HEADS,
+            "intermediate_size": "feed_forward_length",
+            "mamba_head_dim": "ssm.inner_size",
+        },
     ),
 )
 

@@ -1,19 +1,37 @@
 """Decoders with Mamba's selective state space: Mamba, Falcon Mamba, Jamba."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
 import msgspec
 
+from archcalc.errors import InputError, shown
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import POSITIVE, SIZE, Config, ValueType
 from archcalc.hf.families.moe_like import experts
 from archcalc.hf.family import derive
+from archcalc.hf.gguf_map import (
+    HYBRID_SIZES,
+    KV_HEADS,
+    OUTSIDE,
+    RMS_EPS,
+    SSM1,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    factor_of,
+    layer_flags,
+    layer_size,
+    layer_values,
+    stored,
+    value_of,
+)
 from archcalc.hf.lens import ConfigDraft, ConfigLens, Constraint, ImpliedValue, Key, NullCases
 from archcalc.hf.spellings import TIED, TIED_EXPERTS
 from archcalc.hf.stack import CombinedSchedule, PeriodSchedule
 from archcalc.hf.templates.decoder import LAYER, decoder
-from archcalc.hf.tensors import TensorEntry, module, modules
+from archcalc.hf.tensors import TensorEntry, module, modules, table
 from archcalc.hf.vocabulary import LLAMA_ATTENTION, flag, keys, rmsnorm, size
+from archcalc.words import msg
 
 # No table and no rotation bounds the context of a state-space model; llama.cpp states this number too.
 UNBOUNDED = 2**20
@@ -83,6 +101,23 @@ def mixer_tensors(name: str, pairs: Mapping[str, str], *vectors: str) -> tuple[T
     return (*modules(pairs, "layers.{i}.", name), *own)
 
 
+def mamba_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which biases are stored, and that Falcon Mamba's steps and states are normed."""
+    flags = stored(use_bias="ssm_in.bias", use_conv_bias="ssm_conv1d.bias")(header, {})
+    if not value_of(header, "ssm.dt_b_c_rms"):
+        return flags
+    return flags | {"model_type": "falcon_mamba", "mixer_rms_eps": config.get("layer_norm_epsilon", 1e-5)}
+
+
+# Of a model without attention, which its files state all the same.
+NO_ATTENTION = ("context_length", "feed_forward_length", "attention.head_count", KV_HEADS)
+MAMBA_GGUF_SIZES = {
+    "block_count": "num_hidden_layers",
+    "embedding_length": "hidden_size",
+    "ssm.conv_kernel": "conv_kernel",
+    "ssm.state_size": "state_size",
+    RMS_EPS: "layer_norm_epsilon",
+}
 MAMBA = decoder(
     "mamba",
     "MambaForCausalLM",
@@ -106,6 +141,13 @@ MAMBA = decoder(
         TIED,
         renames={r"^backbone\.embedding\.": "backbone.embeddings."},
         copies={"lm_head.weight": "backbone.embeddings.weight"},
+    ),
+    gguf=GgufMap(
+        "mamba",
+        MAMBA_GGUF_SIZES | {"ssm.inner_size": "intermediate_size", "ssm.time_step_rank": "time_step_rank"},
+        table(OUTSIDE, SSM1),
+        config_keys=mamba_gguf,
+        own_keys=(*NO_ATTENTION, "ssm.dt_b_c_rms"),
     ),
 )
 FALCON_MAMBA = derive(
@@ -133,6 +175,34 @@ JAMBA_EXPERTS = NullCases(
     N_EXPERTS, JAMBA_DENSE, experts(N_EXPERTS, size("num_experts_per_tok", 2), JAMBA_FFN), empty=1
 )
 _FEED_FORWARD = "model.layers.{i}.feed_forward."
+
+
+def period_of(places: Sequence[bool], where: str) -> tuple[int, int]:
+    """Return the period and the offset of layers at regular places. Raises InputError if they are irregular."""
+    found = [index for index, is_there in enumerate(places) if is_there] or [len(places)]
+    period = found[1] - found[0] if len(found) > 1 else found[0] + len(places) + 1
+    if any(is_there != (index % period == found[0]) for index, is_there in enumerate(places)):
+        raise InputError(
+            msg("found layers {found}", found=shown(found)), where=where, allowed=msg("layers at a regular distance")
+        )
+    return period, found[0]
+
+
+def jamba_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which layers have attention, by their key heads, and which have experts, by their routers."""
+    n_layers = len(layer_values(header, KV_HEADS))
+    routers = [f"blk.{index}.ffn_gate_inp.weight" for index in range(n_layers)]
+    attention = period_of(layer_flags(header, KV_HEADS), f"jamba.{KV_HEADS}")
+    experts = period_of([name in header.tensors for name in routers], "blk.{i}.ffn_gate_inp.weight")
+    return {
+        "num_key_value_heads": layer_size(header, KV_HEADS),
+        "mamba_expand": factor_of(header, "ssm.inner_size", "embedding_length"),
+        **dict(zip(("attn_layer_period", "attn_layer_offset"), attention, strict=True)),
+        **dict(zip(("expert_layer_period", "expert_layer_offset"), experts, strict=True)),
+        **stored(mamba_proj_bias="ssm_in.bias", mamba_conv_bias="ssm_conv1d.bias")(header, {}),
+    }
+
+
 JAMBA = decoder(
     "jamba",
     "JambaForCausalLM",
@@ -186,6 +256,21 @@ JAMBA = decoder(
             ),
             f"{_FEED_FORWARD}experts.down_proj": (f"{_FEED_FORWARD}experts.{{e}}.down_proj.weight",),
         },
+    ),
+    gguf=GgufMap(
+        "jamba",
+        HYBRID_SIZES
+        | {
+            "ssm.conv_kernel": "mamba_d_conv",
+            "ssm.state_size": "mamba_d_state",
+            "ssm.time_step_rank": "mamba_dt_rank",
+            "expert_count": "num_experts",
+            "expert_used_count": "num_experts_per_tok",
+        },
+        table(UNPERMUTED_ENTRIES, SSM1),
+        config_keys=jamba_gguf,
+        own_keys=(KV_HEADS, "ssm.inner_size"),
+        origins={"num_key_value_heads": KV_HEADS, "mamba_expand": "ssm.inner_size"},
     ),
 )
 

@@ -16,6 +16,7 @@ from archcalc.hf.families.moe_like import (
     experts,
     layers_that,
 )
+from archcalc.hf.gguf_map import HEAD_DIM, SIZES, UNPERMUTED, GgufMap, stored
 from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, Conversion, ImpliedValue, Key, NullCases
 from archcalc.hf.rope import RotationFlag
 from archcalc.hf.spellings import TIED_EXPERTS
@@ -241,6 +242,19 @@ HUNYUAN_MOE = decoder(
     ),
     irrelevant=keys("eod_token_id"),
     spelling=TIED_EXPERTS,
+    gguf=GgufMap(
+        "hunyuan-moe",
+        SIZES
+        | HEAD_DIM
+        | {
+            "expert_count": "num_experts",
+            "expert_used_count": "num_experts_per_tok",
+            "expert_feed_forward_length": "intermediate_size",
+        },
+        UNPERMUTED,
+        config_keys=stored(attention_bias="attn_q.bias"),
+        own_keys=("feed_forward_length", "expert_shared_feed_forward_length", "expert_shared_count"),
+    ),
 )
 GATING = ValueType(lambda value: type(value) is bool or isinstance(value, str), "true, false or a word")
 SOFTCAP = Key("moe_router_logit_softcapping", AMOUNT, 0.0)

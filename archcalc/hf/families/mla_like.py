@@ -6,14 +6,28 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from archcalc.errors import InputError, shown
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import COUNT, LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
 from archcalc.hf.family import derive
+from archcalc.hf.gguf_map import (
+    BLOCK,
+    CORRECTED_EXPERTS,
+    HYBRID_SIZES,
+    KV_HEADS,
+    PARTIAL_ROTARY,
+    SIGMOID,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    first_part,
+    value_of,
+)
 from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, DuplicateKey, Key, ScaledKey
 from archcalc.hf.spellings import MTP_LAYERS, TIED, TIED_EXPERTS
 from archcalc.hf.stack import DenseFirstSchedule
 from archcalc.hf.templates.decoder import MLP_BIAS, decoder
-from archcalc.hf.tensors import module, modules
+from archcalc.hf.tensors import HeadPiece, TensorEntry, module, modules, table
 from archcalc.hf.vocabulary import (
     CORRECTION,
     LLAMA_EXPERTS,
@@ -28,6 +42,9 @@ from archcalc.hf.vocabulary import (
     rmsnorm,
     size,
 )
+from archcalc.spec.attention import LatentAttention
+from archcalc.spec.model import Spec
+from archcalc.words import msg
 
 BIAS = flag("attention_bias", False)
 # Widths that follow from others.
@@ -73,6 +90,70 @@ LATENT = modules(
 DENSE = (LLAMA_OUTSIDE, LATENT, LLAMA_NORMS, LLAMA_FFN)
 MIXED = (*DENSE, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION)
 
+
+def latent_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the widths of heads, and the type: files of several have this architecture.
+
+    llama.cpp src/llama-model.cpp: experts are chosen by a softmax unless the file says otherwise.
+    """
+    name = header.metadata["general.architecture"]
+    d_rope = value_of(header, PARTIAL_ROTARY)
+    d_head, d_v = (
+        value_of(header, f"{key}_mla") or value_of(header, key)
+        for key in ("attention.key_length", "attention.value_length")
+    )
+    if not (type(d_head) is int and type(d_rope) is int and 0 < d_rope < d_head):
+        raise InputError(
+            msg("found {found}", found=shown(d_head)),
+            where=f"{name}.attention.key_length_mla",
+            allowed=msg("a number above {least}", least=f"{PARTIAL_ROTARY}, {shown(d_rope)}"),
+        )
+    found = {
+        "qk_rope_head_dim": d_rope,
+        "qk_nope_head_dim": d_head - d_rope,
+        "v_head_dim": d_v,
+        "q_lora_rank": config.get("q_lora_rank"),
+        "num_key_value_heads": config["num_attention_heads"],
+    }
+    if factor := value_of(header, MSCALE):
+        mscale = round(factor * 10, 6)
+        found["rope_scaling"] = config.get("rope_scaling", {}) | {"mscale": mscale, "mscale_all_dim": mscale}
+    if not config.get("n_routed_experts"):
+        return found | {"model_type": "youtu"}
+    n_groups = config.get("n_group", 1)
+    found |= {"n_group": n_groups, "topk_group": config.get("topk_group", 1)}
+    found |= {"routed_scaling_factor": config.get("routed_scaling_factor") or 1.0}
+    found |= {"norm_topk_prob": config.get("norm_topk_prob", False)}
+    if value_of(header, "expert_gating_func") == SIGMOID:
+        return found
+    return found | {"model_type": "deepseek_v2", "topk_method": "group_limited_greedy" if n_groups > 1 else "greedy"}
+
+
+MSCALE = "rope.scaling.yarn_log_multiplier"
+LATENT_SIZES = {"attention.q_lora_rank": "q_lora_rank", "attention.kv_lora_rank": "kv_lora_rank"}
+LATENT_GGUF = modules(
+    {
+        "attn.q_down": "attn_q_a",
+        "attn.q_down_norm": "attn_q_a_norm",
+        "attn.q_up": "attn_q_b",
+        "attn.kv_down": "attn_kv_a_mqa",
+        "attn.kv_down_norm": "attn_kv_a_norm",
+    },
+    *BLOCK,
+)
+
+
+def absorbed(spec: Spec) -> tuple[TensorEntry, ...]:
+    """Return the entry of the matrix from the latent to keys and values; files have it in two parts, by head."""
+    part = first_part(spec, LatentAttention)
+    whole, name = ("layers.{i}.attn.kv_up.weight",), "blk.{i}.attn_kv_b.weight"
+    if part is None:
+        return (TensorEntry(name, whole),)
+    keys = HeadPiece("blk.{i}.attn_k_b.weight", part.n_heads, 0, part.d_nope, transposed=True)
+    values = HeadPiece("blk.{i}.attn_v_b.weight", part.n_heads, part.d_nope, part.d_v)
+    return (TensorEntry(name, whole, pieces=(keys, values)),)
+
+
 DEEPSEEK_V3 = decoder(
     "deepseek_v3",
     "DeepseekV3ForCausalLM",
@@ -106,6 +187,22 @@ DEEPSEEK_V3 = decoder(
     # And the modules for multi-token prediction, which no forward pass runs.
     irrelevant=keys(f"{FOLLOWING} num_nextn_predict_layers num_mtp_layers ep_size aux_loss_alpha seq_aux"),
     spelling=replace(TIED_EXPERTS, mtp=MTP_LAYERS),
+    gguf=GgufMap(
+        "deepseek2",
+        HYBRID_SIZES | CORRECTED_EXPERTS | LATENT_SIZES,
+        table(LATENT_GGUF, UNPERMUTED_ENTRIES),
+        of_spec=absorbed,
+        config_keys=latent_gguf,
+        own_keys=(
+            *("attention.key_length", "attention.value_length", "attention.key_length_mla"),
+            *("attention.value_length_mla", PARTIAL_ROTARY, KV_HEADS, MSCALE, "expert_gating_func"),
+        ),
+        origins={
+            "qk_rope_head_dim": PARTIAL_ROTARY,
+            "qk_nope_head_dim": "attention.key_length_mla",
+            "v_head_dim": "attention.value_length_mla",
+        },
+    ),
 )
 GLM4_MOE_LITE = derive(
     DEEPSEEK_V3,

@@ -1,15 +1,35 @@
 """Decoders like LLaMA whose feed-forwards are mixtures of experts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import COUNT, INDICES, LAYER_OR_LAST, LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.families.granite_like import SINKS
-from archcalc.hf.families.llama_like import PATTERN, QWEN_WINDOW, sliding, window
+from archcalc.hf.families.llama_like import PATTERN, QWEN_WINDOW, TEXT_OF_VISION, sliding, window
 from archcalc.hf.family import derive
-from archcalc.hf.gguf_map import ATTENTION, BLOCK, EXPERT_KEYS, HEAD_DIM, OUTSIDE, QK, SIZES, UNPERMUTED, GgufMap
+from archcalc.hf.gguf_map import (
+    ATTENTION,
+    BLOCK,
+    CORRECTED_EXPERTS,
+    EXPERT_KEYS,
+    HEAD_DIM,
+    OUTSIDE,
+    PARTIAL_ROTARY,
+    POST_ATTENTION,
+    QK,
+    SIGMOID,
+    SIZES,
+    UNPERMUTED,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    partial_rotary,
+    stored,
+    value_of,
+    with_head,
+)
 from archcalc.hf.gguf_map import EXPERTS as GGUF_MOE
 from archcalc.hf.gguf_map import SHARED_EXPERT as GGUF_SHARED
 from archcalc.hf.lens import REQUIRED, Cases, Choice, ConfigLens, Constraint, Conversion, ImpliedValue, Key, NullCases
@@ -190,7 +210,14 @@ QWEN3_MOE = decoder(
     irrelevant=keys("max_window_layers layer_types"),
     spelling=TIED_EXPERTS,
     # llama.cpp src/models/qwen3moe.cpp: the weights of the chosen experts always sum to 1.
-    gguf=GgufMap("qwen3moe", SIZES | HEAD_DIM | EXPERT_KEYS, UNPERMUTED, fixed={"norm_topk_prob": True}),
+    gguf=GgufMap(
+        "qwen3moe",
+        SIZES | HEAD_DIM | EXPERT_KEYS,
+        UNPERMUTED,
+        fixed={"norm_topk_prob": True},
+        own_keys=TEXT_OF_VISION,
+        aliases=("qwen3vlmoe",),
+    ),
 )
 
 # gpt-oss stores experts [in, out], gate and up in turn.
@@ -375,6 +402,14 @@ OLMOE = decoder(
     ),
     tensors=(LLAMA_OUTSIDE, LLAMA_ATTENTION, QK_NORMS, LLAMA_NORMS, LLAMA_EXPERTS),
     spelling=TIED_EXPERTS,
+    gguf=GgufMap(
+        "olmoe",
+        SIZES | EXPERT_KEYS | {"expert_count": "num_experts", "attention.clamp_kqv": "clip_qkv"},
+        UNPERMUTED,
+        # llama.cpp src/models/olmoe.cpp: the weights of the chosen experts stay as they are.
+        fixed={"norm_topk_prob": False},
+        config_keys=stored(attention_bias="attn_q.bias"),
+    ),
 )
 FLEX_OLMO = decoder(
     "flex_olmo",
@@ -427,6 +462,27 @@ ARIA = decoder(
 
 # ------------------------------------------------------------- chosen by a sigmoid and a correction (DeepSeek-V3's way)
 
+
+def corrected_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file leaves out of DeepSeek-V3's choice of experts, and how many layers are not its last ones."""
+    n_mtp = value_of(header, "nextn_predict_layers") or 0
+    return {
+        "n_group": config.get("n_group", 1),
+        "topk_group": config.get("topk_group", 1),
+        "norm_topk_prob": config.get("norm_topk_prob", False),
+        "routed_scaling_factor": config.get("routed_scaling_factor") or 1.0,
+        "num_hidden_layers": config["num_hidden_layers"] - n_mtp,
+        **({"num_nextn_predict_layers": n_mtp} if n_mtp else {}),
+        **stored(attention_bias="attn_q.bias", use_qk_norm="attn_q_norm.weight")(header, {}),
+    }
+
+
+def dots_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return DeepSeek-V3's keys; no layer has a window."""
+    found = corrected_gguf(header, config) | {"max_window_layers": config["num_hidden_layers"]}
+    return {key: value for key, value in found.items() if key != "use_qk_norm"}
+
+
 DOTS1 = decoder(
     "dots1",
     "Dots1ForCausalLM",
@@ -448,6 +504,13 @@ DOTS1 = decoder(
         Constraint("moe_layer_freq", (1,)),
     ),
     spelling=TIED_EXPERTS,
+    gguf=GgufMap(
+        "dots1",
+        SIZES | HEAD_DIM | CORRECTED_EXPERTS,
+        UNPERMUTED,
+        config_keys=dots_gguf,
+        values={"expert_gating_func": (SIGMOID,)},
+    ),
     **cross_product(
         sliding(4096),
         {
@@ -497,6 +560,14 @@ GLM4_MOE = decoder(
     tensors=(LLAMA_DENSE, QK_NORMS, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION),
     irrelevant=keys("num_nextn_predict_layers num_mtp_layers"),
     spelling=replace(TIED_EXPERTS, mtp=MTP_LAYERS),
+    gguf=GgufMap(
+        "glm4moe",
+        SIZES | HEAD_DIM | CORRECTED_EXPERTS,
+        table(POST_ATTENTION, UNPERMUTED_ENTRIES),
+        config_keys=lambda header, config: corrected_gguf(header, config) | partial_rotary(header, config),
+        own_keys=(PARTIAL_ROTARY, "nextn_predict_layers"),
+        values={"expert_gating_func": (SIGMOID,)},
+    ),
 )
 SOLAR_OPEN = decoder(
     "solar_open",
@@ -632,6 +703,15 @@ MINIMAX_M2 = derive(
         Constraint("shared_intermediate_size", (0,)),
     ),
     irrelevant=keys("router_jitter_noise rotary_dim use_mtp num_mtp_modules mtp_transformer_layers attn_type_list"),
+    gguf=GgufMap(
+        "minimax-m2",
+        SIZES | HEAD_DIM | EXPERT_KEYS | {"expert_feed_forward_length": "intermediate_size"},
+        UNPERMUTED,
+        config_keys=lambda header, config: {"rotary_dim": value_of(header, PARTIAL_ROTARY) or config.get("head_dim")},
+        own_keys=(PARTIAL_ROTARY,),
+        values={"expert_gating_func": (SIGMOID,)},
+        origins={"rotary_dim": PARTIAL_ROTARY},
+    ),
 )
 FLINT = decoder(
     "flint",
@@ -666,6 +746,13 @@ FLINT = decoder(
         },
     ),
 )
+
+
+def ernie_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the width of a head and whether there are biases, and where mixtures start."""
+    found = with_head(use_bias="attn_q.bias")(header, dict(config))
+    return found | {"moe_num_shared_experts": config.get("moe_num_shared_experts", 0)}
+
 
 ERNIE_MOE = decoder(
     "ernie4_5_moe",
@@ -714,6 +801,22 @@ ERNIE_MOE = decoder(
         TIED_EXPERTS,
         renames={r"\.mlp\.moe_statics\.": ".mlp.gate.moe_statics."},
         unused={r"(model\.)?mtp_.*": "predicts further tokens"},
+    ),
+    gguf=GgufMap(
+        "ernie4_5-moe",
+        SIZES
+        | HEAD_DIM
+        | {
+            "expert_count": "moe_num_experts",
+            "expert_used_count": "moe_k",
+            "expert_feed_forward_length": "moe_intermediate_size",
+            "expert_shared_count": "moe_num_shared_experts",
+            "leading_dense_block_count": "moe_layer_start_index",
+            "interleave_moe_layer_step": "moe_layer_interval",
+        },
+        UNPERMUTED,
+        config_keys=ernie_gguf,
+        own_keys=("expert_shared_feed_forward_length",),
     ),
 )
 KOLIBRI1 = decoder(

@@ -1,7 +1,12 @@
 """MPT: ALiBi, no biases, LayerNorms without one; the attention's keys stand in a mapping of their own."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import POSITIVE
 from archcalc.hf.family import Family
+from archcalc.hf.gguf_map import FUSED_QKV, KV_HEADS, NORM_EPS, UNPERMUTED_ENTRIES, GgufMap, value_of
 from archcalc.hf.lens import Constraint, Conversion, ImpliedValue, Key
 from archcalc.hf.nested_keys import NestedConstraint, NestedTemplate
 from archcalc.hf.spellings import Spelling
@@ -66,6 +71,27 @@ TENSORS = table(
     module("head", "lm_head"),
 )
 
+
+def mpt_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of the nested config."""
+    clip, slopes = value_of(header, "attention.clamp_kqv"), value_of(header, "attention.max_alibi_bias")
+    return {"attn_config": {"clip_qkv": clip or None, "alibi_bias_max": int(slopes) if slopes else 8, "alibi": True}}
+
+
+GGUF = GgufMap(
+    "mpt",
+    {
+        "block_count": "n_layers",
+        "context_length": "max_seq_len",
+        "embedding_length": "d_model",
+        "attention.head_count": "n_heads",
+        NORM_EPS: "layer_norm_epsilon",
+    },
+    table(FUSED_QKV, UNPERMUTED_ENTRIES),
+    config_keys=mpt_gguf,
+    own_keys=("feed_forward_length", KV_HEADS, "attention.clamp_kqv", "attention.max_alibi_bias"),
+)
+
 FAMILIES = (
     Family(
         "mpt",
@@ -94,5 +120,6 @@ FAMILIES = (
             renames={r"^(?=blocks\.|wte\.|norm_f\.)": "transformer."},
             copies={"lm_head.weight": "transformer.wte.weight"},
         ),
+        gguf=GGUF,
     ),
 )

@@ -1,8 +1,23 @@
 """Decoders like LLaMA whose feed-forwards have two matrices."""
 
+from typing import Any
+
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.families.llama_like import NO_PADDING
+from archcalc.hf.gguf_map import (
+    BLOCK,
+    HEAD_DIM,
+    LAYERNORM_SIZES,
+    NORM_EPS,
+    PARTIAL_ROTARY,
+    RMS_EPS,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    partial_rotary,
+    stored,
+)
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, decoder
-from archcalc.hf.tensors import TensorEntry, modules
+from archcalc.hf.tensors import TensorEntry, modules, table
 from archcalc.hf.vocabulary import (
     ACTIVATIONS,
     LLAMA_ATTENTION,
@@ -74,6 +89,14 @@ NANOCHAT = decoder(
     ),
     fixed_keys=NO_PADDING,
 )
+
+
+def nemotron_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Return which biases are stored, and the rotated share of a head."""
+    flags = stored(attention_bias="attn_q.bias", mlp_bias="ffn_up.bias")(header, config)
+    return flags | partial_rotary(header, config)
+
+
 NEMOTRON = decoder(
     "nemotron",
     "NemotronForCausalLM",
@@ -89,6 +112,18 @@ NEMOTRON = decoder(
     attention=BIASED,
     ffn={"kind": "plain", "bias": MLP_BIAS},
     tensors=(LLAMA_DENSE,),
+    gguf=GgufMap(
+        "nemotron",
+        LAYERNORM_SIZES | HEAD_DIM | {NORM_EPS: "norm_eps"},
+        # Norms are stored as the factor: 1 + weight.
+        table(
+            modules({"final_norm": "output_norm"}, plus=1.0),
+            modules({"attn_norm": "attn_norm", "ffn_norm": "ffn_norm"}, *BLOCK, plus=1.0),
+            UNPERMUTED_ENTRIES,
+        ),
+        config_keys=nemotron_gguf,
+        own_keys=(PARTIAL_ROTARY, RMS_EPS),
+    ),
 )
 
 FAMILIES = (APERTUS, NANOCHAT, NEMOTRON)

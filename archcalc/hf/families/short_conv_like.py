@@ -1,20 +1,33 @@
 """Decoders whose layers have attention or a gated short convolution: LFM2, LFM2-MoE, LFM3."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, final
 
 import msgspec
 from msgspec.structs import replace
 
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import FLAG, INDICES, LAYERS_OR_NONE, POSITIVE, SIZE, WORDS, Config
 from archcalc.hf.families.gemma4 import ProportionalRope
 from archcalc.hf.families.llama_like import NO_PADDING
 from archcalc.hf.families.moe_like import experts
+from archcalc.hf.gguf_map import (
+    BLOCK,
+    HYBRID_SIZES,
+    KV_HEADS,
+    SIGMOID,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    layer_flags,
+    layer_size,
+    stored,
+)
+from archcalc.hf.gguf_map import RMS_EPS as GGUF_EPS
 from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Key, Override
 from archcalc.hf.spellings import TIED
 from archcalc.hf.stack import CombinedSchedule, DenseFirstSchedule, ListSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, decoder
-from archcalc.hf.tensors import TensorEntry, module, modules
+from archcalc.hf.tensors import TensorEntry, module, modules, table
 from archcalc.hf.vocabulary import LLAMA_ATTENTION, QK_NORMS, flag, positive, rmsnorm, size
 
 FULL_LAYERS = Key("full_attn_idxs", INDICES, None, null=None)
@@ -90,6 +103,37 @@ LFM2_TENSORS = (
 SHORT_CONV = {"kind": "short_conv", "d_conv": size("conv_L_cache", 3), "bias": flag("conv_bias", False)}
 LFM2_KINDS = {"full_attention": "attention", "conv": "conv"}
 IS_TIED = {"tied": Override(Key("tie_embedding", FLAG), flag("tie_word_embeddings", True))}
+
+
+def lfm2_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the kinds of layers, by their key heads, and which biases are stored."""
+    is_full = layer_flags(header, KV_HEADS)
+    return {
+        "layer_types": ["full_attention" if full else "conv" for full in is_full],
+        "num_key_value_heads": layer_size(header, KV_HEADS),
+        "block_auto_adjust_ff_dim": False,
+        **stored(conv_bias="shortconv.conv.bias")(header, {}),
+        **stored(use_expert_bias="exp_probs_b.bias")(header, {}),
+    }
+
+
+LFM2_GGUF = GgufMap(
+    "lfm2",
+    {key: name for key, name in HYBRID_SIZES.items() if key != GGUF_EPS}
+    | {GGUF_EPS: "norm_eps", "shortconv.l_cache": "conv_L_cache"},
+    table(
+        modules({"final_norm": "token_embd_norm"}),
+        modules(
+            {"mixer_norm": "attn_norm", "mixer.in": "shortconv.in_proj", "mixer.out": "shortconv.out_proj"}, *BLOCK
+        ),
+        TensorEntry("blk.{i}.shortconv.conv.weight", ("layers.{i}.mixer.conv.weight",), squeezed_axes=(1,)),
+        TensorEntry("blk.{i}.shortconv.conv.bias", ("layers.{i}.mixer.conv.bias",)),
+        UNPERMUTED_ENTRIES,
+    ),
+    config_keys=lfm2_gguf,
+    own_keys=(KV_HEADS,),
+    origins={"layer_types": KV_HEADS, "num_key_value_heads": KV_HEADS},
+)
 LFM2 = decoder(
     "lfm2",
     "Lfm2ForCausalLM",
@@ -107,6 +151,7 @@ LFM2 = decoder(
     schedule=ListSchedule(LFM2_KINDS, full_layers, (FULL_LAYERS,)),
     dropouts={},
     tensors=LFM2_TENSORS,
+    gguf=LFM2_GGUF,
 )
 
 
@@ -167,6 +212,18 @@ LFM2_MOE = decoder(
         },
     ),
     needs={"layer_types": ["conv", "full_attention"] * 16},
+    gguf=replace(
+        LFM2_GGUF,
+        name="lfm2moe",
+        keys={
+            **LFM2_GGUF.keys,
+            "leading_dense_block_count": "num_dense_layers",
+            "expert_count": "num_experts",
+            "expert_used_count": "num_experts_per_tok",
+            "expert_feed_forward_length": "moe_intermediate_size",
+        },
+        values={"expert_gating_func": (SIGMOID,)},
+    ),
 )
 
 HEAD_WIDTH = size("head_dim", 128)

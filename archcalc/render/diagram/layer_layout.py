@@ -130,7 +130,8 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
         joined = BoxText(say(_JOINED[branch.joins]), (), "other")
         scales = (*scales, at(joined, own.next) if own.next else joined)
     if own.skip is not None:
-        scales = (*scales, at(BoxText(say(msg("to the stream × learned factors")), (), "other"), own.skip))
+        factors = msg("to (the stream + b) × learned factors") if branch.skip_bias else _TIMES_FACTORS
+        scales = (*scales, at(BoxText(say(factors), (), "other"), own.skip))
     if len(chains) == 1:
         chains, before = [(*before, *chains[0], *out, *scales)], ()
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
@@ -146,6 +147,7 @@ def _more_before(branch: Branch, own: BranchNames, say: Translator) -> Iterator[
         yield BoxText(say(msg("keys and values: own norms")), (), "norm"), own.norm_keys
 
 
+_TIMES_FACTORS = msg("to the stream × learned factors")
 _JOINED = {"next_sum": msg("+ the residual stream"), "later_streams": msg("to all streams but the first")}
 
 

@@ -1,0 +1,76 @@
+"""llama.cpp itself loads the tests' GGUF files of each architecture, and gives the probabilities that we compute."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.skipif(
+    not importlib.util.find_spec("xllamacpp"), reason="xllamacpp is not installed; .ci/run installs it"
+)
+# GELU is a table of 16-bit numbers there.
+WITH_GELU = (*("bloom", "falcon", "falcon-7b", "gemma", "gemma3", "gptneox", "mpt", "phi2", "starcoder", "starcoder2"),)
+TOLERANCE = dict.fromkeys(WITH_GELU, 5e-3)
+PROMPT = [5, 17, 33, 80, 2, 71, 44]
+# In a process of its own: it prints from C++, and would serve on.
+CODE = """
+import json
+import os
+import sys
+import xllamacpp
+for file in sys.argv[2:]:
+    params = xllamacpp.CommonParams()
+    params.model.path, params.n_ctx, params.n_parallel, params.warmup, params.verbosity = file, 64, 1, False, 0
+    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    request = {"prompt": json.loads(sys.argv[1]), "n_predict": 1, "n_probs": 96, "temperature": 0}
+    try:
+        answer = xllamacpp.Server(params).handle_completions(request)
+        found = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        logprobs = {each["id"]: each["logprob"] for each in found}
+    except Exception as error:
+        logprobs = {"error": str(error)}
+    print("RESULT", json.dumps(logprobs), flush=True)
+os._exit(0)
+"""
+
+
+def of_llama_cpp(files: Sequence[Path]) -> list[dict[str, float]]:
+    """The log-probability of each token after the prompt, for each file; what it says where it does not load one."""
+    call = [sys.executable, "-c", CODE, json.dumps(PROMPT), *map(str, files)]
+    found = subprocess.run(call, capture_output=True, text=True, timeout=300)  # noqa: S603
+    results = [line.removeprefix("RESULT ") for line in found.stdout.splitlines() if line.startswith("RESULT ")]
+    assert len(results) == len(files), found.stderr[-2000:]
+    return [json.loads(result) for result in results]
+
+
+def differences(files: Sequence[Path]) -> dict[str, float]:
+    """How far the log-probabilities of each file are from llama.cpp's, where that is above a tolerance."""
+    from archcalc.checkpoint import open_checkpoint
+
+    found = {}
+    for file, theirs in zip(files, of_llama_cpp(files), strict=True):
+        assert len(theirs) == 96, (file.stem, theirs)
+        ours = open_checkpoint(str(file)).load()(torch.tensor([PROMPT]))[0, -1].log_softmax(-1)
+        found[file.stem] = max(abs(ours[int(token)].item() - value) for token, value in theirs.items())
+    return {name: difference for name, difference in found.items() if difference > TOLERANCE.get(name, 5e-5)}
+
+
+@torch.no_grad()
+def test_probabilities_are_those_of_llama_cpp(tmp_path: Path) -> None:
+    from tests.checkpoint.gguf_cases import ARCHITECTURES
+    from tests.checkpoint.gguf_models import model_of, with_layer_sizes, write, write_file
+
+    archs = [arch for arch in ARCHITECTURES if not arch.not_in_llama_cpp]
+    for arch in archs:
+        write(tmp_path / f"{arch.id}.gguf", model_of(arch), arch)
+    write_file(tmp_path / "deci.gguf", "deci", *with_layer_sizes())
+    assert not differences(sorted(tmp_path.glob("*.gguf")))
