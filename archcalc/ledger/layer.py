@@ -144,12 +144,12 @@ class LayerBuilder(msgspec.Struct, frozen=True):
 
     def _with_split(self, branch: Branch, read: Tensor, keys_values: tuple[Tensor, Tensor]) -> Forward[LayerBuilder]:
         """Yield the norms of keys and values of these states, if they have their own; return the builder with them."""
-        own = names(branch)
+        own, first_arm = names(branch), branch.arms[0].name
         if own.norm_keys is None:
             return self
         keys = yield from self.norm(branch.norm_in, own.norm_keys, keys_values[0])
         values = yield from self.norm(branch.norm_in, own.norm_values, keys_values[1])
-        return structs.replace(self, split={own.first: (read, keys, values)})
+        return structs.replace(self, split={first_arm: (read, keys, values)})
 
     def branch_input(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of what the arms of a branch read; return that."""

@@ -756,6 +756,9 @@ MEANINGS: dict[str, Message] = {
     "RouterMlp.activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
     ),
+    "RouterMlp.activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
+    ),
     "RouterMlp.activation.identity": msg("x itself"),
     "RouterMlp.adds_previous": msg("a learned vector times the state of the last router before is added"),
     "MoE": msg("a mixture of experts: a router sends each token to a few of many"),
