@@ -51,6 +51,7 @@ def document_of(header: Header) -> Document:
         where = _key_of(header, str(error.where))
         raise InputError(error.problem, allowed=error.allowed, where=where, file=error.file) from None
     _, model_type, gguf = _architecture(header)
+    document = {key: value for key, value in document.items() if key not in gguf.missing}
     document = with_layer_sizes(document, layer_sizes(header, gguf))
     return document | {"about": document.get("about", {}) | {"storage": storage_of(header, model_type)}}
 
@@ -79,7 +80,7 @@ def config_of(header: Header) -> dict[str, Any]:
         config["rope_scaling"] = _scaling(header, name, config)
     _check_implied(header, name, config, gguf)
     family = find(config["model_type"])
-    return config | ({"architectures": [family.classes[0]]} if family else {})
+    return ({"architectures": [family.classes[0]]} if family else {}) | config
 
 
 def _key_of(header: Header, config_key: str) -> str:

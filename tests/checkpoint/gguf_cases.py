@@ -182,6 +182,40 @@ def of_vision(config: Any) -> dict[str, Any]:
     return {"rope.dimension_sections": [2, 2, 2, 0], "n_deepstack_layers": 0}
 
 
+def windows(config: Any) -> dict[str, Any]:
+    """The window, and which layers have one."""
+    return windowed(config) | {
+        "attention.sliding_window_pattern": [kind == "sliding_attention" for kind in config.layer_types]
+    }
+
+
+def embedding(config: Any) -> dict[str, Any]:
+    """The keys of an encoder."""
+    return {"attention.causal": False, "pooling_type": 1, "attention.key_length": None, "attention.value_length": None}
+
+
+ROTATED_ENCODER = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+ROTATED_ENCODER |= {"intermediate_size": 56, "max_position_embeddings": 64, "type_vocab_size": 3}
+
+
+def of_corrected_aliases(config: Any) -> dict[str, Any]:
+    """DeepSeek-V3's choice, in EXAONE's words."""
+    return {
+        "expert_feed_forward_length": config.moe_intermediate_size,
+        "expert_count": config.num_experts,
+        "expert_shared_count": config.num_shared_experts,
+        "expert_weights_scale": float(config.routed_scaling_factor),
+        "expert_weights_norm": config.norm_topk_prob,
+        "expert_gating_func": 2,
+        "leading_dense_block_count": config.mlp_layer_types.count("dense"),
+    }
+
+
+def of_afmoe(name: str, weight: Any, config: Any) -> Any:
+    name = name.replace(".expert_bias", ".expert_bias.bias")
+    return to.with_split_experts(name, weight, config)
+
+
 def scaled_logits(config: Any) -> dict[str, Any]:
     return {"logit_scale": config.logit_scale}
 
@@ -581,5 +615,77 @@ ARCHITECTURES = [
         | {"head_dim": 12},
         to.with_split_experts,
         lambda config: of_vision(config) | of_experts(config),
+    ),
+    Architecture("bert", "bert", {"hidden_act": "gelu"}, to.without_pooler, embedding, class_name="BertModel"),
+    Architecture(
+        "nomic_bert",
+        "nomic-bert",
+        ROTATED_ENCODER | {"head_dim": 8, "hidden_act": "silu"},
+        to.of_newer_encoder,
+        embedding,
+        class_name="NomicBertModel",
+    ),
+    Architecture(
+        "jina_embeddings_v3",
+        "jina-bert-v3",
+        ROTATED_ENCODER,
+        to.of_newer_encoder,
+        embedding,
+        class_name="JinaEmbeddingsV3Model",
+    ),
+    Architecture(
+        "modernbert default switches",
+        "modern-bert",
+        {},
+        to.same,
+        lambda config: (
+            embedding(config)
+            | {
+                "attention.layer_norm_epsilon": config.norm_eps,
+                "attention.sliding_window": config.local_attention,
+                "attention.sliding_window_pattern": 3,
+                "rope.freq_base_swa": config.rope_parameters["sliding_attention"]["rope_theta"],
+                "attention.layer_norm_rms_epsilon": None,
+            }
+        ),
+        class_name="ModernBertModel",
+    ),
+    Architecture("eurobert plain", "eurobert", {}, to.under_model, embedding, class_name="EuroBertModel"),
+    Architecture(
+        "exaone4",
+        "exaone4",
+        LLAMA | {"head_dim": 12, "num_hidden_layers": 5, "sliding_window": 6},
+        keys=windows,
+        not_in_llama_cpp="it has windows with 64 layers alone",
+    ),
+    Architecture(
+        "exaone4",
+        "exaone4",
+        LLAMA | {"head_dim": 8, "sliding_window": None, "layer_types": ["full_attention"] * 3},
+        case="global",
+    ),
+    Architecture(
+        "exaone_moe default switches",
+        "exaone-moe",
+        {},
+        CORRECTED,
+        lambda config: of_corrected_aliases(config) | windows(config),
+    ),
+    Architecture(
+        "afmoe scaled",
+        "afmoe",
+        {"attention_bias": False, "layer_types": ["sliding_attention"] * 3 + ["full_attention"], "num_experts": 6},
+        of_afmoe,
+        lambda config: (
+            of_experts(config)
+            | windowed(config)
+            | {
+                "expert_shared_count": config.num_shared_experts,
+                "expert_weights_scale": config.route_scale,
+                "expert_weights_norm": True,
+                "expert_gating_func": 2,
+                "leading_dense_block_count": config.num_dense_layers,
+            }
+        ),
     ),
 ]

@@ -48,8 +48,11 @@ def same(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
 class Architecture(msgspec.Struct, frozen=True):
     """A model of transformers in the architecture `name`: how its tensors are changed, and the keys that it adds.
 
+    What a change names with a `#` is a part of a tensor.
+
     A key of None is left out. `case` tells two of an architecture apart. `unequal`: fields of the spec that the file
-    states otherwise than the config. `not_in_llama_cpp`: why llama.cpp gives other logits.
+    states otherwise than the config. `not_in_llama_cpp`: why llama.cpp gives other logits. `class_name`: the model's
+    class, if it is not the family's first.
     """
 
     model: str
@@ -60,6 +63,7 @@ class Architecture(msgspec.Struct, frozen=True):
     case: str = ""
     unequal: tuple[str, ...] = ()
     not_in_llama_cpp: str = ""
+    class_name: str | None = None
 
     @property
     def id(self) -> str:
@@ -130,6 +134,37 @@ def of_dbrx(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
         return {name: weight}
     experts = weight.unflatten(0, (config.ffn_config.moe_num_experts, -1))
     return {f"{name}.weight": experts.mT if name.endswith("w2") else experts}
+
+
+def without_pooler(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    return {} if name.startswith("pooler.") else {name: weight}
+
+
+def under_model(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """As a model with a head names its parts."""
+    return {f"model.{name}": weight}
+
+
+# What NomicBERT's and Jina's files named modules, before transformers had their classes.
+OLDER_NAMES = {
+    r"^layers\.": "encoder.layers.",
+    r"self_attn\.(q|k|v)_proj\.(\w+)": lambda match: f"{{mixer}}.Wqkv.{match[2]}#{'qkv'.index(match[1])}",
+    r"self_attn\.o_proj": "{mixer}.out_proj",
+    "post_attention_layernorm": "norm1",
+    "post_mlp_layernorm": "norm2",
+    r"mlp\.up_proj": "mlp.fc11",
+    r"mlp\.gate_proj": "mlp.fc12",
+    r"mlp\.down_proj": "mlp.fc2",
+}
+
+
+def of_newer_encoder(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """NomicBERT's and Jina's: queries, keys and values are one tensor, under older names."""
+    if name.startswith("pooler."):
+        return {}
+    for pattern, older in OLDER_NAMES.items():
+        name = re.sub(pattern, older, name)  # type: ignore[call-overload]
+    return {name.replace("{mixer}", "attn" if config.model_type == "nomic_bert" else "mixer"): weight}
 
 
 def then(*changes: Change) -> Change:
@@ -304,12 +339,13 @@ def write(path: Path, model: Any, arch: Architecture, kinds: Mapping[str, GGMLQu
     by_name = {name: arch_id for arch_id, name in MODEL_ARCH_NAMES.items()}
     names = get_tensor_name_map(by_name[arch.name], keys["block_count"])
     buffers = {name: value for name, value in model.named_buffers() if name in model.state_dict()}
-    tensors: dict[str, Tensor] = {}
+    parts: dict[str, list[Tensor]] = {}
     for name, weight in {**dict(model.named_parameters()), **buffers}.items():
         for part, changed in arch.change(name, weight.detach(), model.config).items():
-            stored = names.get_name(part, try_suffixes=(".weight", ".bias"))
+            stored = names.get_name(part.partition("#")[0], try_suffixes=(".weight", ".bias"))
             assert stored, part
-            tensors[stored] = changed
+            parts.setdefault(stored, []).append(changed)
+    tensors = {name: torch.cat(each) if len(each) > 1 else each[0] for name, each in parts.items()}
     write_file(path, arch.name, keys, tensors, kinds)
 
 
@@ -389,4 +425,4 @@ def with_layer_sizes() -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def model_of(arch: Architecture) -> Any:
     """The random model of an architecture."""
-    return random_model(arch.model, **arch.config)
+    return random_model(arch.model, arch.class_name, **arch.config)
