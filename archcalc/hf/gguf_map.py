@@ -6,6 +6,7 @@ Source: llama.cpp gguf-py/gguf/constants.py (keys, tensor names) and convert_hf_
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,7 @@ import msgspec
 
 from archcalc.errors import InputError, shown
 from archcalc.hf.config import MAX_LAYERS
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorEntry, TensorMap, fused_modules, module, modules, table
 from archcalc.spec.branches import parts
 from archcalc.spec.mixer import Mamba2
@@ -22,6 +24,9 @@ P = TypeVar("P")
 if TYPE_CHECKING:
     from archcalc.formats.gguf_file import Header
     from archcalc.spec.model import Spec
+
+
+_ROPE_TABLES = {r"rope_(freqs|factors_long|factors_short)\.weight": "recovered as the scaling of positions"}
 
 
 class GgufMap(msgspec.Struct, frozen=True):
@@ -52,6 +57,11 @@ class GgufMap(msgspec.Struct, frozen=True):
     values: Mapping[str, tuple[Any, ...]] = {}
     missing: tuple[str, ...] = ()
 
+    @property
+    def spelling(self) -> Spelling:
+        """Return what files may have besides the tensors of the model."""
+        return Spelling(unused=_ROPE_TABLES | dict(self.unused))
+
     def map_of(self, spec: Spec) -> TensorMap:
         """Return the map of the tensors of a spec's files."""
         if self.of_spec is None:
@@ -62,6 +72,14 @@ class GgufMap(msgspec.Struct, frozen=True):
 def value_of(header: Header, key_name: str) -> Any:
     """Return the value of a key of the architecture, or None."""
     return header.metadata.get(f"{header.metadata['general.architecture']}.{key_name}")
+
+
+def short_float(value: Any) -> Any:
+    """Return a 32-bit number with the fewest digits that round to it: 1e-05, not 9.999999747378752e-06."""
+    if isinstance(value, float):
+        short = float(f"{value:.7g}")
+        return short if struct.pack("<f", short) == struct.pack("<f", value) else value
+    return value
 
 
 def partial_rotary(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:

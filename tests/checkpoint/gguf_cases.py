@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from tests.checkpoint import gguf_models as to
 from tests.checkpoint.gguf_models import Architecture, kv_of
 from tests.checkpoint.random_models import LLAMA
@@ -214,6 +216,51 @@ def of_corrected_aliases(config: Any) -> dict[str, Any]:
 def of_afmoe(name: str, weight: Any, config: Any) -> Any:
     name = name.replace(".expert_bias", ".expert_bias.bias")
     return to.with_split_experts(name, weight, config)
+
+
+GEMMA4 = {
+    "rope_parameters": {
+        "full_attention": {"rope_type": "proportional", "rope_theta": 1e6, "partial_rotary_factor": 0.25},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+    }
+}
+
+
+def of_per_layer(config: Any) -> dict[str, Any]:
+    return {
+        "embedding_length_per_layer_input": config.hidden_size_per_layer_input,
+        "attention.shared_kv_layers": config.num_kv_shared_layers,
+    }
+
+
+def of_gemma4(config: Any) -> dict[str, Any]:
+    values = config.to_dict()
+    of_full = next(iter(values["per_layer_config"].values()))
+    values |= {"global_head_dim": of_full["head_dim"]}
+    n_own = config.num_hidden_layers - config.num_kv_shared_layers
+    wide = [config.intermediate_size * (1 + (index >= n_own)) for index in range(config.num_hidden_layers)]
+    full = of_full.get("num_key_value_heads")
+    heads = [
+        full if full and kind == "full_attention" else values["num_key_value_heads"] for kind in config.layer_types
+    ]
+    return (
+        of_per_layer(config)
+        | windows(config)
+        | {
+            "attention.key_length": values["global_head_dim"],
+            "attention.value_length": values["global_head_dim"],
+            "attention.key_length_swa": values["head_dim"],
+            "attention.value_length_swa": values["head_dim"],
+            "feed_forward_length": wide if config.use_double_wide_mlp else config.intermediate_size,
+            "attention.head_count_kv": heads,
+            "rope.dimension_count": values["global_head_dim"],
+            "rope.dimension_count_swa": values["head_dim"],
+            "rope.freq_base_swa": 1e4,
+            "expert_used_count": getattr(config, "top_k_experts", None),
+            "expert_feed_forward_length": config.moe_intermediate_size,
+            "final_logit_softcapping": config.final_logit_softcapping,
+        }
+    )
 
 
 def scaled_logits(config: Any) -> dict[str, Any]:
@@ -685,6 +732,41 @@ ARCHITECTURES = [
                 "expert_weights_norm": True,
                 "expert_gating_func": 2,
                 "leading_dense_block_count": config.num_dense_layers,
+            }
+        ),
+    ),
+    Architecture(
+        "llama4_text default switches",
+        "llama4",
+        {"attention_chunk_size": 8192, "floor_scale": 8192, "attn_scale": 0.1, "rms_norm_eps": 1e-5}
+        | {"interleave_moe_layer_step": 2},
+        to.of_llama4,
+        lambda config: {
+            "feed_forward_length": config.intermediate_size_mlp,
+            "expert_feed_forward_length": config.intermediate_size,
+            "interleave_moe_layer_step": 2,
+            "leading_dense_block_count": 0,
+        },
+    ),
+    Architecture("gemma4_text per-layer embeddings", "gemma4", GEMMA4, to.of_gemma4, of_gemma4),
+    Architecture("gemma4_text experts", "gemma4", GEMMA4, to.of_gemma4, of_gemma4, case="experts"),
+    Architecture(
+        "gemma3n_text default switches",
+        "gemma3n",
+        {"laurel_rank": 64},
+        to.of_gemma3n,
+        lambda config: (
+            of_per_layer(config)
+            | windows(config)
+            | {
+                "feed_forward_length": config.intermediate_size,
+                "altup.active_idx": 0,
+                "altup.num_inputs": 4,
+                "activation_sparsity_scale": [
+                    float(torch.special.ndtri(torch.tensor(share)).clamp(min=-1e9)) if share else float("-inf")
+                    for share in config.activation_sparsity_pattern
+                ],
+                "final_logit_softcapping": config.final_logit_softcapping,
             }
         ),
     ),

@@ -140,6 +140,32 @@ def without_pooler(name: str, weight: Tensor, config: Any) -> Mapping[str, Tenso
     return {} if name.startswith("pooler.") else {name: weight}
 
 
+def of_llama4(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """Experts are [in, out] in transformers, gate before up."""
+    base = f"{name.split('feed_forward.experts')[0]}mlp.experts."
+    if name.endswith("experts.gate_up_proj"):
+        gate, up = weight.mT.chunk(2, 1)
+        return {f"{base}gate_proj.weight": gate, f"{base}up_proj.weight": up}
+    return {f"{base}down_proj.weight": weight.mT} if name.endswith("experts.down_proj") else {name: weight}
+
+
+def of_gemma4(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    if name.endswith("router.scale"):
+        return {name.replace("router.scale", "router.proj") + ".scale": weight}
+    if name.endswith("per_expert_scale"):
+        return {name.replace("router.per_expert_scale", "experts.down_proj") + ".scale": weight}
+    if name.endswith(("layer_scalar", "experts.gate_up_proj", "experts.down_proj")):
+        return {f"{name}.weight": weight}
+    return {name: weight}
+
+
+def of_gemma3n(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """Matrices between streams are stacked."""
+    if found := re.fullmatch(r"model\.(altup_\w*projections)\.(\d)\.weight", name):
+        return {f"model.{found[1]}.weight#{found[2]}": weight.unsqueeze(0)}
+    return {f"{name}.weight" if name.endswith("_scale") else name: weight}
+
+
 def under_model(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
     """As a model with a head names its parts."""
     return {f"model.{name}": weight}
@@ -323,10 +349,12 @@ def kv_of(kinds: Sequence[str], n_kv_heads: int, full: Sequence[str] = ("full_at
 
 def common_keys(config: Any) -> dict[str, Any]:
     """Keys of all architectures, from a config."""
-    found = {
-        key: next((getattr(config, name) for name in names if getattr(config, name, None)), None)
-        for key, names in COMMON.items()
-    }
+    values = config.to_dict()
+
+    def value(name: str) -> Any:
+        return values[name] if name in values else getattr(config, name, None)
+
+    found = {key: next(filter(None, map(value, names)), None) for key, names in COMMON.items()}
     rope = getattr(config, "rope_parameters", None) or {}
     rope = rope.get("full_attention", rope)
     found["rope.freq_base"] = rope.get("rope_theta")
@@ -342,10 +370,13 @@ def write(path: Path, model: Any, arch: Architecture, kinds: Mapping[str, GGMLQu
     parts: dict[str, list[Tensor]] = {}
     for name, weight in {**dict(model.named_parameters()), **buffers}.items():
         for part, changed in arch.change(name, weight.detach(), model.config).items():
-            stored = names.get_name(part.partition("#")[0], try_suffixes=(".weight", ".bias"))
+            stored = names.get_name(part.partition("#")[0], try_suffixes=(".weight", ".bias", ".scale"))
             assert stored, part
             parts.setdefault(stored, []).append(changed)
     tensors = {name: torch.cat(each) if len(each) > 1 else each[0] for name, each in parts.items()}
+    if arch.name == "gemma4":  # of full layers, a quarter of the pairs rotate
+        n_pairs = keys["attention.key_length"] // 2
+        tensors["rope_freqs.weight"] = torch.tensor([1.0] * (n_pairs // 4) + [1e30] * (n_pairs - n_pairs // 4))
     write_file(path, arch.name, keys, tensors, kinds)
 
 
@@ -370,6 +401,8 @@ def write_file(
     writer.add_token_list([token.encode() for token in tokens])
     writer.add_token_scores([0.0] * n_rows)
     writer.add_token_types([2, 3, 3] + [6] * (n_rows - 3))
+    if "token_types.weight" in tensors:
+        writer.add_token_type_count(len(tensors["token_types.weight"]))
     for stored, weight in tensors.items():
         data, kind = np.ascontiguousarray(weight.float().numpy()), kinds.get(stored)
         writer.add_tensor(stored, quantize(data, kind) if kind else data, raw_dtype=kind)
