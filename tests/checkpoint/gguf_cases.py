@@ -748,12 +748,23 @@ ARCHITECTURES = [
             "leading_dense_block_count": 0,
         },
     ),
-    Architecture("gemma4_text per-layer embeddings", "gemma4", GEMMA4, to.of_gemma4, of_gemma4),
-    Architecture("gemma4_text experts", "gemma4", GEMMA4, to.of_gemma4, of_gemma4, case="experts"),
+    Architecture(
+        "gemma4_text per-layer embeddings",
+        "gemma4",
+        GEMMA4 | {"num_kv_shared_layers": 1},
+        to.of_gemma4,
+        of_gemma4,
+        besides=to.quarter_of_pairs,
+    ),
+    Architecture(
+        "gemma4_text experts", "gemma4", GEMMA4, to.of_gemma4, of_gemma4, case="experts", besides=to.quarter_of_pairs
+    ),
     Architecture(
         "gemma3n_text default switches",
         "gemma3n",
-        {"laurel_rank": 64},
+        # llama.cpp has these sizes, and these shares of the first layers' gates, for all files.
+        {"laurel_rank": 64, "hidden_size_per_layer_input": 256, "activation_sparsity_pattern": [0.95] * 4, **EPS}
+        | {"layer_types": ["sliding_attention"] * 2 + ["full_attention"] * 2},
         to.of_gemma3n,
         lambda config: (
             of_per_layer(config)
@@ -769,5 +780,7 @@ ARCHITECTURES = [
                 "final_logit_softcapping": config.final_logit_softcapping,
             }
         ),
+        not_in_llama_cpp="it divides the squares of n gates by n - 1",
+        besides=to.unused_keys,
     ),
 ]

@@ -52,7 +52,7 @@ class Architecture(msgspec.Struct, frozen=True):
 
     A key of None is left out. `case` tells two of an architecture apart. `unequal`: fields of the spec that the file
     states otherwise than the config. `not_in_llama_cpp`: why llama.cpp gives other logits. `class_name`: the model's
-    class, if it is not the family's first.
+    class, if it is not the family's first. `besides`: tensors that files have besides the model's.
     """
 
     model: str
@@ -64,6 +64,7 @@ class Architecture(msgspec.Struct, frozen=True):
     unequal: tuple[str, ...] = ()
     not_in_llama_cpp: str = ""
     class_name: str | None = None
+    besides: Callable[[Any], Mapping[str, Tensor]] = lambda config: {}
 
     @property
     def id(self) -> str:
@@ -164,6 +165,24 @@ def of_gemma3n(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
     if found := re.fullmatch(r"model\.(altup_\w*projections)\.(\d)\.weight", name):
         return {f"model.{found[1]}.weight#{found[2]}": weight.unsqueeze(0)}
     return {f"{name}.weight" if name.endswith("_scale") else name: weight}
+
+
+def quarter_of_pairs(config: Any) -> Mapping[str, Tensor]:
+    """Gemma 4's factors: in full layers, a quarter of the pairs rotate."""
+    n_pairs = next(iter(config.to_dict()["per_layer_config"].values()))["head_dim"] // 2
+    return {"rope_freqs.weight": torch.tensor([1.0] * (n_pairs // 4) + [1e30] * (n_pairs - n_pairs // 4))}
+
+
+def unused_keys(config: Any) -> Mapping[str, Tensor]:
+    """Keys and values of Gemma 3n's last layers, which read those of earlier ones."""
+    width = config.num_key_value_heads * config.head_dim
+    shapes = {"attn_k": (width, config.hidden_size), "attn_v": (width, config.hidden_size), "attn_k_norm": (8,)}
+    first, last = config.num_hidden_layers - config.num_kv_shared_layers, config.num_hidden_layers
+    return {
+        f"blk.{layer}.{name}.weight": torch.zeros(shape)
+        for layer in range(first, last)
+        for name, shape in shapes.items()
+    }
 
 
 def under_model(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
@@ -374,9 +393,7 @@ def write(path: Path, model: Any, arch: Architecture, kinds: Mapping[str, GGMLQu
             assert stored, part
             parts.setdefault(stored, []).append(changed)
     tensors = {name: torch.cat(each) if len(each) > 1 else each[0] for name, each in parts.items()}
-    if arch.name == "gemma4":  # of full layers, a quarter of the pairs rotate
-        n_pairs = keys["attention.key_length"] // 2
-        tensors["rope_freqs.weight"] = torch.tensor([1.0] * (n_pairs // 4) + [1e30] * (n_pairs - n_pairs // 4))
+    tensors |= arch.besides(model.config)
     write_file(path, arch.name, keys, tensors, kinds)
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import COUNT, LAYERS_OR_NONE, PROBABILITY, Config
-from archcalc.hf.families.gemma4 import GGUF_PER_LAYER, GGUF_SHARED, PER_LAYER_TENSORS, per_layer_keys
+from archcalc.hf.families.gemma4 import GGUF_PER_LAYER, GGUF_SHARED, PER_LAYER_TENSORS, UNUSED_KEYS, per_layer_keys
 from archcalc.hf.families.llama_like import TANH, gemma3_kinds, root_of_width
 from archcalc.hf.gguf_map import (
     BLOCK,
@@ -162,6 +162,7 @@ GGUF = GgufMap(
     of_spec=stacked_streams,
     config_keys=gemma3n_gguf,
     own_keys=("feed_forward_length", SPARSITY_SCALE, WINDOW_PATTERN, *GGUF_SHARED),
+    unused=UNUSED_KEYS,
     origins={
         "layer_types": WINDOW_PATTERN,
         "intermediate_size": "feed_forward_length",

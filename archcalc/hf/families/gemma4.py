@@ -305,6 +305,7 @@ GGUF_PER_LAYER = (
     ),
     *modules({"per_layer.gate": "inp_gate", "per_layer.down": "proj", "per_layer_out_norm": "post_norm"}, *BLOCK),
 )
+UNUSED_KEYS = {r"blk\.\d+\.attn_(k|v|k_norm)\.weight": "of a layer that reads the keys of another"}
 PER_LAYER_ROWS = "per_layer_token_embd.weight"
 # Of layers that read the keys of others, whose own are not used.
 GGUF_SHARED = ("attention.shared_kv_layers", "embedding_length_per_layer_input")
@@ -397,6 +398,7 @@ GEMMA4_GGUF = GgufMap(
         *("attention.head_count_kv", "feed_forward_length", "rope.dimension_count", "rope.dimension_count_swa"),
         *(SWA_THETA, WINDOW_PATTERN, FACTORS, *GGUF_SHARED),
     ),
+    unused=UNUSED_KEYS,
     origins={
         "layer_types": WINDOW_PATTERN,
         "head_dim": "attention.key_length_swa",
