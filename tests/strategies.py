@@ -35,11 +35,22 @@ from archcalc.spec.attention import (
 from archcalc.spec.base import Activation, Part
 from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import norms, parts, reads_embedding
+from archcalc.spec.cca import ConvolutionalAttention
 from archcalc.spec.claim import Claim
 from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.embedding import Embedding, ExtraTable, Factor, Join, TokenDropout
-from archcalc.spec.ffn import Adapters, AnyFfn, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
+from archcalc.spec.ffn import (
+    Adapters,
+    AnyFfn,
+    Gated,
+    MoE,
+    PerLayerGate,
+    Plain,
+    ProductKeys,
+    RouterMlp,
+    StateProjection,
+)
 from archcalc.spec.groups import layers_of, lender_indices, weight_indices
 from archcalc.spec.layer import (
     Arm,
@@ -148,7 +159,11 @@ _LAYER_NORMS = [
 ]
 _RMS_NORMS = [RMSNorm(weight=weight, unit_offset=offset, eps=eps) for weight, offset, eps in _EACH]
 _RMS_NORMS += [RMSNorm(weight=weight, bias=True) for weight in (True, False)]
-AFFINES = st.builds(Affine, weight=st.booleans(), bias=st.booleans(), unit_offset=st.booleans())
+_AFFINES = [
+    Affine(weight=weight, bias=bias, unit_offset=offset, bias_first=first)
+    for weight, bias, offset, first in product((True, False), repeat=4)
+]
+AFFINES = st.sampled_from(_AFFINES)
 _NORMS: list[Norm] = [*_LAYER_NORMS, *_RMS_NORMS]
 LAYER_NORMS, RMS_NORMS, NORMS = st.sampled_from(_LAYER_NORMS), st.sampled_from(_RMS_NORMS), st.sampled_from(_NORMS)
 _OVER = (("head", "before"), ("head", "after"), ("each", "before"), ("each", "after"), ("full", "before"))
@@ -611,6 +626,30 @@ def routed_attentions() -> st.SearchStrategy[RoutedAttention]:
             position=optional(ropes(drawn[0], partial=False)),
             scale=OPTIONAL_SCALES,
             out_bias=st.booleans(),
+        )
+    )
+
+
+@cache
+def convolutional_attentions() -> st.SearchStrategy[ConvolutionalAttention]:
+    """Draw attentions whose queries and keys are convolved."""
+    return EVEN.flatmap(
+        lambda d_head: st.sampled_from(((1, None), (2, 1), (4, 2), (3, 3))).flatmap(
+            lambda heads: st.builds(
+                ConvolutionalAttention,
+                n_heads=st.just(heads[0]),
+                n_kv_heads=st.just(heads[1]),
+                d_head=st.just(d_head),
+                d_conv=st.sampled_from((2, 1, 3)),
+                d_group_conv=st.sampled_from((2, 1, 4)),
+                d_before=st.sampled_from((None, None, 1)),
+                norm=RMS_NORMS,
+                position=optional(ropes(d_head).map(lambda part: structs.replace(part, values=False))),
+                window=st.sampled_from((None, 1, 3)),
+                scale=OPTIONAL_SCALES,
+                bias=st.booleans(),
+                out_bias=st.booleans(),
+            )
         )
     )
 
@@ -1473,6 +1512,39 @@ def convolved_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="convolved", vocab_size=17, n_ctx=19, d_model=12, encoder=encoder))
 
 
+ROUTER_MLPS = st.builds(
+    RouterMlp, d_router=SIZES, norm=RMS_NORMS, activation=FIXED_ACTIVATIONS, adds_previous=st.booleans()
+)
+
+
+@st.composite
+def router_specs(draw: st.DrawFn) -> Spec:
+    """A resolved decoder with convolved queries and keys, routers with states, biases of skips; no other draws them."""
+    d_model, router = draw(SIZES), draw(ROUTER_MLPS)
+    kinds = convolutional_attentions() | attentions(Place(d_model, is_decoder=True))
+    pattern, n_routers = [], draw(st.integers(1, 3))
+    for i in range(n_routers):
+        mixture = draw(mixtures())
+        own = structs.replace(router, adds_previous=i > 0 and draw(st.booleans()))
+        returns = draw(st.sampled_from(("input", "nothing"))) if mixture.n_zero else "input"
+        ffn = structs.replace(mixture, router_mlp=own, zero_returns=returns)
+        sides = {"skip_weight": True, "skip_bias": draw(st.booleans())} if draw(st.booleans()) else {}
+        if draw(st.booleans()):
+            pattern.append(Layer(norm=draw(NORMS), attention=draw(kinds), ffn=ffn, **sides))
+            continue
+        arms_ = (Arm(name="attn", part=draw(kinds)), Arm(name="ffn", part=ffn))
+        norms_ = {"norm_in": draw(NORMS), "norm_out": draw(optional(AFFINES))}
+        pattern.append(Layer(branches=tuple(Branch(arms=(arm,), **norms_, **sides) for arm in arms_)))
+    if draw(st.booleans()):
+        pattern.insert(draw(st.integers(0, n_routers)), Layer(norm=draw(NORMS), ffn=draw(GATED)))
+    runs = (
+        Run(count=len(pattern) * draw(st.integers(1, 2)), pattern=tuple(pattern), share_weights=draw(st.booleans())),
+    )
+    stack = Stack(runs=runs, embed_norm=draw(optional(AFFINES)), final_norm=draw(optional(NORMS)))
+    sizes = {"vocab_size": 17, "n_ctx": 19, "d_model": d_model}
+    return resolve(Spec(name="routers", decoder=stack, head=Head(tied=draw(st.booleans())), **sizes))
+
+
 BOTTLENECKS = st.builds(
     Bottleneck,
     d_bottleneck=SIZES,
@@ -1552,6 +1624,8 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     ConvolvedAttention: convolved_attentions(),
     XlAttention: xl_attentions(Place()),
     RoutedAttention: routed_attentions(),
+    ConvolutionalAttention: convolutional_attentions(),
+    RouterMlp: ROUTER_MLPS,
     GlobalWindow: GLOBAL_WINDOWS,
     BlockSummaries: block_summaries(Place(), 3),
     RandomBlocks: RANDOM_BLOCKS,

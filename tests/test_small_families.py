@@ -61,6 +61,8 @@ MODELS = (
     "umt5:small",
     "xlstm:other switches",
     "xlstm:plain",
+    "zaya:default switches",
+    "zaya:sliding",
 )
 # Its products of streams are rows of the streams, and computed by the layers.
 STREAMS = ("gemma3n_text:lists", "deepseek_v4:all kinds")
@@ -114,7 +116,7 @@ def test_saved_activations_are_those_of_autograd(name: str, how: Execution) -> N
 LABELS = """
     1/length, B, C, b, beta · k, c, content.r, decay, decayed keys · keys, decayed queries · keys, decays,
     denominators, exp(A_log), exp(decay), exp(decay_log), exp(q1 · k1), exp(q2 · k2), expm1, factors, gate, hidden,
-    i · u, innovation, joined, key_bias.steps, keys · decays, layers.{i}.streams.predict, magnitude, magnitudes,
+    i · u, innovation, joined, k_norm, key_bias.steps, keys · decays, layers.{i}.streams.predict, magnitude, magnitudes,
     multiplied, multipliers, numerators, pooled, product, projected, projections, rate, rates, read, routed, scales,
     scan, selection, sigmoid, softmax, softplus, u, v, weights, z, Δ, Δ + dt_bias, Δ · u, Δ · v, λ, −exp(decay_log),
     √(1 − a²)
@@ -122,7 +124,7 @@ LABELS = """
 
 
 # Elementwise operations that no module has as its name.
-OPERATIONS = {"activation", "core", "decay", "delta", "gate", "k", "norm", "q_norm", "read", "scan"}
+OPERATIONS = {"activation", "core", "decay", "delta", "gate", "k", "k_norm", "norm", "q_norm", "read", "scan"}
 OPERATIONS |= {"second_half_softmax", "softmax", "v_norm", "write"}
 
 

@@ -71,6 +71,8 @@ PHI_SCALINGS: dict[str, Document | None] = {
     },
 }
 _COMMON_KEYS = {"rope_type", "type", "rope_theta", "partial_rotary_factor"}
+# The words under which parameters of kinds of layers are nested.
+_LAYER_KINDS = ("full_attention", "sliding_attention", "indexed_attention", "hybrid", "hybrid_sliding")
 # Some configs have these keys with scalings that do not use them.
 _UNUSED = frozenset({_ORIGINAL_CONTEXT, "factor", "finetuned"})
 
@@ -80,11 +82,12 @@ class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
     """The `position` of an attention with rotary embedding.
 
     - `theta`: the class's default.
-    - `share_key`: the key of the rotated share of each head's width, with `default_share`. `head_width` returns that
-      width; None: the class always rotates the whole head.
+    - `share_key`: the key of the rotated share of each head's width, if there is one, with `default_share`.
+      `head_width` returns that width; None: the class always rotates the whole head.
     - `default`: the class's parameters if the config has none.
     - `n_ctx`: the key of the context length, which is also the default of a scaling's original length.
     - `layer_kind`: the word of the layers whose parameters are nested under it, if each kind has its own.
+    - `needs_kind`: parameters that are stated must have that word, with a theta.
     - `theta_key`: an older key of theta, if there is one.
     - `scalings`: the fields of each scaling that the class has.
     - `rounds_up`: if the rotated width is odd, the class rotates one more dimension, with the odd width's frequencies.
@@ -95,11 +98,12 @@ class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
     interleaved: bool | ConfigLens = False
     default: Document | None = None
     n_ctx: Key = CONTEXT
-    share_key: str = "partial_rotary_factor"
+    share_key: str | None = "partial_rotary_factor"
     default_share: float | Callable[[Config], float] = 1.0
     head_width: Callable[[Config], int] | None = None
     theta_key: str | None = "rope_theta"
     layer_kind: str = ""
+    needs_kind: bool = False
     scalings: Mapping[str, Document | None] = msgspec.field(default_factory=lambda: _SCALINGS)
     rounds_up: bool = False
     extra_keys: frozenset[str] = frozenset()
@@ -110,8 +114,7 @@ class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
             "rope_parameters",
             "rope_scaling",
             _ORIGINAL_CONTEXT,
-            self.share_key,
-            *filter(None, [self.theta_key]),
+            *filter(None, [self.share_key, self.theta_key]),
         )
         if isinstance(self.interleaved, ConfigLens):
             yield from self.interleaved.names()
@@ -137,7 +140,7 @@ class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
         elif share != 1.0 and scaling is not None:
             # A class without partial rotation ignores the share, except in scalings, which then do not fit its heads.
             is_nested = "partial_rotary_factor" in parameters.data
-            source, name = (parameters, "partial_rotary_factor") if is_nested else (config, self.share_key)
+            source, name = (parameters, "partial_rotary_factor") if is_nested else (config, str(self.share_key))
             raise source.error(name, share, "1.0, which rotates the whole head")
         return position
 
@@ -187,8 +190,13 @@ class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
     def _nested_parameters(self, config: Config) -> Config:
         """Return the parameters of this kind of layers. The older `rope_scaling` applies to global layers only."""
         parameters = config.nested(Key("rope_parameters", MAPPING, {}, null={}).read(config), "rope_parameters")
-        parameters.ignore_but(("full_attention", "sliding_attention", "indexed_attention"))
+        parameters.ignore_but(_LAYER_KINDS)
         of_kind = Key(self.layer_kind, MAPPING, {}, null={}).read(parameters)
+        if self.needs_kind and config.data.get("rope_parameters") is not None:
+            if not of_kind:
+                stated = config.data["rope_parameters"]
+                raise config.error("rope_parameters", stated, f"a mapping with {self.layer_kind}, or null")
+            Key("rope_theta", POSITIVE).read(parameters.nested(of_kind, parameters.where(self.layer_kind)))
         older = Key("rope_scaling", MAPPING, {}, null={}).read(config) if self.layer_kind == "full_attention" else {}
         return config.nested(of_kind | older, "rope_scaling" if older else parameters.where(self.layer_kind))
 
@@ -219,7 +227,9 @@ class RopeLens(ConfigLens, msgspec.Struct, frozen=True):
         return float(Key("rope_theta", POSITIVE, default, null=default).read(parameters))
 
     def _share(self, config: Config, parameters: Config) -> float:
-        default = Key(self.share_key, SHARE, self.default_share, null=self.default_share).read(config)
+        default = self.default_share(config) if callable(self.default_share) else self.default_share
+        if self.share_key is not None:
+            default = Key(self.share_key, SHARE, default, null=default).read(config)
         return float(Key("partial_rotary_factor", SHARE, default, null=default).read(parameters))
 
     def _scaling_type(self, scaling: Document | None) -> tuple[str, Document | None]:

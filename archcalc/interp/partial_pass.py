@@ -55,12 +55,13 @@ class PartialPass:
     def first_layer(self, stack: int, layer: int) -> int:
         """Return the layer at which a pass must begin for this one.
 
-        0 if layers read keys of earlier ones, the first layer's input or per-layer embeddings, which follow from it, or
-        run in cycles.
+        0 if layers read keys of earlier ones or states of their routers, the first layer's input or per-layer
+        embeddings, which follow from it, or run in cycles.
         """
         module = self.stacks[stack]
         reads_more = module.per_layer is not None or module.reads_embedding or module.cycles is not None
-        return 0 if reads_more or any(lender is not None for lender in module.lenders) else layer
+        links = (*module.lenders, *module.router_links)
+        return 0 if reads_more or any(link is not None for link in links) else layer
 
     def __call__(
         self, edits: Sequence[Edit] = (), read: Collection[str] = (), start: PassStart | None = None

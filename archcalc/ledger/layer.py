@@ -124,7 +124,7 @@ class LayerBuilder(msgspec.Struct, frozen=True):
     def branch(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
         read = yield from self.branch_input(branch, x)
-        yield from self.skip(names(branch).skip, read if branch.skip_reads == "normed" else x)
+        yield from self.skip(branch, read if branch.skip_reads == "normed" else x)
         yield from self.arms(branch, read)
         return (yield from self.norm(branch.norm_after, names(branch).norm_after, x.new("states")))
 
@@ -142,13 +142,16 @@ class LayerBuilder(msgspec.Struct, frozen=True):
         self.inputs[branch.arms[0].name] = branch_input
         return branch_input
 
-    def skip(self, name: str | None, x: Tensor) -> Forward[None]:
+    def skip(self, branch: Branch, x: Tensor) -> Forward[None]:
         """Yield the leaves of the weights of what a branch is added to, if there are any."""
+        name = names(branch).skip
         if name is not None:
             path = f"{self.ctx.prefix}{name}"
             yield Weight(f"{path}.weight", x.axes[-1:], "other")
-            yield Elementwise(path, x.axes, "other", "product")
-            yield Save(path, x, "other")
+            if branch.skip_bias:
+                yield Weight(f"{path}.bias", x.axes[-1:], "other")
+            yield Elementwise(path, x.axes, "other", "affine" if branch.skip_bias else "product")
+            yield Save(path, x.new("shifted") if branch.skip_bias else x, "other")
 
     def arms(self, branch: Branch, branch_input: Tensor) -> Forward[Tensor]:
         """Yield the leaves of the arms of a branch and of their norms; return what it adds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from archcalc.ledger import norm
+from archcalc.ledger import norm, router_mlp
 from archcalc.ledger.activation import activation, gated_activation
 from archcalc.ledger.algebra import ONE, Poly
 from archcalc.ledger.ffn import FfnOptions, dense
@@ -23,6 +23,7 @@ ExpertLinear = Callable[[MoE, str, Tensor, Poly, Tensor, Symbols], Forward[Tenso
 def leaves(part: MoE, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forward[Tensor]:
     """Yield the leaves of router and experts, of which each token uses n_active."""
     router_input = yield from norm.leaves(part.router_norm, "router_norm", x, ctx)
+    router_input = yield from with_prefix("router_mlp.", router_mlp.leaves(part.router_mlp, d, router_input, ctx))
     n_choices = d.n_experts + d.n_zero if part.n_zero else d.n_experts
     n_scores = n_choices + d.n_shared if part.scores_shared else n_choices
     logits = yield from linear("router", router_input, n_scores, "ffn", bias=part.router_bias)
@@ -77,12 +78,12 @@ def _weigh_outputs(
 ) -> Forward[None]:
     """Multiply the outputs of the chosen experts with their routing weights, then sum.
 
-    A choice of an expert without weights is computed with another expert, whose output its input replaces.
+    A choice of an expert without weights is computed with another expert, whose output its input, or 0, replaces.
     """
     expert = chosen.new("expert of each choice") if part.n_zero else chosen
     y = yield from with_prefix("experts.", FORMULATIONS[ctx.execution.experts](part, d, x, expert, ctx))
     if part.n_zero:
-        yield Save("zero", Tensor("returns its input", (*chosen.axes, ONE), "bool"), "ffn")
+        yield Save("zero", Tensor("has no weights", (*chosen.axes, ONE), "bool"), "ffn")
         y = y.new("outputs")
     yield from save("weighted", "ffn", y, routing_weights)
 

@@ -101,7 +101,7 @@ def _affine(part: Affine, name: str, x: Tensor, ctx: ForwardContext, component: 
     """A product with the weight, which saves its factors, and a sum."""
     yield Elementwise(name, x.axes, component, "affine")
     if part.weight:
-        yield Save(name, x, component)
+        yield Save(name, x.new("shifted") if part.bias and part.bias_first else x, component)
         if part.unit_offset:
             yield Save(name, x.new("1 + weight", x.axes[-1]), component)
     return x.new(name.rpartition(".")[2])

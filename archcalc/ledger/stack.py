@@ -31,7 +31,16 @@ from archcalc.spec.base import Part, sizes
 from archcalc.spec.branches import branches, parts, reads_embedding
 from archcalc.spec.cycles import detached_runs
 from archcalc.spec.execution import Execution
-from archcalc.spec.groups import Group, borrowing_arms, groups, lender_index, lending_arms
+from archcalc.spec.groups import (
+    Group,
+    RouterLink,
+    borrowing_arms,
+    groups,
+    lender_index,
+    lending_arms,
+    router_arm,
+    router_links,
+)
 from archcalc.spec.layer import Cycles, Layer, Stack
 from archcalc.spec.model import OWN_SIZES, ModelStack, Spec
 from archcalc.spec.prompts import prompted
@@ -66,12 +75,14 @@ class StackBuilder(msgspec.Struct, frozen=True):
     execution: Execution
     tracker: StorageTracker
     lending_arms: Mapping[int, tuple[str, ...]]
+    router_links: list[RouterLink | None]
 
     @classmethod
     def of(cls, model_stack: ModelStack, execution: Execution, *, is_training: bool) -> StackBuilder:
         """Return the builder of a stack."""
         stack, tracker = model_stack.stack, StorageTracker(is_training)
-        return cls(model_stack.model, model_stack, groups(stack), execution, tracker, lending_arms(stack))
+        lent = lending_arms(stack), router_links(stack)
+        return cls(model_stack.model, model_stack, groups(stack), execution, tracker, *lent)
 
     @property
     def stack(self) -> Stack:
@@ -218,7 +229,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
                 assert group not in groups_with_leaf, f"a layer yields each leaf once: {leaf.name}"
                 groups_with_leaf.append(group)
             lenders = [i for i in group.layer_indices if i in self.lending_arms]
-            lent |= {i: self._lent_tensors(i, layer_ctx.lent_out) for i in lenders}
+            lent |= {i: self._lent_tensors(i, layer_ctx.lent_out, router_arm(group.layer)) for i in lenders}
             x = x.new(x.label)
         leaf_by_groups: dict[tuple[str, ...], StackLeaf] = {}
         for leaf, groups_with_leaf in groups_by_leaf.items():
@@ -256,7 +267,7 @@ class StackBuilder(msgspec.Struct, frozen=True):
         if ctx.execution.recompute != "full":
             return output
         lent = [x for tensors in ctx.lent_in.values() for x in tensors]
-        lent += [tensor for tensor in (ctx.distances, ctx.per_layer) if tensor]
+        lent += [tensor for tensor in (ctx.distances, ctx.per_layer, ctx.router_state) if tensor]
         if ctx.embedded and any(map(reads_embedding, branches(group.layer))):
             lent.append(ctx.embedded)
         inputs = (x, ctx.source, *lent) if ctx.source else (x, *lent)
@@ -269,13 +280,23 @@ class StackBuilder(msgspec.Struct, frozen=True):
         names = [name for i in group.layer_indices for name in self.lending_arms.get(i, ())]
         lender = lender_index(group.layer)
         lent_in = {} if lender is None else {name: lent[lender][name] for name in borrowing_arms(group.layer)}
-        return structs.replace(ctx, lent_in=lent_in, lent_out=dict.fromkeys(names))
+        link = self.router_links[group.layer_indices[0]]
+        state = None if link is None else lent[link.lender][link.lending_arm][0]
+        return structs.replace(ctx, lent_in=lent_in, lent_out=dict.fromkeys(names), router_state=state)
 
-    def _lent_tensors(self, layer_index: int, lent_out: Mapping[str, Lent | None]) -> dict[str, Lent]:
-        """Return what one layer lends; all later layers save each tensor once, unless the layer saves it."""
+    def _lent_tensors(
+        self, layer_index: int, lent_out: Mapping[str, Lent | None], router: str | None
+    ) -> dict[str, Lent]:
+        """Return what one layer lends; all later layers save each tensor once, unless the layer saves it.
+
+        The state of a `router`, an arm of this name, is read by one layer.
+        """
         lent = {}
         for name, tensors in lent_out.items():
             assert tensors is not None, "a lending layer computes what it lends"
+            if name == router:
+                lent[name] = tensors
+                continue
             what = ("keys", "values") if len(tensors) == 2 else ("selection",)
             lent[name] = tuple(
                 self._shared_tensor(x, f"{one} of layer {layer_index}") for x, one in zip(tensors, what, strict=True)

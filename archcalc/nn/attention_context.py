@@ -18,6 +18,7 @@ from archcalc.nn import padding, rope
 from archcalc.nn.arm_cache import ArmCache, IndexedCache, Pair, PairCache
 from archcalc.nn.bias import RelativeBias, SummaryBias, alibi_bias, buckets, distance_rows, segment_buckets
 from archcalc.nn.rope import RotaryTable
+from archcalc.nn.router_states import RouterStates
 from archcalc.nn.text_places import TextPlaces
 from archcalc.spec.attention import LateTemperature, LogTemperature, Temperature, lends_selection, reads_selection
 from archcalc.spec.layer import Arm
@@ -371,9 +372,10 @@ class LayerContext:
     """What a layer attends to: its own tokens, and the source where there is one.
 
     The mappings are by arm of the layer: `caches` of earlier tokens, `borrowed` tensors of an earlier layer that it
-    reads (keys and values, or a selection), `lent`, filled with those that later layers read, and `prompts`, learned
-    keys and values. `per_layer` is the layer's own embedding [B, T, W], or, before the layers, that of all [B, T, L·W].
-    `ids` [B, T] are those of the tokens, `embedded` [B, T, D] the input of the first layer, where layers read them.
+    reads (keys and values, a selection, or a router's state), `lent`, filled with those that later layers read, and
+    `prompts`, learned keys and values. `per_layer` is the layer's own embedding [B, T, W], or, before the layers, that
+    of all [B, T, L·W]. `ids` [B, T] are those of the tokens, `embedded` [B, T, D] the input of the first layer, where
+    layers read them.
     `split`: what queries and keys, and what values are projected from, if these differ.
     """
 
@@ -407,6 +409,11 @@ class LayerContext:
             selects = lends_selection(arm.part)
             context = replace(context, share_selection=lend) if selects else replace(context, share_pair=lend)
         return context
+
+    def router_states(self, name: str) -> RouterStates:
+        """Return the state of a router that the router of this arm adds, and what receives its own."""
+        previous = self.borrowed[name][0] if name in self.borrowed else None
+        return RouterStates(previous, partial(self.lent.__setitem__, name) if name in self.lent else None)
 
     def without_memo(
         self,

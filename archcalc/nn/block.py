@@ -43,7 +43,7 @@ from archcalc.spec.branches import (
     tied_norms,
 )
 from archcalc.spec.execution import Execution
-from archcalc.spec.ffn import Gated, PerLayerGate, reads_ids
+from archcalc.spec.ffn import Gated, PerLayerGate, reads_ids, router_mlp
 from archcalc.spec.global_tokens import global_norms
 from archcalc.spec.layer import Arm, Branch, GlobalTokens, Layer, Reads
 from archcalc.spec.stream_variants import stream_implementation
@@ -85,6 +85,7 @@ class Block(nn.Module):
         self.token_mixers = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
         self.per_layer_gates = {arm.name for arm in arms(layer) if isinstance(arm.part, PerLayerGate)}
         self.id_readers = {arm.name for arm in arms(layer) if reads_ids(arm.part)}
+        self.routers = {arm.name for arm in arms(layer) if router_mlp(arm.part)}
         self.dropout, self.execution = model.dropout.residual, Execution()
         self.out_scalar: Tensor | None
         if layer.bottleneck is not None:
@@ -115,7 +116,7 @@ class Block(nn.Module):
         if branch.in_gate_rank is not None:
             self.add_module(str(own.in_gate), InputGate(branch.in_gate_rank, model.d_model))
         if branch.skip_weight:
-            self.add_module(str(own.skip), ChannelScale(model.d_model))
+            self.add_module(str(own.skip), ChannelScale(model.d_model, bias=branch.skip_bias))
 
     def borrow(self, blocks: Mapping[int, Block]) -> None:
         """Use the modules of earlier layers, by their indices, in the branches that have no weights of their own."""
@@ -234,6 +235,8 @@ class Block(nn.Module):
             arguments = (arm.part.low_rank.active,)
         if arm.name in self.id_readers:
             arguments = (context.ids,)
+        if arm.name in self.routers:
+            arguments = (context.ids if arm.name in self.id_readers else None, context.router_states(arm.name))
         if arm.name in self.per_layer_gates:
             arguments = (context.per_layer,)
         if arm.name in context.split:

@@ -21,6 +21,8 @@ from archcalc.nn.activation import activation, gated
 from archcalc.nn.ffn import Gated, Plain
 from archcalc.nn.linear import ExpertLinear, Linear
 from archcalc.nn.norm import norm
+from archcalc.nn.router_mlp import RouterMlp
+from archcalc.nn.router_states import RouterStates
 from archcalc.nn.shared_experts import SharedExperts
 from archcalc.nn.taps.points import tap, tap_scope
 from archcalc.nn.upcast import upcast
@@ -107,7 +109,9 @@ class MoE(nn.Module):
         self.execution: Execution | None = None  # None: the formulation depends on the device
         self.input_norm = norm(part.input_norm, model.d_model) if part.input_norm else None
         self.router_norm = norm(part.router_norm, model.d_model) if part.router_norm else None
-        self.router = Linear(model.d_model, part.n_scores, bias=part.router_bias)
+        self.router_mlp = RouterMlp(part.router_mlp, model.d_model) if part.router_mlp else None
+        d_router = part.router_mlp.d_router if part.router_mlp else model.d_model
+        self.router = Linear(d_router, part.n_scores, bias=part.router_bias)
         _CORRECTIONS[part.correction](self, part.n_choices)
         table = torch.empty(model.vocab_size, part.n_active, dtype=torch.long) if part.by_token else None
         self.register_buffer("expert_table", table)
@@ -122,10 +126,18 @@ class MoE(nn.Module):
         self.shared = _shared_ffn(part, model)
         self.shared_gate = Linear(model.d_model, 1, bias=False) if part.shared_gate else None
 
-    def forward(self, x_BTD: Tensor, ids_BT: Tensor | None = None) -> Tensor:
-        """Map states [B, T, D] to states [B, T, D]; the tokens' ids choose experts if the part says so."""
+    def forward(
+        self,
+        x_BTD: Tensor,
+        ids_BT: Tensor | None = None,
+        states: RouterStates = RouterStates(),  # noqa: B008 - frozen
+    ) -> Tensor:
+        """Map states [B, T, D] to states [B, T, D].
+
+        The tokens' ids choose experts if the part says so. `states` are those of routers.
+        """
         x_QD = x_BTD.flatten(0, 1)
-        weights_Qk, experts_Qk, shared_Qs = self.route(x_QD, x_BTD.shape[1], ids_BT)
+        weights_Qk, experts_Qk, shared_Qs = self.route(x_QD, x_BTD.shape[1], ids_BT, states)
         if self.input_norm is not None:
             x_BTD = self.input_norm(x_BTD)
             x_QD = x_BTD.flatten(0, 1)
@@ -138,13 +150,21 @@ class MoE(nn.Module):
         y_BTD = y_BTD + self._shared_output(x_BTD, shared_Qs)
         return y_BTD / 2 if self.part.shared_combine == "average" else y_BTD
 
-    def route(self, x_QD: Tensor, n_tokens: int, ids_BT: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+    def route(
+        self,
+        x_QD: Tensor,
+        n_tokens: int,
+        ids_BT: Tensor | None = None,
+        states: RouterStates = RouterStates(),  # noqa: B008 - frozen
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return weights (float32 at least) and indices of the chosen experts, both [Q, k], of states [Q, D].
 
         And the weights [Q, s] of shared experts, if the router weighs those. Each text has `n_tokens` of the states.
         """
         part = self.part
         read_QD = x_QD if self.router_norm is None else self.router_norm(x_QD)
+        if self.router_mlp is not None:
+            read_QD = self.router_mlp(read_QD, states)
         logits_QE = upcast(tap("router", self.router(read_QD))) * part.router_scale
         if part.router_softcap is not None:
             logits_QE = part.router_softcap * torch.tanh(logits_QE / part.router_softcap)
@@ -204,7 +224,7 @@ class MoE(nn.Module):
         return scores_QGe.topk(min(n_best, scores_QGe.shape[-1]), dim=-1).values.sum(-1)
 
     def chosen_outputs(self, x_QD: Tensor, experts_Qk: Tensor) -> Tensor:
-        """Return the outputs [Q, k, D] of the chosen experts; those without weights return their input.
+        """Return the outputs [Q, k, D] of the chosen experts; those without weights return their input or 0.
 
         Their choices are computed with the last expert first, so that no shape depends on the data.
         """
@@ -213,7 +233,10 @@ class MoE(nn.Module):
             y_QkD: Tensor = self.experts(x_QD, experts_Qk, self.execution)
             return y_QkD
         y_QkD = self.experts(x_QD, experts_Qk.clamp(max=n_experts - 1), self.execution)
-        return torch.where((experts_Qk >= n_experts).unsqueeze(-1), x_QD.unsqueeze(1), y_QkD)
+        is_zero_Qk1 = (experts_Qk >= n_experts).unsqueeze(-1)
+        if self.part.zero_returns == "nothing":
+            return y_QkD.masked_fill(is_zero_Qk1, 0.0)
+        return torch.where(is_zero_Qk1, x_QD.unsqueeze(1), y_QkD)
 
     def _shared_output(self, x_BTD: Tensor, weights_Qs: Tensor | None) -> Tensor:
         assert self.shared is not None, "called only where it exists"

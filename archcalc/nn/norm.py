@@ -66,22 +66,24 @@ class RMSNorm(nn.Module):
 
 
 class Affine(nn.Module):
-    """x · weight + bias (Sun et al. 2020, section 3.3); weight and bias [width] are optional."""
+    """x · weight + bias (Sun et al. 2020, section 3.3), or (x + bias) · weight; both [width] are optional."""
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
 
     def __init__(self, part: spec.Affine, width: int) -> None:
         super().__init__()
-        self.unit_offset = part.unit_offset
+        self.unit_offset, self.bias_first = part.unit_offset, part.bias_first
         self.weight = nn.Parameter(torch.empty(width)) if part.weight else None
         self.bias = nn.Parameter(torch.empty(width)) if part.bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scaled and shifted input."""
+        if self.bias is not None and self.bias_first:
+            x = x + self.bias
         if self.weight is not None:
             x = x * (self.weight + 1.0 if self.unit_offset else self.weight)
-        return x if self.bias is None else x + self.bias
+        return x if self.bias is None or self.bias_first else x + self.bias
 
 
 class HeadNorm(nn.Module):

@@ -12,12 +12,15 @@ def multiply(x: Tensor, factor: float) -> Tensor:
 
 
 class ChannelScale(nn.Module):
-    """A learned factor of each channel, at first 1."""
+    """A learned factor of each channel, at first 1; before it a bias is added, at first 0, if there is one."""
 
-    def __init__(self, width: int) -> None:
+    bias: nn.Parameter | None
+
+    def __init__(self, width: int, *, bias: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(width))
+        self.bias = nn.Parameter(torch.empty(width)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return states [..., width] times the factors."""
-        return x * self.weight
+        """Return states [..., width], plus the bias, times the factors."""
+        return (x if self.bias is None else x + self.bias) * self.weight

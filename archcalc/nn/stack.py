@@ -39,7 +39,15 @@ from archcalc.spec.branches import arms, branches, reads_embedding
 from archcalc.spec.cycles import layers_of_run
 from archcalc.spec.execution import Execution
 from archcalc.spec.ffn import reads_ids
-from archcalc.spec.groups import borrowing_arms, layers_of, lender_indices, lending_arms, shared_arms, weight_indices
+from archcalc.spec.groups import (
+    borrowing_arms,
+    layers_of,
+    lender_indices,
+    lending_arms,
+    router_links,
+    shared_arms,
+    weight_indices,
+)
 from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
 from archcalc.spec.soft_prompt import segments
@@ -72,6 +80,7 @@ class Layers(nn.Module):
         self.embed = Embedding(model) if stack.embedding else None
         layers, self.owners = layers_of(stack), [str(owner) for owner in weight_indices(stack)]
         self.lenders, self.lent_arms = lender_indices(stack), lending_arms(stack)
+        self.router_links = router_links(stack)
         self.key_readers = [shared_arms(layer) for layer in layers]
         self.borrowing_arms = [borrowing_arms(layer) for layer in layers]
         width = summed_width(model)
@@ -143,6 +152,8 @@ class Layers(nn.Module):
         for turn, lender in enumerate(self.lenders):
             caches = {} if cache is None else cache.layers[turn]
             borrowed = {} if lender is None else {name: lent[lender][name] for name in self.borrowing_arms[turn]}
+            if (link := self.router_links[turn]) is not None:
+                borrowed[link.arm] = lent[link.lender][link.lending_arm]
             lent_here = lent.get(turn, {})
             yield replace(
                 context,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from archcalc.spec.base import Part, Positive, Size
+from archcalc.spec.cca import ConvolutionalAttention
 from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.low_rank import LowRank
@@ -257,6 +258,7 @@ AnyAttention = (
     | ConvolvedAttention
     | XlAttention
     | RoutedAttention
+    | ConvolutionalAttention
 )
 
 

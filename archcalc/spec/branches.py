@@ -244,6 +244,7 @@ def _branch(layer: Layer, places: NormPlaces, group: list[Arm]) -> Branch:
         skip=layer.skip,
         skip_reads=layer.skip_reads,
         skip_weight=layer.skip_weight,
+        skip_bias=layer.skip_bias,
     )
 
 

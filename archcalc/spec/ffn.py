@@ -7,7 +7,7 @@ from typing import Literal
 from archcalc.spec.activation import AnyActivation, FixedActivation
 from archcalc.spec.base import Count, Part, Positive, Probability, Share, Size
 from archcalc.spec.low_rank import LowRank
-from archcalc.spec.norm import Norm
+from archcalc.spec.norm import Norm, RMSNorm
 
 
 class Plain(Part, frozen=True, kw_only=True, tag_field="kind", tag="plain"):
@@ -52,6 +52,19 @@ class Gated(Part, frozen=True, kw_only=True, tag_field="kind", tag="gated"):
     out_scale: bool = False
 
 
+class RouterMlp(Part, frozen=True, kw_only=True):
+    """What a router reads in place of the hidden states: a state of its own, by a norm and two dense layers (ZAYA1).
+
+    The state is a projection to the width d_router, with a bias. With `adds_previous` a learned vector times that of
+    the last layer before with such a router is added; all of a stack are equal but for that. It is in float32.
+    """
+
+    d_router: Size
+    norm: RMSNorm = RMSNorm()
+    activation: FixedActivation = "gelu"
+    adds_previous: bool = False
+
+
 class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     """n_experts routed experts of width d_expert, n_active of them for each token, and n_shared shared experts.
 
@@ -74,8 +87,9 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     (Nemotron-H); `latent_bias` is that of both projections. `out_bias` is added to their sum (JetMoE).
     `router_norm` is a norm of what the router reads, `input_norm` one of what all experts read; the router's logits are
     multiplied by `router_scale`, and the weight of each expert by a learned number if `expert_scales` (Gemma 4).
-    The router has `n_zero` more choices: experts without weights, which return their input (LongCat-Flash). With
-    `zero_stored` the first matrices have unused rows for them, as transformers' class allocates.
+    With a `router_mlp` the router's matrix reads what that gives. The router has `n_zero` more choices: experts without
+    weights, which return their input (LongCat-Flash) or nothing (`zero_returns`, ZAYA1). With `zero_stored` the first
+    matrices have unused rows for them, as transformers' class allocates.
 
     With `scores_shared` the router scores the shared experts too, after the routed ones. Their scores are never chosen
     but are weights as those of the chosen experts are, and part of their sum. The weight of a shared expert multiplies
@@ -90,6 +104,7 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     expert_bias: bool = False
     input_norm: Norm | None = None
     router_norm: Norm | None = None
+    router_mlp: RouterMlp | None = None
     router_bias: bool = False
     router_scale: Positive = 1.0
     router_softcap: Positive | None = None
@@ -108,6 +123,7 @@ class MoE(Part, frozen=True, kw_only=True, tag_field="kind", tag="moe"):
     capacity: Size | None = None
     n_zero: Count = 0
     zero_stored: bool = False
+    zero_returns: Literal["input", "nothing"] = "input"
     weight_on: Literal["output", "input"] = "output"
     d_latent: Size | None = None
     latent_bias: bool = False
@@ -178,6 +194,11 @@ class ProductKeys(Part, frozen=True, kw_only=True, tag_field="kind", tag="produc
 
 
 AnyFfn = Plain | Gated | MoE | PerLayerGate | Adapters | ProductKeys | StateProjection
+
+
+def router_mlp(part: object) -> RouterMlp | None:
+    """Return what the router of a mixture of experts reads, if that is a state of its own."""
+    return part.router_mlp if isinstance(part, MoE) else None
 
 
 def reads_ids(part: object) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 from archcalc.errors import InputError
 from archcalc.spec.attention import reads_selection, stored_rope
 from archcalc.spec.branches import arms
+from archcalc.spec.ffn import router_mlp
 from archcalc.spec.layer import Layer, Stack
 from archcalc.words import msg
 
@@ -71,14 +72,55 @@ def lender_index(layer: Layer) -> int | None:
 
 
 def lending_arms(stack: Stack) -> dict[int, tuple[str, ...]]:
-    """Return the layers whose keys and values or selections later layers read, each with the arms that compute them."""
+    """Return the layers whose keys and values, selections or states of routers later layers read.
+
+    Each is with the arms that compute them.
+    """
     arms_by_lender: dict[int, dict[str, None]] = {}
-    if not any(layer.shares for run in stack.runs for layer in run.pattern):
+    if not any(layer.shares or router_arm(layer) for run in stack.runs for layer in run.pattern):
         return {}
     for layer, lender in zip(layers_of(stack), lender_indices(stack), strict=True):
         if lender is not None:
             arms_by_lender.setdefault(lender, {}).update(dict.fromkeys(borrowing_arms(layer)))
+    for link in router_links(stack):
+        if link is not None:
+            arms_by_lender.setdefault(link.lender, {})[link.lending_arm] = None
     return {lender: tuple(names) for lender, names in arms_by_lender.items()}
+
+
+class RouterLink(msgspec.Struct, frozen=True):
+    """The router of an arm, which adds the state of an earlier layer's router: its layer and arm."""
+
+    arm: str
+    lender: int
+    lending_arm: str
+
+    @property
+    def site(self) -> str:
+        """Return the site of that state, without the prefix of the layers."""
+        return f"{self.lender}.{self.lending_arm}.router_state"
+
+
+def router_arm(layer: Layer) -> str | None:
+    """Return the arm of a layer whose router has a state; None without one."""
+    return next((arm.name for arm in arms(layer) if arm.reads != "nothing" and router_mlp(arm.part)), None)
+
+
+def router_links(stack: Stack) -> list[RouterLink | None]:
+    """Return for each layer the router's state that its router adds; None without one."""
+    links: list[RouterLink | None] = []
+    last: tuple[int, str] | None = None
+    for index, layer in enumerate(layers_of(stack)):
+        name = router_arm(layer)
+        links.append(RouterLink(name, *last) if name and last and adds_previous(layer) else None)
+        last = (index, name) if name else last
+    return links
+
+
+def adds_previous(layer: Layer) -> bool:
+    """Return whether a router of the layer adds the state of an earlier layer's router."""
+    own = (router_mlp(arm.part) for arm in arms(layer))
+    return any(part is not None and part.adds_previous for part in own)
 
 
 def shared_arms(layer: Layer) -> list[str]:

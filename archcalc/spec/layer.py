@@ -55,10 +55,10 @@ class Branch(Part, frozen=True, kw_only=True):
 
     With `in_gate_rank` the arms read y · σ(U·silu(D·y)) of y = norm_in(x), by two matrices of that rank (A.X K2).
     With `skip_reads: normed` the branch is added to norm_in(x) instead of x (an option of BLOOM), and with
-    `skip_weight` to x times a learned vector (Doge). Where the stack has several `streams` of kind `altup`, a branch
-    that joins `later_streams` comes after the others, reads the corrected active stream, and is added to all streams
-    but the first. `norm_of` names an earlier branch, or this one, by its first arm: all norms of this branch, equal to
-    the first norm of that one, use its weights (X-MOD).
+    `skip_weight` to x times a learned vector (Doge); with `skip_bias` another is added to x before that (ZAYA1). Where
+    the stack has several `streams` of kind `altup`, a branch that joins `later_streams` comes after the others, reads
+    the corrected active stream, and is added to all streams but the first. `norm_of` names an earlier branch, or this
+    one, by its first arm: all norms of this branch, equal to the first norm of that one, use its weights (X-MOD).
 
     What joins `next` is not added to the stream: the next branch reads it in place of the stream. With `next_sum` the
     next branch reads its sum with the stream. `weights_of` is an earlier layer of the stack whose equal branch has the
@@ -74,6 +74,7 @@ class Branch(Part, frozen=True, kw_only=True):
     skip: Positive = 1.0
     skip_reads: Skip = "stream"
     skip_weight: bool = False
+    skip_bias: bool = False
     joins: Joins = "stream"
     norm_of: Name | None = None
     weights_of: Count | None = None
@@ -100,7 +101,7 @@ class Layer(Part, frozen=True, kw_only=True):
     one of these, `placement` is:
     pre: x + f(norm(x)) · post: norm(x + f(x)) · sandwich: x + norm(f(norm(x))) · output: x + norm(f(x)) ·
     parallel: x + attention(norm(x)) + ffn(norm(x)), one norm · parallel_two: the same with a norm each.
-    `scale`, `skip`, `skip_reads` and `skip_weight` apply to every branch; `cross_reads` is the `reads` of the
+    `scale` and the fields that begin with `skip` apply to every branch; `cross_reads` is the `reads` of the
     cross-attention. The explicit form states `branches` instead. `archcalc.spec.branches` gives the branches of both
     forms. If a layer `shares` keys and values, its `attention` reads them, or the arms with `reads: shared`.
     `out_scalar`: the layer's output is multiplied by a stored number, a buffer (Gemma 4). `detached`: training computes
@@ -120,6 +121,7 @@ class Layer(Part, frozen=True, kw_only=True):
     skip: Positive = 1.0
     skip_reads: Skip = "stream"
     skip_weight: bool = False
+    skip_bias: bool = False
     branches: Annotated[tuple[Branch, ...], msgspec.Meta(max_length=10)] = ()
     shares: Shares | None = None
     out_scalar: bool = False

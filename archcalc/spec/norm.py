@@ -32,12 +32,13 @@ class RMSNorm(Part, frozen=True, kw_only=True, tag_field="kind", tag="rmsnorm"):
 class Affine(Part, frozen=True, kw_only=True, tag_field="kind", tag="affine"):
     """weight · x + bias, with no statistics of x (MobileBERT, Sun et al. 2020, section 3.3).
 
-    `unit_offset` scales by 1 + weight.
+    `unit_offset` scales by 1 + weight. With `bias_first` it is weight · (x + bias) (ZAYA1).
     """
 
     weight: bool = True
     bias: bool = True
     unit_offset: bool = False
+    bias_first: bool = False
 
 
 Norm = LayerNorm | RMSNorm | Affine

@@ -23,6 +23,7 @@ from archcalc.spec.position import ContentBias
 from archcalc.spec.prompts import check_prompts
 from archcalc.spec.resolve_bottleneck import check_bottlenecks, inside, with_value_source
 from archcalc.spec.resolve_chains import check_chains
+from archcalc.spec.resolve_routers import check_routers
 from archcalc.spec.resolve_shares import check_shares
 from archcalc.spec.resolve_streams import check_streams
 from archcalc.spec.soft_prompt import check_soft_prompt
@@ -222,6 +223,7 @@ def _stack(stack: Stack, spec: Spec, role: str) -> Stack:
     check_per_layer(resolved, role)
     check_streams(resolved, role)
     check_chains(resolved, role)
+    check_routers(resolved, role)
     check_global_tokens(resolved, role)
     check_bottlenecks(resolved, role)
     check_cycles(resolved, role)
@@ -362,6 +364,7 @@ def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
             where=f"{where}.skip_reads",
             allowed="stream",
         )
+    _check_skip(layer, where)
     if layer.cross is None and layer.cross_reads != "source":
         raise InputError(msg("the layer has no cross-attention"), where=f"{where}.cross_reads", allowed=msg("source"))
     reads: dict[str, Reads] = {"cross": layer.cross_reads}
@@ -380,7 +383,7 @@ def _short(layer: Layer, spec: Spec, role: str, where: str) -> Layer:
 
 _SHORT_FIELDS = (
     *("norm", "placement", "attention", "mixer", "cross", "cross_reads", "ffn"),
-    *("scale", "skip", "skip_reads", "skip_weight"),
+    *("scale", "skip", "skip_reads", "skip_weight", "skip_bias"),
 )
 
 
@@ -437,6 +440,12 @@ def _check_tied_norms(branch: Branch, so_far: tuple[Branch, ...], where: str) ->
         )
 
 
+def _check_skip(part: Layer | Branch, where: str) -> None:
+    """Raise InputError for a bias that no factors of channels follow."""
+    if part.skip_bias and not part.skip_weight:
+        raise InputError(msg("there is no skip_weight"), where=f"{where}.skip_bias", allowed="skip_weight: true")
+
+
 def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
     if branch.norm_in and any(arm.norm for arm in branch.arms):
         raise InputError(
@@ -446,6 +455,7 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
         )
     if branch.skip_reads == "normed" and not branch.norm_in:
         raise InputError(msg("there is no norm_in to read"), where=f"{where}.skip_reads", allowed="stream")
+    _check_skip(branch, where)
     if branch.in_gate_rank is not None and all(arm.input_of is not None for arm in branch.arms):
         raise InputError(
             msg("no arm reads what it would gate"),

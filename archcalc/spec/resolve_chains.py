@@ -11,7 +11,7 @@ from archcalc.spec.position import ContentBias, Disentangled
 from archcalc.words import msg
 
 # Fields of a branch that is not added to the stream.
-_PLAIN = {"norm_after": None, "skip": 1.0, "skip_weight": False, "skip_reads": "stream"}
+_PLAIN = {"norm_after": None, "skip": 1.0, "skip_weight": False, "skip_bias": False, "skip_reads": "stream"}
 # Fields of an attention whose input is as wide as the model's states.
 _NARROW = ("gate", "q_block", "k_block", "v_block")
 

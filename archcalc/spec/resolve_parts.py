@@ -335,6 +335,9 @@ def moe(part: MoE, spec: Spec, where: str) -> MoE:
     )
     fields: dict[str, Any] = {"activation": activation}
     fields["shared_activation"] = None if shared_activation == activation else shared_activation
+    if part.router_mlp is not None:
+        own = with_parameters(part.router_mlp.activation)
+        fields["router_mlp"] = msgspec.structs.replace(part.router_mlp, activation=own)
     if part.n_groups > 1:
         fields["group_score"] = part.group_score or ("best" if part.correction == "none" else "two_best")
     if part.weigh == "sparsemixer":
@@ -421,10 +424,10 @@ def _check_router(part: MoE, where: str) -> None:
 def _check_zero_experts(part: MoE, where: str) -> None:
     """Refuse fields that do not agree with experts that return their input."""
     if not part.n_zero:
-        if part.zero_stored:
+        if part.zero_stored or part.zero_returns != "input":
             raise InputError(
                 msg("there are no experts without weights"),
-                where=f"{where}.zero_stored",
+                where=f"{where}.{'zero_stored' if part.zero_stored else 'zero_returns'}",
                 allowed=msg("n_zero of 1 or more"),
             )
         return

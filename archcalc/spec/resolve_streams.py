@@ -13,7 +13,7 @@ from archcalc.spec.streams import AltUp, HyperConnections
 from archcalc.words import Message, msg
 
 # Fields of a branch that is added to streams which it has not read, and those of one that is scaled besides.
-_PLAIN_SKIP = {"skip": 1.0, "skip_reads": "stream", "skip_weight": False}
+_PLAIN_SKIP = {"skip": 1.0, "skip_reads": "stream", "skip_weight": False, "skip_bias": False}
 _PLAIN = {"norm_after": None, **_PLAIN_SKIP}
 _LATER = _PLAIN | {"scale": 1.0}
 

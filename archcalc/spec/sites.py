@@ -458,6 +458,9 @@ def product_keys(part: ProductKeys, width: Sizes, reads: Reads) -> Iterator[Site
 def mixture(part: MoE, width: Sizes, reads: Reads) -> Iterator[Site]:
     """Yield the sites of a mixture. Hidden units of routed experts have none: their order depends on the kernel."""
     chosen = {"k": part.n_active}
+    if part.router_mlp is not None:
+        state = msg("the router's state, before its norm")
+        yield Site(name="router_state", axes="BTR", description=state, sizes={"R": part.router_mlp.d_router})
     yield Site(name="router", axes="BTE", description=msg("a logit for each expert"), sizes={"E": part.n_scores})
     yield Site(name="chosen", axes="BTk", description=msg("the chosen experts' numbers (integers)"), sizes=chosen)
     yield Site(name="weights", axes="BTk", description=msg("the routing weights of the chosen experts"), sizes=chosen)

@@ -18,6 +18,7 @@ from archcalc.errors import InputError
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.base import Part
 from archcalc.spec.branches import arms
+from archcalc.spec.cca import ConvolutionalAttention
 from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.ffn import Adapters, Gated, MoE, PerLayerGate, Plain, ProductKeys, StateProjection
@@ -208,6 +209,24 @@ VARIANTS: dict[type[Part], Variant] = {
         sites="archcalc.spec.routed_sites:routed",
         steps="archcalc.interp.trace.routed_steps:routed",
         label="archcalc.render.diagram.routed_texts:routed",
+        heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
+        rank=None,
+        split={},
+        fast=None,
+    ),
+    ConvolutionalAttention: Variant(
+        component="attention",
+        mixes_tokens=True,
+        roles=("decoder",),
+        resolve="archcalc.spec.resolve_cca:convolutional",
+        ledger="archcalc.ledger.cca:leaves",
+        module="archcalc.nn.cca:ConvolutionalAttention",
+        query_module=None,
+        cache="archcalc.nn.cca:cache",
+        source_cache=None,
+        sites="archcalc.spec.cca_sites:convolutional",
+        steps="archcalc.interp.trace.cca_steps:convolutional",
+        label="archcalc.render.diagram.cca_texts:convolutional",
         heads=lambda part: Heads(part.n_heads, part.d_head, part.d_head),
         rank=None,
         split={},
@@ -463,7 +482,7 @@ VARIANTS: dict[type[Part], Variant] = {
         heads=None,
         rank=None,
         split={},
-        fast="archcalc.run.pack.decode_step:module_forward",
+        fast="archcalc.run.pack.decode_step:mixture_forward",
     ),
     PerLayerGate: Variant(
         component="ffn",

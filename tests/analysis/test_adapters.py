@@ -137,6 +137,7 @@ SETTINGS: tuple[Settings, ...] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", TYPES)
 def test_every_model_type(model_type: str) -> None:
     """Shapes are equal, or both refuse: peft names no modules of many types, and adapts no kernels' weights."""
@@ -261,6 +262,7 @@ PROMPTS: tuple[Settings, ...] = (
 NO_PROMPTS = {"trocr", "hrm_text", "dots3_note_text", "xlnet"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", [name for name in TYPES if name not in NO_PROMPTS])
 def test_virtual_tokens_of_every_model_type(model_type: str) -> None:
     one = case(CONFIG_OF[model_type])

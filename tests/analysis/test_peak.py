@@ -38,6 +38,7 @@ CASES += [("gpt2", "adamw", "fp32"), ("gpt2", "adamw", "bf16, full")]
 CASES += [("bert-base", "adamw", "flash"), ("t5-small", "adamw", "bf16, selective")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "optimizer", "how"), CASES)
 def test_the_tracker_sees_what_is_modeled(name: str, optimizer: str, how: str) -> None:
     changes: dict[str, Any] = {} if name == "tiny" else {"n_layers": 2}
@@ -110,6 +111,7 @@ def test_a_process_that_would_not_fit_is_refused_unstarted() -> None:
         step_memory.process_peak(spec, workload(spec), Execution(), 2 * 10**12)
 
 
+@pytest.mark.slow
 def test_a_process_grows_by_about_what_is_modeled() -> None:
     """By more: kernels and threads take some for themselves."""
     spec = load("tiny")

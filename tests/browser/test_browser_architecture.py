@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 import yaml
 from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, expect
@@ -14,6 +15,8 @@ from playwright.sync_api import Browser, Page, expect
 import archcalc
 from archcalc.cli.main import cli
 from tests.browser.visiting import choose, press, saved, settled, visit
+
+pytestmark = pytest.mark.slow
 
 
 def printed(*args: str) -> str:

@@ -22,6 +22,8 @@ from archcalc.render.html import as_html as page_html
 from archcalc.run.loading.source import ModelSource, open_source
 from archcalc.words import ENGLISH
 
+pytestmark = pytest.mark.slow
+
 N_TOKENS = 12
 
 

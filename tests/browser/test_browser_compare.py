@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from click.testing import CliRunner
 from playwright.sync_api import Page, expect
 
 from archcalc.cli.main import cli
 from tests.browser.visiting import press, saved, settled, visit
+
+pytestmark = pytest.mark.slow
 
 
 def test_models_are_added_by_keys_and_the_table_is_the_command_lines(page: Page) -> None:

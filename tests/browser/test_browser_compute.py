@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from click.testing import CliRunner
 from playwright.sync_api import Page, expect
 
 import archcalc
 from archcalc.cli.main import cli
 from tests.browser.visiting import press, saved, settled, visit
+
+pytestmark = pytest.mark.slow
 
 
 def forward(**sizes: int) -> str:

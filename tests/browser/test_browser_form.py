@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import Page, expect
 
 import archcalc
 from tests.browser.visiting import press, settled, visit
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_field_changes_the_figures_and_is_in_the_link(page: Page) -> None:

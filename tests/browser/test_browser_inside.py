@@ -11,6 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 from archcalc.cli.main import cli
 from tests.browser.visiting import press, saved, settled, visit
 
+pytestmark = pytest.mark.slow
+
 IDS = "%2C".join(map(str, range(64)))
 NUMBER = re.compile(r"(?<![\w.#-])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w-])")
 LARGE = f"inside_from=random&model=tiny&set=n_layers%3D32&lens_sites=layers&inside_ids={IDS}"

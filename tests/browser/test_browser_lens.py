@@ -12,6 +12,8 @@ from archcalc.interp.lens.result import LensPredictions, LensToken, SiteReading,
 from archcalc.render.lens_page import as_html
 from archcalc.words import translator
 
+pytestmark = pytest.mark.slow
+
 N_LAYERS, N_TOKENS, N_TOP = 32, 64, 10
 # Times are those of a busy machine; a fast one takes a twentieth.
 FLUID_MS = 200

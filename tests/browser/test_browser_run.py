@@ -14,6 +14,8 @@ from archcalc import presets
 from archcalc.checkpoint import native
 from tests.browser.visiting import settled, visit
 
+pytestmark = pytest.mark.slow
+
 # A box of code in sight with more than the prompt in it.
 GROWN = "box => box.checkVisibility() && box.innerText.length > 40"
 

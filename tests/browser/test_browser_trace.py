@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from click.testing import CliRunner
 from playwright.sync_api import Page, expect
 
 from archcalc.cli.main import cli
 from tests.browser.visiting import press, saved, visit
+
+pytestmark = pytest.mark.slow
 
 
 def test_stepping_shows_the_printed_numbers_and_a_reload_the_same_step(page: Page) -> None:

@@ -74,6 +74,7 @@ def output(model: Any, ids: Tensor, source: Tensor | None) -> Tensor:
     return found[0] if found.get("pooler_output") is None else found.pooler_output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", model_types())
 @torch.no_grad()
 def test_outputs_are_those_of_the_class(model_type: str, tmp_path: Path) -> None:

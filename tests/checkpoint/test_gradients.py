@@ -63,6 +63,7 @@ def learning(pair: Pair) -> Iterator[Pair]:
     pair.theirs.zero_grad()
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_transformers(learning: Pair) -> None:
     name, theirs, checkpoint, ours = learning
     if name in (*HALVED, *BOUNDED, *CONSTANT_EXPONENT):

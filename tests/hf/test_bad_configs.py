@@ -224,6 +224,32 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
         ),
         ("diffllama:plain", {"attention_dropout": 0.1}, "attention_dropout: found 0.1; allowed: 0.0 or null"),
         ("jetmoe:plain", {"num_experts_per_tok": 6}, "attention.n_active: 6 of 5 experts; allowed: 1 to 5"),
+        (
+            "zaya:default switches",
+            {"num_experts_per_tok": 2},
+            "num_experts_per_tok: found 2; allowed: 1",
+        ),
+        (
+            "zaya:default switches",
+            {"layer_types": ["hybrid", "full_attention"] * 2},
+            "layer_types[1]: found 'full_attention'; allowed: hybrid, hybrid_sliding",
+        ),
+        ("zaya:sliding", {"sliding_window": None}, "sliding_window: found None; allowed: an integer from 1"),
+        (
+            "zaya:sliding",
+            {"num_attention_heads": 5, "num_key_value_heads": 2},
+            "n_kv_heads: 2 does not divide n_heads 5",
+        ),
+        (
+            "zaya:sliding",
+            {"rope_parameters": {"rope_theta": 5.0}},
+            "rope_parameters: found a mapping; allowed: a mapping with hybrid_sliding, or null",
+        ),
+        (
+            "zaya:default switches",
+            {"rope_parameters": {"hybrid": {"rope_type": "default"}}},
+            "rope_parameters.hybrid.rope_theta: found None; allowed: a number > 0",
+        ),
         ("xlstm:plain", {"embedding_dim": 64}, "embedding_dim"),
         (
             "xlstm:plain",

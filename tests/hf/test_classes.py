@@ -52,6 +52,7 @@ def read_classes(model_type: str) -> list[str]:
     return [*family.classes, *family.other_classes, *(form.classes[0] for form in family.forms)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", model_types())
 def test_every_class_counts_what_transformers_builds(model_type: str) -> None:
     config = {key: value for key, value in smallest(model_type).items() if key not in ("model_type", "architectures")}

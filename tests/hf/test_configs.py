@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from functools import cache
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from archcalc import presets
 from archcalc.errors import InputError
-from archcalc.hf import from_config, model_types, to_config
+from archcalc.hf import family_of, from_config, model_types, to_config
 from archcalc.hf.equivalence import is_same_architecture
 from archcalc.hf.stack import runs_of
 from archcalc.sources import load
@@ -26,43 +25,24 @@ from tests.hf.hf_configs import CONFIGS, DEEPSEEK, GPT_OSS, LLAMA, LLAMA3, QWEN_
 # A post-norm decoder with a biased, untied head is no Hugging Face model.
 NO_FAMILY = {"happy", "tiny-seq2seq"}
 
-BY_NAME = pytest.mark.parametrize("name", CONFIGS)
-
 
 def spec_of(config: dict) -> Spec:
     return decode(from_config(config))
-
-
-@cache
-def spec_named(name: str) -> Spec:
-    """The spec of a config of this list."""
-    return spec_of(CONFIGS[name])
 
 
 def test_every_family_has_a_config_here() -> None:
     assert {config["model_type"] for config in CONFIGS.values()} == set(model_types())
 
 
-@BY_NAME
+@pytest.mark.parametrize("name", CONFIGS)
 def test_a_config_comes_back(name: str) -> None:
-    spec = spec_named(name)
+    """By the first family that has the architecture, by its own, and through a document of ours."""
+    spec = spec_of(CONFIGS[name])
     written = to_config(spec)
     assert is_same_architecture(spec_of(written), spec)
     assert to_config(spec_of(written)) == written
-
-
-@BY_NAME
-def test_its_own_family_can_write_it(name: str) -> None:
-    from archcalc.hf import family_of
-
-    spec = spec_named(name)
-    written = family_of(CONFIGS[name]["model_type"]).form(CONFIGS[name]).config(spec)
-    assert is_same_architecture(spec_of(written), spec)
-
-
-@BY_NAME
-def test_a_document_is_short_and_survives_encoding(name: str) -> None:
-    spec = spec_named(name)
+    by_its_own = family_of(CONFIGS[name]["model_type"]).form(CONFIGS[name]).config(spec)
+    assert is_same_architecture(spec_of(by_its_own), spec)
     assert decode(encode(spec)) == spec
 
 

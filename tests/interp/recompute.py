@@ -267,6 +267,37 @@ class Interpreter:
         ]
         return torch.stack(rows)
 
+    def or_zero(self, outputs: Tensor, chosen: Tensor, n: int) -> Tensor:
+        return outputs * (chosen < n)[..., None]
+
+    def convolved_heads(self, x: Tensor, module: str) -> Tensor:
+        """Token by token, head by head; the first convolution computes its bias before the text."""
+        first, second = (self.weights[f"{module}.{name}.weight"] for name in ("depthwise", "grouped"))
+        before = first.shape[-1] + second.shape[-1] - 2
+        wide = torch.cat((x.new_zeros(before, x.shape[1]), x))
+        each = [(wide[t : t + first.shape[-1]] * first[:, 0].T).sum(0) for t in range(len(wide) - first.shape[-1] + 1)]
+        y = torch.stack(each) + self.weights[f"{module}.depthwise.bias"]
+        width, rows = second.shape[1], []
+        for t in range(len(x)):
+            near = y[t : t + second.shape[-1]]
+            rows.append(
+                torch.cat(
+                    [
+                        torch.einsum("wi,oiw->o", near[:, h : h + width], second[h : h + width])
+                        for h in range(0, x.shape[1], width)
+                    ]
+                )
+            )
+        return torch.stack(rows) + self.weights[f"{module}.grouped.bias"]
+
+    @staticmethod
+    def each_repeated(x: Tensor, n: int) -> Tensor:
+        return torch.stack([head for head in x for _ in range(n)])
+
+    @staticmethod
+    def head_means(x: Tensor, n: int) -> Tensor:
+        return torch.stack([heads.sum(0) / n for heads in x.split(n)])
+
     def place(self, x: Tensor, n: int) -> Tensor:
         return x[n][None]
 

@@ -85,7 +85,9 @@ def test_contributions_sum_to_the_logit(spec: Spec) -> None:
             assert not found.edges[one.path][one.head][position + 1 :].any()
 
 
-@pytest.mark.parametrize("name", ["mistral", "gemma2", "gpt_oss", "gpt2", "qwen3", "mixtral", "bert", "distilbert"])
+@pytest.mark.parametrize(
+    "name", ["mistral", "gemma2", "gpt_oss", "gpt2", "qwen3", "mixtral", "bert", "distilbert", "zaya sliding"]
+)
 def test_contributions_sum_to_the_logit_of_transformers(name: str, tmp_path: Path) -> None:
     """With groups of heads, windows, sinks, soft caps, biases and experts; of the last soft cap, what is before it."""
     theirs = random_model(name)

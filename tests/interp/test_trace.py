@@ -90,6 +90,27 @@ SHORTCUT = {
         )
     ]
 }
+AFFINE = {"kind": "affine"}
+CONVOLUTIONAL = {
+    "kind": "cca",
+    "n_heads": 4,
+    "n_kv_heads": 2,
+    "d_head": 4,
+    "d_conv": 3,
+    "d_before": 3,
+    "bias": True,
+    "position": {"kind": "rope"},
+}
+STATEFUL = EXPERTS | {"n_zero": 3, "zero_returns": "nothing", "correction": "buffer", "normalize": False}
+
+
+def scaled(**router: Any) -> dict[str, Any]:
+    """A layer like ZAYA1's."""
+    parts = {"attn": CONVOLUTIONAL, "ffn": STATEFUL | {"router_mlp": {"d_router": 5} | router}}
+    own = {"norm_in": RMS, "norm_out": AFFINE | {"bias_first": True}, "skip_weight": True, "skip_bias": True}
+    return {"branches": [own | {"arms": [{"name": name, "part": part}]} for name, part in parts.items()]}
+
+
 ADAPTER = {"kind": "adapters", "n_adapters": 3, "d_adapter": 5, "active": 1, "activation": "relu"}
 ADAPTED = {
     "branches": [
@@ -100,7 +121,6 @@ ADAPTED = {
 }
 LEARNED = {"final_norm": LN, "position": {"kind": "learned"}}
 CAPPED = GQA | {"softcap": 3.0, "scale": 0.4}
-AFFINE = {"kind": "affine"}
 NARROW = {
     "bottleneck": {"d_bottleneck": 6, "norm": AFFINE, "keys": "own"},
     "placement": "post",
@@ -156,6 +176,7 @@ SPECS = {
     "experts of heads": spec_of(RMS, ROUTED, EXPERTS | {"out_bias": True}),
     "capacity": spec_of(RMS, GQA, EXPERTS | {"capacity": 2}),
     "longcat": of(SHORTCUT),
+    "zaya": of(scaled(), scaled(adds_previous=True)),
     "xmod": of(ADAPTED),
     "apertus": spec_of(RMS, GQA, plain("xielu")),
     "bitnet": spec_of(RMS, GQA, GATED | {"activation": "relu2", "down_norm": RMS}),

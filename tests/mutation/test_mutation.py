@@ -52,6 +52,7 @@ def test_each_mutant_is_one_change_that_compiles():
         assert ast.unparse(ast.parse(mutant.source)) != untouched
 
 
+@pytest.mark.slow
 def test_every_module_of_the_ledger_has_mutants_and_every_explained_one_is_among_them():
     found = {path.name: mutants(path.name, path.read_text()) for path in LEDGER}
     assert [name for name, made in found.items() if not made] == ["__init__.py"]
@@ -73,6 +74,7 @@ def test_chosen_mistakes_are_noticed(file: str, label: str):
     assert _survives(file, label) == "False"
 
 
+@pytest.mark.slow
 def test_a_change_that_changes_nothing_survives():
     """Else the three above might have died of something else."""
     assert _survives("linear.py", "untouched") == "True"

@@ -159,7 +159,9 @@ def test_the_residual_stream_is_the_sum_of_what_joins_it(spec: Spec) -> None:
                 skip = here[own.in_gate or own.norm_in] if branch.skip_reads == "normed" else x
                 owner = borrowed_names(layer).get(own.skip, weight_indices(stack)[turn])
                 owner = f"{prefix}layers.{owner}."
-                skip = skip if own.skip is None else skip * model.state_dict()[f"{owner}{own.skip}.weight"]
+                if own.skip:
+                    shift = model.state_dict().get(f"{owner}{own.skip}.bias", 0.0)
+                    skip = (skip + shift) * model.state_dict()[f"{owner}{own.skip}.weight"]
                 outputs = [_output(arm, here) for arm in branch.arms]
                 joins = [here[own.norm_out]] if own.norm_out else outputs
                 x = skip if branch.skip == 1 else skip * branch.skip

@@ -14,6 +14,7 @@ from archcalc.ledger.rows import WeightRow
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import parts
+from archcalc.spec.cca import ConvolutionalAttention
 from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.groups import layers_of
 from archcalc.spec.routed import RoutedAttention
@@ -97,7 +98,7 @@ def _key_width(spec: Spec, model: Mapping[str, Any], known: Mapping[str, list[An
     if routed is not None:  # its width of a head has a name that the library does not read
         n_heads = model.get("num_attention_heads")
         return width // (n_heads if type(n_heads) is int else routed.n_heads) * routed.n_kv_heads
-    grouped = [part for part in found if isinstance(part, Attention)]
+    grouped = [part for part in found if isinstance(part, Attention | ConvolutionalAttention)]
     latent = next((part for part in found if isinstance(part, LatentAttention)), None)
     if grouped:
         widest = max(grouped, key=lambda part: (_explicit(part.d_head), part.window is None))

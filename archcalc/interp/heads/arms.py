@@ -14,6 +14,7 @@ from archcalc.run.loading.memory_check import check_fits
 from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, LatentAttention
 from archcalc.spec.branches import active_branches
+from archcalc.spec.cca import ConvolutionalAttention
 from archcalc.spec.compressed import CompressedAttention
 from archcalc.spec.groups import layers_of, lender_indices
 from archcalc.spec.layer import Reads
@@ -24,7 +25,10 @@ from archcalc.spec.workload import Workload
 from archcalc.words import msg
 
 # Attentions whose heads give values weighted by their pattern, and nothing else.
-Headed = Attention | LatentAttention | CompressedAttention | SparseAttention
+Headed = Attention | LatentAttention | CompressedAttention | SparseAttention | ConvolutionalAttention
+
+# Those that may have fewer key-value heads than heads.
+Grouped = Attention | RoutedAttention | ConvolutionalAttention
 
 
 class AttentionArm(msgspec.Struct, frozen=True):
@@ -52,7 +56,7 @@ class AttentionArm(msgspec.Struct, frozen=True):
     def n_kv_heads(self) -> int:
         """Return the number of key-value heads; only grouped attention may have fewer than heads."""
         part = self.part
-        found = part.n_kv_heads if isinstance(part, Attention | RoutedAttention) else part.n_heads
+        found = part.n_kv_heads if isinstance(part, Grouped) else part.n_heads
         assert found is not None, "the spec is resolved"
         return found
 

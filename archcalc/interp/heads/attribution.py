@@ -263,7 +263,13 @@ class _Reading:
                 read_D, steps = self._through(found, full + name, norm, read_D, i), [norm, *steps]
             steps = [Multiply(arm.scale), *steps]
             self._arm(found, i, arm, block.part_module(arm.name), read_D * arm.scale, steps, n_promoted)
-        factor = branch.skip if own.skip is None else block.part_module(own.skip).weight.double() * branch.skip
+        factor: float | Tensor = branch.skip
+        if own.skip is not None:
+            scale = block.part_module(own.skip)
+            factor = scale.weight.double() * branch.skip
+            if scale.bias is not None:
+                value = float((scale.bias.double() * factor) @ direction_D)
+                found.contributions.append(Contribution(full + own.skip, "norm_bias", value, i))
         skip: _Path = (Multiply(factor),), direction_D * factor
         of_stream = [] if branch.skip_reads == "normed" else [skip]
         of_normed = skips if of_stream else [skip, *skips]

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archcalc.nn.norm import LayerNorm
+from archcalc.nn.norm import Affine, LayerNorm
 
 
 class LinearStep(ABC):
@@ -98,5 +98,8 @@ def frozen(norm: Any, x_D: Tensor) -> FrozenNorm:
     centered_D = x_D - x_D.mean() if is_centered else x_D
     weight = torch.ones_like(x_D) if norm.weight is None else norm.weight.double() + float(norm.unit_offset)
     bias = getattr(norm, "bias", None)
+    bias = None if bias is None else bias.double()
+    if isinstance(norm, Affine):
+        return FrozenNorm(weight, False, bias if bias is None or not norm.bias_first else bias * weight)
     factor = weight * torch.rsqrt(centered_D.square().mean() + norm.eps)
-    return FrozenNorm(factor, is_centered, None if bias is None else bias.double())
+    return FrozenNorm(factor, is_centered, bias)

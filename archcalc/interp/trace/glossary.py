@@ -58,6 +58,7 @@ STEP_KINDS: dict[str, Message] = {
     "up": msg("in the width of the feed-forward"),
     "hidden": msg("after the activation"),
     "ffn_out": msg("the output of the feed-forward"),
+    "router_state": msg("what the router reads, and that of a later layer too"),
     "router": msg("a score for each expert"),
     "chosen": msg("the chosen experts"),
     "experts": msg("the output of each chosen expert"),
@@ -116,6 +117,16 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
         ("sparse",), msg("max(0, x − t), where t exceeds a share s of a normal distribution as wide as x")
     ),
     "in_table(ids, n)": FunctionMeaning(("in_table",), msg("ids, but 0 for those beyond n rows")),
+    "convolved_heads(x, m)": FunctionMeaning(
+        ("convolved_heads",),
+        msg(
+            "Σ w · x + b over the last tokens of each channel, with the weights of m.depthwise, then over those of all "
+            "channels of its head, with m.grouped; zeros before the text"
+        ),
+    ),
+    "each_repeated(x, n), head_means(x, n)": FunctionMeaning(
+        ("each_repeated", "head_means"), msg("each head of x n times, one after the other; the mean of each n heads")
+    ),
     "piece(x, i, n)": FunctionMeaning(("piece",), msg("piece i of x split into n of equal width, counted from 0")),
     "convolved(x, m)": FunctionMeaning(
         ("convolved",),
@@ -311,6 +322,7 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     ),
     "repeated(x, n)": FunctionMeaning(("repeated",), msg("all heads of x, n times one after the other")),
     "or_input(y, x, i, n)": FunctionMeaning(("or_input",), msg("y where the index i is less than n, and x elsewhere")),
+    "or_zero(y, i, n)": FunctionMeaning(("or_zero",), msg("y where the index i is less than n, and 0 elsewhere")),
     "best_groups(x, n, k, m)": FunctionMeaning(
         ("best_groups",),
         msg("x split into n groups; −∞ except in the m groups with the largest sums of their k largest"),

@@ -13,7 +13,7 @@ from operator import add
 
 from archcalc.interp.trace import bottleneck_steps
 from archcalc.interp.trace.expression import Call, Expression, Module, Operand, Parameter, Value, call
-from archcalc.interp.trace.part_steps import PartContext, normalized
+from archcalc.interp.trace.part_steps import PartContext, affine, normalized
 from archcalc.spec import Spec
 from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import (
@@ -32,7 +32,7 @@ from archcalc.spec.branches import (
 from archcalc.spec.cycles import is_high, layers_of_run
 from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.global_tokens import global_norm
-from archcalc.spec.groups import layers_of, lender_indices, weight_indices
+from archcalc.spec.groups import layers_of, lender_indices, router_links, weight_indices
 from archcalc.spec.layer import Arm, Branch, Cycles, GlobalTokens, Layer, Stack
 from archcalc.spec.model import Head, HeadReads, ModelStack
 from archcalc.spec.norm import Affine, Norm
@@ -111,10 +111,11 @@ def _stack_steps(model_stack: ModelStack, source: Value | None, source_ids: str)
 def _layer_steps(model_stack: ModelStack, x: Expression, source: Value | None, source_ids: str) -> Steps:
     """Yield the steps of all layers, the first of which would read `x`; return the output of the last."""
     prefix, stack = model_stack.prefix, model_stack.stack
-    owners, lenders = weight_indices(stack), lender_indices(stack)
+    owners, lenders, links = weight_indices(stack), lender_indices(stack), router_links(stack)
     modules = CycleExpressions.of(stack, prefix, x)
     x_0, last = x, Value("")  # a stack has a layer
     for i, layer in enumerate(layers_of(stack)):
+        link = links[i]
         steps_of_layer = LayerSteps(
             layer,
             step_prefix=f"{prefix}layers.{i}.",
@@ -130,6 +131,7 @@ def _layer_steps(model_stack: ModelStack, x: Expression, source: Value | None, s
             stack_prefix=prefix,
             streams=stack.streams,
             global_tokens=stack.global_tokens,
+            router_state=None if link is None else Value(f"{prefix}layers.{link.site}"),
         )
         x = last = yield from steps_of_layer.steps(x if modules is None else modules.layer_input(i, x))
         if modules is not None:
@@ -173,16 +175,24 @@ def _embedding_steps(model_stack: ModelStack) -> Iterator[Step]:
     x = _with_tables(Value(f"{prefix}tokens"), part, embed, ids)
     is_norm_first = stack.embed_norm is not None and stack.embed_norm_reads == "tokens"
     if is_norm_first:
-        x = call("norm", x, Module(f"{prefix}embed_norm"))
+        x = _embed_normed(stack.embed_norm, x, prefix)
     if stack.position is not None:
         positions = Value(f"{prefix}positions")
         yield Step(positions.name, "positions", _positions(stack.position, Module(positions.name)))
         x += positions
-    if stack.embed_norm is not None and not is_norm_first:
-        x = call("norm", x, Module(f"{prefix}embed_norm"))
+    if not is_norm_first:
+        x = _embed_normed(stack.embed_norm, x, prefix)
     if part.factor and part.factor.widen == "after_positions":
         x = call("linear", x, Module(f"{embed}project"))
     yield Step(f"{prefix}embed", "embed", x)
+
+
+def _embed_normed(part: Norm | None, x: Expression, prefix: str) -> Expression:
+    """Return the sum of the embeddings after their norm, if there is one."""
+    if part is None:
+        return x
+    module = f"{prefix}embed_norm"
+    return affine(part, x, module) if isinstance(part, Affine) else call("norm", x, Module(module))
 
 
 def _per_layer_steps(model_stack: ModelStack) -> Iterator[Step]:
@@ -289,7 +299,8 @@ class LayerSteps:
     stack. `ids` and `source_ids` are the steps of the stack's and the source's tokens. `per_layer` is the layer's own
     embedding, `embedded` the input of the first layer, `inputs` are those that the branches so far read. With `streams`
     the layer has several residual streams, with `global_tokens` more tokens. `split`: what queries and keys, and what
-    values of an arm are projected from, if these differ.
+    values of an arm are projected from, if these differ. `router_state`: that of an earlier layer's router which this
+    one's adds.
     """
 
     layer: Layer
@@ -308,6 +319,7 @@ class LayerSteps:
     global_tokens: GlobalTokens | None = None
     inputs: dict[str, Expression] = field(default_factory=dict)
     split: dict[str, tuple[Expression, Expression]] = field(default_factory=dict)
+    router_state: Value | None = None
 
     def steps(self, last: Expression) -> Steps:
         """Yield the steps of the layer, whose input is `last`; return its output."""
@@ -364,7 +376,8 @@ class LayerSteps:
         self.inputs[branch.arms[0].name] = branch_input
         outputs = yield from self.outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual
-        skip = skip if own.skip is None else skip * Parameter(f"{self._prefix_of(own.skip)}{own.skip}.weight")
+        if own.skip is not None:
+            skip = _weighed(skip, f"{self._prefix_of(own.skip)}{own.skip}", has_bias=branch.skip_bias)
         total = reduce(add, [_times(skip, branch.skip), *(_times(output, branch.scale) for output in outputs)])
         if own.sum is None:
             return (yield from self._stream(stream_name, total))
@@ -447,11 +460,17 @@ class LayerSteps:
             d_model=self.layer.bottleneck.d_bottleneck if self.layer.bottleneck else self.d_model,
             ids=Value(self.ids),
             value_input=values,
+            router_state=self.router_state,
         )
         keys = self.source_ids if is_cross else self.ids
         key_ids = keys if variant(arm.part).mixes_tokens else ""
         for name, kind, expression in implementation(arm.part, "steps")(arm.part, context):
             yield from self.step(f"{arm.name}.{name}", kind, expression, key_ids)
+
+
+def _weighed(x: Expression, module: str, *, has_bias: bool) -> Expression:
+    """Return x, plus a bias, times the factors of its channels."""
+    return (x + Parameter(f"{module}.bias") if has_bias else x) * Parameter(f"{module}.weight")
 
 
 def _times(x: Expression, factor: float) -> Expression:
@@ -465,6 +484,9 @@ def _norm_steps(
 
     `of_last`: the module that scales the last tokens, and their number.
     """
+    if isinstance(part, Affine) and not of_last:
+        yield Step(name, "norm", affine(part, x, module), layer)
+        return Value(name)
     if not isinstance(part, Affine):
         yield Step(f"{name}.normalized", "normalized", normalized(part, x), layer)
         x = Value(f"{name}.normalized")

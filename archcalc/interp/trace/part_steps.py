@@ -37,7 +37,7 @@ class PartContext:
     selection. `input` is what it reads, `source` the one that cross-attention computes keys and values from,
     None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding. `d_model` is
     the width of the states, `ids` are the tokens. `value_input`: what values are projected from, if keys have another
-    input.
+    input, `router_state`: the state of an earlier layer's router that this one's adds.
     """
 
     step_prefix: str
@@ -51,6 +51,7 @@ class PartContext:
     d_model: int = 0
     ids: Value | None = None
     value_input: Expression | None = None
+    router_state: Value | None = None
 
     @property
     def has_own_keys(self) -> bool:
@@ -76,6 +77,14 @@ def normalized(part: Norm, x: Expression) -> Expression:
     if isinstance(part, Affine):
         return x
     return call("standardized" if isinstance(part, LayerNorm) else "over_rms", x, part.eps)
+
+
+def affine(part: Affine, x: Expression, module: str) -> Expression:
+    """Return `x` scaled and shifted by the weights of a module."""
+    if not (part.bias_first and part.bias and part.weight):
+        return call("scaled", x, Module(module))
+    weight: Expression = Parameter(f"{module}.weight")
+    return (x + Parameter(f"{module}.bias")) * (weight + 1 if part.unit_offset else weight)
 
 
 def attention(part: Attention, ctx: PartContext) -> PartSteps:
@@ -341,7 +350,7 @@ def _gated(part: AnyActivation, gate: Expression, up: Expression, ctx: PartConte
 
 def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     """Yield the steps of a mixture of experts."""
-    yield "router", "router", ctx.linear(_normed(part.router_norm, ctx, "router_norm"), "router")
+    yield from _router(part, ctx)
     logits: Expression = ctx.step("router")
     logits = logits if part.router_scale == 1 else logits * part.router_scale
     if part.router_softcap is not None:
@@ -364,7 +373,9 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
     read = expert_input if part.d_latent is None else ctx.linear(expert_input, "latent_down")
     outputs = call("experts", read, ctx.step("chosen"), experts, *input_weights)
     if part.n_zero:
-        outputs = call("or_input", outputs, read, ctx.step("chosen"), part.n_experts)
+        own = (read,) if part.zero_returns == "input" else ()
+        name = "or_input" if own else "or_zero"
+        outputs = call(name, outputs, *own, ctx.step("chosen"), part.n_experts)
     yield "experts", "experts", outputs
     out: Expression = (
         call("total", ctx.step("experts"))
@@ -379,6 +390,21 @@ def mixture(part: MoE, ctx: PartContext) -> PartSteps:
         yield "shared.hidden", "hidden", _shared_hidden(part, ctx, expert_input)
     out = _with_shared(part, ctx, expert_input, out) if part.n_shared else out
     yield "out", "ffn_out", out * 0.5 if part.shared_combine == "average" else out
+
+
+def _router(part: MoE, ctx: PartContext) -> PartSteps:
+    """Yield the steps of a router's logits, of the input or of a state of its own."""
+    read = _normed(part.router_norm, ctx, "router_norm")
+    if part.router_mlp is not None:
+        state: Expression = ctx.linear(read, "router_mlp.down")
+        if part.router_mlp.adds_previous:
+            assert ctx.router_state is not None, "an earlier layer has a state"
+            state = state + ctx.router_state * Parameter(f"{ctx.weight_prefix}router_mlp.state_scale")
+        yield "router_state", "router_state", state
+        read = ctx.normed(ctx.step("router_state"), "router_mlp.norm")
+        for name in ("first", "second"):
+            read = activated(part.router_mlp.activation, ctx.linear(read, f"router_mlp.{name}"), ctx)
+    yield "router", "router", ctx.linear(read, "router")
 
 
 def _routing_weights(part: MoE, ctx: PartContext, logits: Expression, all_scores: Expression) -> PartSteps:

@@ -317,10 +317,15 @@ def moe(part: MoE, d_model: int, say: Translator) -> tuple[str, list[str]]:
         lines.insert(1, say(msg("latent of width {n}", n=width)))
     lines.append(_activation(part.activation))
     if part.n_zero:
-        lines.append(say(msg("or of {n} that return their input", n=exact(part.n_zero))))
+        returns = {"input": msg("or of {n} that return their input"), "nothing": msg("or of {n} that return nothing")}
+        lines.append(say(returns[part.zero_returns].fill(n=exact(part.n_zero))))
     if part.n_shared:
         shared = msg("{n} shared experts, weighted") if part.scores_shared else msg("{n} shared experts")
         lines.append(say(shared.fill(n=part.n_shared)))
+    if part.router_mlp is not None:
+        lines.append(say(msg("a router of three layers, {n} wide", n=exact(part.router_mlp.d_router))))
+        if part.router_mlp.adds_previous:
+            lines.append(say(msg("it adds the state of the router before")))
     if part.router_norm or part.input_norm:
         lines.append(say(msg("norms of what router and experts read")))
     return say(msg("mixture of experts")), lines

@@ -121,7 +121,8 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
         joined = BoxText(say(_JOINED[branch.joins]), (), "other")
         scales = (*scales, at(joined, own.next) if own.next else joined)
     if own.skip is not None:
-        scales = (*scales, at(BoxText(say(msg("to the stream × learned factors")), (), "other"), own.skip))
+        factors = msg("to (the stream + b) × learned factors") if branch.skip_bias else _TIMES_FACTORS
+        scales = (*scales, at(BoxText(say(factors), (), "other"), own.skip))
     if len(chains) == 1:
         chains, before = [(*before, *chains[0], *out, *scales)], ()
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
@@ -129,6 +130,7 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     return BranchTexts(tuple(chains), before, after, readers, apart, f"{path}{own.sum or stream}")
 
 
+_TIMES_FACTORS = msg("to the stream × learned factors")
 _JOINED = {"next_sum": msg("+ the residual stream"), "later_streams": msg("to all streams but the first")}
 
 

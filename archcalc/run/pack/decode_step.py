@@ -25,6 +25,7 @@ from archcalc.nn.cache import Cache
 from archcalc.nn.cache_store import PlainStore as PlainStore
 from archcalc.nn.ffn import Gated
 from archcalc.nn.model import SingleStack
+from archcalc.nn.moe import MoE
 from archcalc.nn.scaling import multiply
 from archcalc.run.pack.packed_linear import PackedLinear
 from archcalc.spec.branches import norms
@@ -169,6 +170,11 @@ def gated_ffn(ffn: Gated) -> TokenForward | None:
 def module_forward(module: nn.Module) -> TokenForward:
     """Return the module's own forward pass, for one token."""
     return lambda x_BD, context: cast(Tensor, module.forward(x_BD.unsqueeze(1))).squeeze(1)
+
+
+def mixture_forward(module: MoE) -> TokenForward | None:
+    """Return a mixture's own forward pass for one token; None if its router has a state that layers share."""
+    return None if module.router_mlp is not None else module_forward(module)
 
 
 class DecodeBlock(Block):

@@ -19,11 +19,12 @@ from archcalc.spec import Spec
 from archcalc.spec.attention import Attention, SharedSelection
 from archcalc.spec.base import Part
 from archcalc.spec.bottleneck import Bottleneck
+from archcalc.spec.cca import ConvolutionalAttention
 from archcalc.spec.claim import Claim
 from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
 from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.document import encode
-from archcalc.spec.ffn import Adapters, PerLayerGate
+from archcalc.spec.ffn import Adapters, PerLayerGate, RouterMlp
 from archcalc.spec.layer import Cycles, GlobalTokens, PerLayerEmbedding, Prompts, Run, Shares, SoftPrompt
 from archcalc.spec.position import RelativeBias
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
@@ -49,6 +50,7 @@ from tests.strategies import (
     hyper_specs,
     per_layer_specs,
     prompted_specs,
+    router_specs,
     selecting_specs,
     shared_run_specs,
     soft_prompt_specs,
@@ -289,6 +291,8 @@ DRAWN = {
     Compression: compressed_specs(),
     EntryIndexer: compressed_specs(),
     ConvolvedAttention: convolved_specs(),
+    ConvolutionalAttention: router_specs(),
+    RouterMlp: router_specs(),
     Bottleneck: bottleneck_specs(),
     XlAttention: convolved_specs(),
     HyperConnections: hyper_specs(),
@@ -347,6 +351,7 @@ def specs_with(kind: type[Part]) -> st.SearchStrategy[Spec]:
     return st.one_of(drawn or [specs()]).filter(lambda spec: any(places(spec, kind)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WITH_SIZES, ids=lambda kind: kind.__name__)
 def test_a_sweep_over_each_size_of_a_part_is_the_loop(kind: type[Part]) -> None:
     models: dict[str, int] = dict.fromkeys(integer_fields(kind), 0)

@@ -37,6 +37,8 @@ NEEDS = {
 }
 
 LLAMA4 = RMS | {"num_local_experts": 5, "intermediate_size_mlp": 40, "head_dim": 12, "attention_chunk_size": 4}
+ZAYA = RMS | SMALL | {"num_key_value_heads": 2, "head_dim": 12, "num_experts": 5, "router_hidden_size": 10}
+ZAYA |= {"num_attention_heads": 6}
 JETMOE = BASE | {
     "num_key_value_heads": 2,
     "kv_channels": 12,
@@ -141,6 +143,17 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "jetmoe:other switches": JETMOE
     | THETA
     | {"tie_word_embeddings": False, "num_experts_per_tok": 1, "activation_function": "gelu"},
+    "zaya:default switches": ZAYA,
+    "zaya:sliding": ZAYA
+    | BIASED
+    | {"layer_types": ["hybrid_sliding", "hybrid", "hybrid", "hybrid_sliding"], "sliding_window": 5}
+    | {"cca_time0": 3, "cca_time1": 4, "num_key_value_heads": 1, "lm_head_bias": True, "tie_word_embeddings": False}
+    | {
+        "rope_parameters": {
+            "hybrid": LLAMA3 | {"partial_rotary_factor": 0.5},
+            "hybrid_sliding": {"rope_type": "default", "rope_theta": 77.0},
+        }
+    },
     "minimax_m2:default switches": MINIMAX_M2,
     "minimax_m2:partly turned": MINIMAX_M2 | {"rotary_dim": 8} | THETA,
     "minimax_m2:odd part": MINIMAX_M2 | {"rotary_dim": 5},

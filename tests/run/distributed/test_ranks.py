@@ -30,6 +30,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [2, 4])
 def test_ranks_compute_what_one_process_does(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -37,6 +38,7 @@ def test_ranks_compute_what_one_process_does(n: int, tmp_path: Path, monkeypatch
     mp.start_processes(check, (n, free_port(), tmp_path), n, start_method="forkserver")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fails", "engine", "patience"), [("ends", ["--fsdp"], 2 * LONGEST), ("stalls", ["--tp", "2"], 30)]
 )
