@@ -1389,7 +1389,7 @@ def set_aside_specs(draw: st.DrawFn) -> Spec:
     short = Layer(norm=own, attention=attention, ffn=draw(GATED), placement=draw(st.sampled_from(("pre", "sandwich"))))
     runs = (Run(count=draw(st.integers(1, 5)), pattern=(Layer(branches=(first, second)), short)),)
     stack = Stack(runs=runs, streams=draw(SET_ASIDE), final_norm=draw(optional(RMS_NORMS)))
-    head = Head(tied=draw(st.booleans()), softcap=draw(SOFTCAPS), n_scored=draw(st.sampled_from((None, 1, 11))))
+    head = Head(tied=draw(st.booleans()), softcap=draw(SOFTCAPS), n_scored=draw(st.sampled_from((None, 5, 11))))
     return resolve(Spec(name="streams", vocab_size=17, n_ctx=19, d_model=draw(SIZES), decoder=stack, head=head))
 
 

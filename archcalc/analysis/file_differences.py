@@ -33,8 +33,9 @@ def file_differences(spec: Spec, ledger: Ledger, stored: Mapping[str, FileTensor
     own_names = class_names(stored, tensors, spelling)
     named = {name: stored[own] for name, own in own_names.items()}
     used: set[str] = set()
-    for form in file_forms(spec, ledger, named.keys() | _weights(named)):
-        yield from _form_differences(form, named, used, spelling)
+    has_parts = spec.about.storage.naming != "gguf"
+    for form in file_forms(spec, ledger, named.keys() | (_weights(named) if has_parts else set())):
+        yield from _form_differences(form, named, used, spelling, has_parts=has_parts)
     for name, tensor in named.items():
         is_copy = spelling.copies.get(name) in used
         if name not in used and not is_copy and spelling.unused_reason(name) is None:
@@ -42,7 +43,7 @@ def file_differences(spec: Spec, ledger: Ledger, stored: Mapping[str, FileTensor
 
 
 def _form_differences(
-    form: FileTensorForm, named: Mapping[str, FileTensor], used: set[str], spelling: Spelling
+    form: FileTensorForm, named: Mapping[str, FileTensor], used: set[str], spelling: Spelling, *, has_parts: bool
 ) -> Iterator[FileDifference]:
     """Yield what differs in a tensor, in its copies for each expert, or in the parts of a quantized one."""
     names = [form.name.replace("{e}", str(row)) for row in range(form.shape[0])] if "{e}" in form.name else [form.name]
@@ -55,7 +56,7 @@ def _form_differences(
             wanted = f"{_TYPES.get(form.format, form.format)} {list(shape)}"
             held = _found(named[found]) if found in named else None
         else:
-            parts = _parts(found, named)
+            parts = _parts(found, named) if has_parts else [one for one in (found,) if one in named]
             used.update(parts)
             wanted = f"{form.format}, {size} bytes"
             held = f"{form.format}, {sum(_n_bytes(named[part]) for part in parts)} bytes" if parts else None
@@ -79,7 +80,7 @@ def _n_bytes(tensor: FileTensor) -> int:
 def _parts(name: str, named: Mapping[str, FileTensor]) -> list[str]:
     """Return the tensors that a quantized weight is stored as."""
     module = name.removesuffix(".weight")
-    return [one for one in named if one == name or (one.startswith(module) and _PART.match(one[len(module) :]))]
+    return [one for one in named if one.startswith(module) and _PART.match(one[len(module) :])]
 
 
 def _found(tensor: FileTensor) -> str:

@@ -24,8 +24,10 @@ def view_pairs(mapping: TensorEntry, stored: Tensor, ours: Sequence[Tensor], n_g
         (part,) = ours
         return [(part, stored.transpose(1, 2).flatten(0, 1).unsqueeze(-1))]
     if mapping.n_row_groups:
-        (part,) = ours
         rows = stored.flatten(0, 1)
+        if len(ours) > 1:
+            return _consecutive(0, rows, ours, 1)
+        (part,) = ours
         return [(part, rows if rows.dim() == part.dim() else rows.unsqueeze(-1))]
     whole = stored.squeeze(mapping.unit_axes) if mapping.unit_axes else stored
     for axis in mapping.squeezed_axes:

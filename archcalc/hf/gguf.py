@@ -5,15 +5,13 @@ Source: llama.cpp gguf-py/gguf/constants.py (keys, tensor names) and convert_hf_
 
 from __future__ import annotations
 
-import re
-import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.gguf_file import Header, read_numbers
 from archcalc.hf.gguf_layers import LAYER_SIZES, layer_sizes, with_layer_sizes
-from archcalc.hf.gguf_map import GgufMap
+from archcalc.hf.gguf_map import GgufMap, short_float
 from archcalc.hf.gguf_rope import FACTORS, scaling_of
 from archcalc.hf.registry import find, find_gguf, index
 from archcalc.hf.spellings import Spelling
@@ -51,6 +49,7 @@ def document_of(header: Header) -> Document:
         where = _key_of(header, str(error.where))
         raise InputError(error.problem, allowed=error.allowed, where=where, file=error.file) from None
     _, model_type, gguf = _architecture(header)
+    document = {key: value for key, value in document.items() if key not in gguf.missing}
     document = with_layer_sizes(document, layer_sizes(header, gguf))
     return document | {"about": document.get("about", {}) | {"storage": storage_of(header, model_type)}}
 
@@ -73,13 +72,13 @@ def config_of(header: Header) -> dict[str, Any]:
     if kv_heads := gguf.keys.get("attention.head_count_kv"):
         config.setdefault(kv_heads, config[gguf.keys["attention.head_count"]])
     config |= gguf.config_keys(header, config)
-    if FACTORS in header.tensors:
+    if FACTORS in header.tensors and FACTORS not in gguf.own_keys:
         if not gguf.has_rope_factors:
             raise InputError(msg("is a tensor that this architecture does not have"), where=FACTORS)
         config["rope_scaling"] = _scaling(header, name, config)
     _check_implied(header, name, config, gguf)
     family = find(config["model_type"])
-    return config | ({"architectures": [family.classes[0]]} if family else {})
+    return ({"architectures": [family.classes[0]]} if family else {}) | config
 
 
 def _key_of(header: Header, config_key: str) -> str:
@@ -114,9 +113,9 @@ def _config_keys(header: Header, name: str, gguf: GgufMap) -> dict[str, Any]:
     for key, value in header.metadata.items():
         key_name = key.removeprefix(f"{name}.")
         if key_name in gguf.keys:
-            config[gguf.keys[key_name]] = _shortest(_of_all_layers(value, key))
+            config[gguf.keys[key_name]] = short_float(_of_all_layers(value, key))
         elif key_name in _SCALING and key_name not in gguf.own_keys:
-            scaling[_SCALING[key_name]] = _shortest(value)
+            scaling[_SCALING[key_name]] = short_float(value)
         elif key_name in gguf.values:
             _check_value(value, gguf.values[key_name], key)
         elif not key.startswith(_METADATA_PREFIXES) and key_name not in (*_IMPLIED_KEYS, *_UNUSED_KEYS, *gguf.own_keys):
@@ -133,7 +132,7 @@ def _config_keys(header: Header, name: str, gguf: GgufMap) -> dict[str, Any]:
 
 def _check_value(value: Any, allowed: tuple[Any, ...], key: str) -> None:
     """Raise InputError unless a key has one of the values that change nothing."""
-    if _shortest(value) not in allowed:
+    if short_float(value) not in allowed:
         raise InputError(
             msg("found {found}", found=shown(value)), where=key, allowed=", ".join(str(shown(each)) for each in allowed)
         )
@@ -159,8 +158,7 @@ def _of_all_layers(value: Any, key: str) -> Any:
 def tensors_of(header: Header, spec: Spec) -> tuple[TensorMap, Spelling]:
     """Return the map of the tensors of a file with this spec, and their spelling."""
     gguf = _architecture(header)[2]
-    unused = {re.escape(FACTORS): "recovered as the scaling of positions"}
-    return gguf.map_of(spec), Spelling(unused=unused | dict(gguf.unused))
+    return gguf.map_of(spec), gguf.spelling
 
 
 def _architecture(header: Header) -> tuple[str, str, GgufMap]:
@@ -195,7 +193,7 @@ def _scaling(header: Header, name: str, config: Mapping[str, Any]) -> dict[str, 
         raise InputError(
             msg("found {found}", found=shown(theta)), where=f"{name}.rope.freq_base", allowed=msg("a number above 1")
         )
-    return scaling_of([_shortest(factor) for factor in read_numbers(stored)], theta)
+    return scaling_of([short_float(factor) for factor in read_numbers(stored)], theta)
 
 
 def _d_head(config: Mapping[str, Any]) -> Any:
@@ -214,11 +212,3 @@ def _check_implied(header: Header, name: str, config: Mapping[str, Any], gguf: G
         found = header.metadata.get(f"{name}.{key}", value)
         if value is not None and found != value:
             raise InputError(msg("found {found}", found=shown(found)), where=f"{name}.{key}", allowed=shown(value))
-
-
-def _shortest(value: Any) -> Any:
-    """Return a 32-bit number with the fewest digits that round to it: 1e-05, not 9.999999747378752e-06."""
-    if isinstance(value, float):
-        short = float(f"{value:.7g}")
-        return short if struct.pack("<f", short) == struct.pack("<f", value) else value
-    return value

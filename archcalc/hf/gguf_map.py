@@ -6,6 +6,7 @@ Source: llama.cpp gguf-py/gguf/constants.py (keys, tensor names) and convert_hf_
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,7 @@ import msgspec
 
 from archcalc.errors import InputError, shown
 from archcalc.hf.config import MAX_LAYERS
+from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorEntry, TensorMap, fused_modules, module, modules, table
 from archcalc.spec.branches import parts
 from archcalc.spec.mixer import Mamba2
@@ -22,6 +24,9 @@ P = TypeVar("P")
 if TYPE_CHECKING:
     from archcalc.formats.gguf_file import Header
     from archcalc.spec.model import Spec
+
+
+_ROPE_TABLES = {r"rope_(freqs|factors_long|factors_short)\.weight": "recovered as the scaling of positions"}
 
 
 class GgufMap(msgspec.Struct, frozen=True):
@@ -34,6 +39,7 @@ class GgufMap(msgspec.Struct, frozen=True):
     - `of_spec`: entries that depend on sizes of the spec; they come first
     - `origins`: keys of the config that `config_keys` returns, and the GGUF key from which each follows
     - `unused`: patterns of tensors that no forward pass reads, each with the reason
+    - `missing`: fields of the model that files leave out
     - `values`: keys that may only have these values, which change nothing
     """
 
@@ -49,6 +55,12 @@ class GgufMap(msgspec.Struct, frozen=True):
     origins: Mapping[str, str] = {}
     unused: Mapping[str, str] = {}
     values: Mapping[str, tuple[Any, ...]] = {}
+    missing: tuple[str, ...] = ()
+
+    @property
+    def spelling(self) -> Spelling:
+        """Return what files may have besides the tensors of the model."""
+        return Spelling(unused=_ROPE_TABLES | dict(self.unused))
 
     def map_of(self, spec: Spec) -> TensorMap:
         """Return the map of the tensors of a spec's files."""
@@ -60,6 +72,14 @@ class GgufMap(msgspec.Struct, frozen=True):
 def value_of(header: Header, key_name: str) -> Any:
     """Return the value of a key of the architecture, or None."""
     return header.metadata.get(f"{header.metadata['general.architecture']}.{key_name}")
+
+
+def short_float(value: Any) -> Any:
+    """Return a 32-bit number with the fewest digits that round to it: 1e-05, not 9.999999747378752e-06."""
+    if isinstance(value, float):
+        short = float(f"{value:.7g}")
+        return short if struct.pack("<f", short) == struct.pack("<f", value) else value
+    return value
 
 
 def partial_rotary(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,6 +106,17 @@ def with_head(**names: str) -> Callable[[Header, dict[str, Any]], dict[str, Any]
     def config_keys(header: Header, config: dict[str, Any]) -> dict[str, Any]:
         d_head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
         return flags(header, config) | {"head_dim": d_head}
+
+    return config_keys
+
+
+def embedding_model(class_name: str) -> Callable[[Header, dict[str, Any]], dict[str, Any]]:
+    """Return a function that gives the class of an encoder without a head, and the sizes of its tables."""
+
+    def config_keys(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+        tables = {"type_vocab_size": "token_types.weight", "max_position_embeddings": "position_embd.weight"}
+        rows = {key: header.tensors[name].shape[0] for key, name in tables.items() if name in header.tensors}
+        return {"architectures": [class_name], **rows}
 
     return config_keys
 
@@ -178,6 +209,7 @@ UNPERMUTED = table(UNPERMUTED_ENTRIES)
 PERMUTED_ENTRIES = (*PERMUTED_QK, *UNPERMUTED_ENTRIES)
 FUSED_QKV = fused_modules(tuple(f"layers.{{i}}.attn.{part}" for part in "qkv"), "blk.{i}.attn_qkv")
 FUSED_GATE_UP = fused_modules(("layers.{i}.ffn.gate", "layers.{i}.ffn.up"), "blk.{i}.ffn_up")
+POST_NORMS = {"attn_norm": "attn_output_norm", "ffn_norm": "layer_output_norm"}
 OUT_NORMS = {"attn_out_norm": "post_attention_norm", "ffn_out_norm": "post_ffw_norm"}
 # Many families' norm before the feed-forward has this name.
 POST_ATTENTION = modules({"ffn_norm": "post_attention_norm"}, *BLOCK)
@@ -234,6 +266,17 @@ SIZES = {
 NORM_EPS = "attention.layer_norm_epsilon"
 LAYERNORM_SIZES = {key: name for key, name in SIZES.items() if key != RMS_EPS}
 HEAD_DIM = {"attention.key_length": "head_dim"}
+# Of models that embed texts: what their states are for.
+EMBEDDING_KEYS = ("pooling_type", "attention.causal", "embedding_length_out")
+# Of encoders with a norm after each sum.
+ENCODER_ENTRIES = modules(
+    {
+        "embed.types": "token_types",
+        "embed_norm": "token_embd_norm",
+        "positions": "position_embd",
+        **{f"layers.{{i}}.{name}": f"blk.{{i}}.{norm}" for name, norm in POST_NORMS.items()},
+    }
+)
 # Of models in which some layers have no attention.
 HYBRID_SIZES = {key: name for key, name in SIZES.items() if key != KV_HEADS}
 # DeepSeek's words.

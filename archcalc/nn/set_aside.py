@@ -34,11 +34,24 @@ class StreamQueries(nn.Module):
     def sums(self, x_BTJD: Tensor) -> tuple[Tensor, ...]:
         """Return for each query the weighted sum [B, T, D] of the normalized streams; in float32 at least."""
         x_float = upcast(x_BTJD)
-        normed_BTJD = x_float * torch.rsqrt(x_float.pow(2).mean(-1, keepdim=True) + self.eps)
+        normed_BTJD = x_float * self._factors(x_float)
+        sums_BTQD: Tensor = self._pattern(normed_BTJD).transpose(2, 3) @ normed_BTJD
+        return torch.unbind(sums_BTQD.to(x_BTJD.dtype), 2)
+
+    def read_weights(self, x_BTJD: Tensor) -> Tensor:
+        """Return the weight of each stream in each sum, [B, T, J, Q], with the factor that normalizes it."""
+        x_float = upcast(x_BTJD)
+        factors_BTJ1 = self._factors(x_float)
+        return self._pattern(x_float * factors_BTJ1) * factors_BTJ1
+
+    def _factors(self, x_BTJD: Tensor) -> Tensor:
+        return torch.rsqrt(x_BTJD.pow(2).mean(-1, keepdim=True) + self.eps)
+
+    def _pattern(self, normed_BTJD: Tensor) -> Tensor:
+        """Return the softmax [B, T, J, Q] of each query over the streams."""
         query_QD = upcast(self.query).view(-1, self.query.shape[-1])
         logits_BTJQ = F.linear(normed_BTJD, query_QD) * query_QD.shape[-1] ** -0.5
-        sums_BTQD: Tensor = logits_BTJQ.softmax(2).transpose(2, 3) @ normed_BTJD
-        return torch.unbind(sums_BTQD.to(x_BTJD.dtype), 2)
+        return torch.softmax(logits_BTJQ, 2)
 
 
 class SetAsideEnds(StreamQueries):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from tests.checkpoint import gguf_models as to
 from tests.checkpoint.gguf_models import Architecture, kv_of
 from tests.checkpoint.random_models import LLAMA
@@ -180,6 +182,85 @@ EPS = {"rms_norm_eps": 1e-6}
 def of_vision(config: Any) -> dict[str, Any]:
     """The keys of a model that sees, here with no layer that reads images."""
     return {"rope.dimension_sections": [2, 2, 2, 0], "n_deepstack_layers": 0}
+
+
+def windows(config: Any) -> dict[str, Any]:
+    """The window, and which layers have one."""
+    return windowed(config) | {
+        "attention.sliding_window_pattern": [kind == "sliding_attention" for kind in config.layer_types]
+    }
+
+
+def embedding(config: Any) -> dict[str, Any]:
+    """The keys of an encoder."""
+    return {"attention.causal": False, "pooling_type": 1, "attention.key_length": None, "attention.value_length": None}
+
+
+ROTATED_ENCODER = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+ROTATED_ENCODER |= {"intermediate_size": 56, "max_position_embeddings": 64, "type_vocab_size": 3}
+
+
+def of_corrected_aliases(config: Any) -> dict[str, Any]:
+    """DeepSeek-V3's choice, in EXAONE's words."""
+    return {
+        "expert_feed_forward_length": config.moe_intermediate_size,
+        "expert_count": config.num_experts,
+        "expert_shared_count": config.num_shared_experts,
+        "expert_weights_scale": float(config.routed_scaling_factor),
+        "expert_weights_norm": config.norm_topk_prob,
+        "expert_gating_func": 2,
+        "leading_dense_block_count": config.mlp_layer_types.count("dense"),
+    }
+
+
+def of_afmoe(name: str, weight: Any, config: Any) -> Any:
+    name = name.replace(".expert_bias", ".expert_bias.bias")
+    return to.with_split_experts(name, weight, config)
+
+
+GEMMA4 = {
+    "rope_parameters": {
+        "full_attention": {"rope_type": "proportional", "rope_theta": 1e6, "partial_rotary_factor": 0.25},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+    }
+}
+
+
+def of_per_layer(config: Any) -> dict[str, Any]:
+    return {
+        "embedding_length_per_layer_input": config.hidden_size_per_layer_input,
+        "attention.shared_kv_layers": config.num_kv_shared_layers,
+    }
+
+
+def of_gemma4(config: Any) -> dict[str, Any]:
+    values = config.to_dict()
+    of_full = next(iter(values["per_layer_config"].values()))
+    values |= {"global_head_dim": of_full["head_dim"]}
+    n_own = config.num_hidden_layers - config.num_kv_shared_layers
+    wide = [config.intermediate_size * (1 + (index >= n_own)) for index in range(config.num_hidden_layers)]
+    full = of_full.get("num_key_value_heads")
+    heads = [
+        full if full and kind == "full_attention" else values["num_key_value_heads"] for kind in config.layer_types
+    ]
+    return (
+        of_per_layer(config)
+        | windows(config)
+        | {
+            "attention.key_length": values["global_head_dim"],
+            "attention.value_length": values["global_head_dim"],
+            "attention.key_length_swa": values["head_dim"],
+            "attention.value_length_swa": values["head_dim"],
+            "feed_forward_length": wide if config.use_double_wide_mlp else config.intermediate_size,
+            "attention.head_count_kv": heads,
+            "rope.dimension_count": values["global_head_dim"],
+            "rope.dimension_count_swa": values["head_dim"],
+            "rope.freq_base_swa": 1e4,
+            "expert_used_count": getattr(config, "top_k_experts", None),
+            "expert_feed_forward_length": config.moe_intermediate_size,
+            "final_logit_softcapping": config.final_logit_softcapping,
+        }
+    )
 
 
 def scaled_logits(config: Any) -> dict[str, Any]:
@@ -581,5 +662,125 @@ ARCHITECTURES = [
         | {"head_dim": 12},
         to.with_split_experts,
         lambda config: of_vision(config) | of_experts(config),
+    ),
+    Architecture("bert", "bert", {"hidden_act": "gelu"}, to.without_pooler, embedding, class_name="BertModel"),
+    Architecture(
+        "nomic_bert",
+        "nomic-bert",
+        ROTATED_ENCODER | {"head_dim": 8, "hidden_act": "silu"},
+        to.of_newer_encoder,
+        embedding,
+        class_name="NomicBertModel",
+    ),
+    Architecture(
+        "jina_embeddings_v3",
+        "jina-bert-v3",
+        ROTATED_ENCODER,
+        to.of_newer_encoder,
+        embedding,
+        class_name="JinaEmbeddingsV3Model",
+    ),
+    Architecture(
+        "modernbert default switches",
+        "modern-bert",
+        {},
+        to.same,
+        lambda config: (
+            embedding(config)
+            | {
+                "attention.layer_norm_epsilon": config.norm_eps,
+                "attention.sliding_window": config.local_attention,
+                "attention.sliding_window_pattern": 3,
+                "rope.freq_base_swa": config.rope_parameters["sliding_attention"]["rope_theta"],
+                "attention.layer_norm_rms_epsilon": None,
+            }
+        ),
+        class_name="ModernBertModel",
+    ),
+    Architecture("eurobert plain", "eurobert", {}, to.under_model, embedding, class_name="EuroBertModel"),
+    Architecture(
+        "exaone4",
+        "exaone4",
+        LLAMA | {"head_dim": 12, "num_hidden_layers": 5, "sliding_window": 6},
+        keys=windows,
+        not_in_llama_cpp="it has windows with 64 layers alone",
+    ),
+    Architecture(
+        "exaone4",
+        "exaone4",
+        LLAMA | {"head_dim": 8, "sliding_window": None, "layer_types": ["full_attention"] * 3},
+        case="global",
+    ),
+    Architecture(
+        "exaone_moe default switches",
+        "exaone-moe",
+        {},
+        CORRECTED,
+        lambda config: of_corrected_aliases(config) | windows(config),
+    ),
+    Architecture(
+        "afmoe scaled",
+        "afmoe",
+        {"attention_bias": False, "layer_types": ["sliding_attention"] * 3 + ["full_attention"], "num_experts": 6},
+        of_afmoe,
+        lambda config: (
+            of_experts(config)
+            | windowed(config)
+            | {
+                "expert_shared_count": config.num_shared_experts,
+                "expert_weights_scale": config.route_scale,
+                "expert_weights_norm": True,
+                "expert_gating_func": 2,
+                "leading_dense_block_count": config.num_dense_layers,
+            }
+        ),
+    ),
+    Architecture(
+        "llama4_text default switches",
+        "llama4",
+        {"attention_chunk_size": 8192, "floor_scale": 8192, "attn_scale": 0.1, "rms_norm_eps": 1e-5}
+        | {"interleave_moe_layer_step": 2},
+        to.of_llama4,
+        lambda config: {
+            "feed_forward_length": config.intermediate_size_mlp,
+            "expert_feed_forward_length": config.intermediate_size,
+            "interleave_moe_layer_step": 2,
+            "leading_dense_block_count": 0,
+        },
+    ),
+    Architecture(
+        "gemma4_text per-layer embeddings",
+        "gemma4",
+        GEMMA4 | {"num_kv_shared_layers": 1},
+        to.of_gemma4,
+        of_gemma4,
+        besides=to.quarter_of_pairs,
+    ),
+    Architecture(
+        "gemma4_text experts", "gemma4", GEMMA4, to.of_gemma4, of_gemma4, case="experts", besides=to.quarter_of_pairs
+    ),
+    Architecture(
+        "gemma3n_text default switches",
+        "gemma3n",
+        # llama.cpp has these sizes, and these shares of the first layers' gates, for all files.
+        {"laurel_rank": 64, "hidden_size_per_layer_input": 256, "activation_sparsity_pattern": [0.95] * 4, **EPS}
+        | {"layer_types": ["sliding_attention"] * 2 + ["full_attention"] * 2},
+        to.of_gemma3n,
+        lambda config: (
+            of_per_layer(config)
+            | windows(config)
+            | {
+                "feed_forward_length": config.intermediate_size,
+                "altup.active_idx": 0,
+                "altup.num_inputs": 4,
+                "activation_sparsity_scale": [
+                    float(torch.special.ndtri(torch.tensor(share)).clamp(min=-1e9)) if share else float("-inf")
+                    for share in config.activation_sparsity_pattern
+                ],
+                "final_logit_softcapping": config.final_logit_softcapping,
+            }
+        ),
+        not_in_llama_cpp="it divides the squares of n gates by n - 1",
+        besides=to.unused_keys,
     ),
 ]

@@ -48,8 +48,11 @@ def same(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
 class Architecture(msgspec.Struct, frozen=True):
     """A model of transformers in the architecture `name`: how its tensors are changed, and the keys that it adds.
 
+    What a change names with a `#` is a part of a tensor.
+
     A key of None is left out. `case` tells two of an architecture apart. `unequal`: fields of the spec that the file
-    states otherwise than the config. `not_in_llama_cpp`: why llama.cpp gives other logits.
+    states otherwise than the config. `not_in_llama_cpp`: why llama.cpp gives other logits. `class_name`: the model's
+    class, if it is not the family's first. `besides`: tensors that files have besides the model's.
     """
 
     model: str
@@ -60,6 +63,8 @@ class Architecture(msgspec.Struct, frozen=True):
     case: str = ""
     unequal: tuple[str, ...] = ()
     not_in_llama_cpp: str = ""
+    class_name: str | None = None
+    besides: Callable[[Any], Mapping[str, Tensor]] = lambda config: {}
 
     @property
     def id(self) -> str:
@@ -130,6 +135,81 @@ def of_dbrx(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
         return {name: weight}
     experts = weight.unflatten(0, (config.ffn_config.moe_num_experts, -1))
     return {f"{name}.weight": experts.mT if name.endswith("w2") else experts}
+
+
+def without_pooler(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    return {} if name.startswith("pooler.") else {name: weight}
+
+
+def of_llama4(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """Experts are [in, out] in transformers, gate before up."""
+    base = f"{name.split('feed_forward.experts')[0]}mlp.experts."
+    if name.endswith("experts.gate_up_proj"):
+        gate, up = weight.mT.chunk(2, 1)
+        return {f"{base}gate_proj.weight": gate, f"{base}up_proj.weight": up}
+    return {f"{base}down_proj.weight": weight.mT} if name.endswith("experts.down_proj") else {name: weight}
+
+
+def of_gemma4(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    if name.endswith("router.scale"):
+        return {name.replace("router.scale", "router.proj") + ".scale": weight}
+    if name.endswith("per_expert_scale"):
+        return {name.replace("router.per_expert_scale", "experts.down_proj") + ".scale": weight}
+    if name.endswith(("layer_scalar", "experts.gate_up_proj", "experts.down_proj")):
+        return {f"{name}.weight": weight}
+    return {name: weight}
+
+
+def of_gemma3n(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """Matrices between streams are stacked."""
+    if found := re.fullmatch(r"model\.(altup_\w*projections)\.(\d)\.weight", name):
+        return {f"model.{found[1]}.weight#{found[2]}": weight.unsqueeze(0)}
+    return {f"{name}.weight" if name.endswith("_scale") else name: weight}
+
+
+def quarter_of_pairs(config: Any) -> Mapping[str, Tensor]:
+    """Gemma 4's factors: in full layers, a quarter of the pairs rotate."""
+    n_pairs = next(iter(config.to_dict()["per_layer_config"].values()))["head_dim"] // 2
+    return {"rope_freqs.weight": torch.tensor([1.0] * (n_pairs // 4) + [1e30] * (n_pairs - n_pairs // 4))}
+
+
+def unused_keys(config: Any) -> Mapping[str, Tensor]:
+    """Keys and values of Gemma 3n's last layers, which read those of earlier ones."""
+    width = config.num_key_value_heads * config.head_dim
+    shapes = {"attn_k": (width, config.hidden_size), "attn_v": (width, config.hidden_size), "attn_k_norm": (8,)}
+    first, last = config.num_hidden_layers - config.num_kv_shared_layers, config.num_hidden_layers
+    return {
+        f"blk.{layer}.{name}.weight": torch.zeros(shape)
+        for layer in range(first, last)
+        for name, shape in shapes.items()
+    }
+
+
+def under_model(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """As a model with a head names its parts."""
+    return {f"model.{name}": weight}
+
+
+# What NomicBERT's and Jina's files named modules, before transformers had their classes.
+OLDER_NAMES = {
+    r"^layers\.": "encoder.layers.",
+    r"self_attn\.(q|k|v)_proj\.(\w+)": lambda match: f"{{mixer}}.Wqkv.{match[2]}#{'qkv'.index(match[1])}",
+    r"self_attn\.o_proj": "{mixer}.out_proj",
+    "post_attention_layernorm": "norm1",
+    "post_mlp_layernorm": "norm2",
+    r"mlp\.up_proj": "mlp.fc11",
+    r"mlp\.gate_proj": "mlp.fc12",
+    r"mlp\.down_proj": "mlp.fc2",
+}
+
+
+def of_newer_encoder(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """NomicBERT's and Jina's: queries, keys and values are one tensor, under older names."""
+    if name.startswith("pooler."):
+        return {}
+    for pattern, older in OLDER_NAMES.items():
+        name = re.sub(pattern, older, name)  # type: ignore[call-overload]
+    return {name.replace("{mixer}", "attn" if config.model_type == "nomic_bert" else "mixer"): weight}
 
 
 def then(*changes: Change) -> Change:
@@ -288,10 +368,12 @@ def kv_of(kinds: Sequence[str], n_kv_heads: int, full: Sequence[str] = ("full_at
 
 def common_keys(config: Any) -> dict[str, Any]:
     """Keys of all architectures, from a config."""
-    found = {
-        key: next((getattr(config, name) for name in names if getattr(config, name, None)), None)
-        for key, names in COMMON.items()
-    }
+    values = config.to_dict()
+
+    def value(name: str) -> Any:
+        return values[name] if name in values else getattr(config, name, None)
+
+    found = {key: next(filter(None, map(value, names)), None) for key, names in COMMON.items()}
     rope = getattr(config, "rope_parameters", None) or {}
     rope = rope.get("full_attention", rope)
     found["rope.freq_base"] = rope.get("rope_theta")
@@ -304,12 +386,14 @@ def write(path: Path, model: Any, arch: Architecture, kinds: Mapping[str, GGMLQu
     by_name = {name: arch_id for arch_id, name in MODEL_ARCH_NAMES.items()}
     names = get_tensor_name_map(by_name[arch.name], keys["block_count"])
     buffers = {name: value for name, value in model.named_buffers() if name in model.state_dict()}
-    tensors: dict[str, Tensor] = {}
+    parts: dict[str, list[Tensor]] = {}
     for name, weight in {**dict(model.named_parameters()), **buffers}.items():
         for part, changed in arch.change(name, weight.detach(), model.config).items():
-            stored = names.get_name(part, try_suffixes=(".weight", ".bias"))
+            stored = names.get_name(part.partition("#")[0], try_suffixes=(".weight", ".bias", ".scale"))
             assert stored, part
-            tensors[stored] = changed
+            parts.setdefault(stored, []).append(changed)
+    tensors = {name: torch.cat(each) if len(each) > 1 else each[0] for name, each in parts.items()}
+    tensors |= arch.besides(model.config)
     write_file(path, arch.name, keys, tensors, kinds)
 
 
@@ -334,6 +418,8 @@ def write_file(
     writer.add_token_list([token.encode() for token in tokens])
     writer.add_token_scores([0.0] * n_rows)
     writer.add_token_types([2, 3, 3] + [6] * (n_rows - 3))
+    if "token_types.weight" in tensors:
+        writer.add_token_type_count(len(tensors["token_types.weight"]))
     for stored, weight in tensors.items():
         data, kind = np.ascontiguousarray(weight.float().numpy()), kinds.get(stored)
         writer.add_tensor(stored, quantize(data, kind) if kind else data, raw_dtype=kind)
@@ -389,4 +475,4 @@ def with_layer_sizes() -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def model_of(arch: Architecture) -> Any:
     """The random model of an architecture."""
-    return random_model(arch.model, **arch.config)
+    return random_model(arch.model, arch.class_name, **arch.config)

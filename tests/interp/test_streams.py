@@ -131,7 +131,6 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "patch": lambda model: inside.patch(model, IDS, IDS[::-1], components=["residual"]),
     "patchscope": lambda model: inside.patchscope(model, IDS, [1], IDS, [1], pairs=[(0, 0)]),
     "direction": lambda model: inside.direction(model, [IDS], [IDS[::-1]]),
-    "attribute": lambda model: inside.attribute(model, IDS),
     "jacobian": lambda model: inside.jacobian_lens(model, [IDS]),
 }
 

@@ -7,6 +7,17 @@ import msgspec
 
 from archcalc.hf.config import COUNT, SIZE, TEXT, Config
 from archcalc.hf.family import derive
+from archcalc.hf.gguf_map import (
+    EMBEDDING_KEYS,
+    ENCODER_ENTRIES,
+    FUSED_QKV,
+    KV_HEADS,
+    LAYERNORM_SIZES,
+    NORM_EPS,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    embedding_model,
+)
 from archcalc.hf.heads import LABELS, extra_modules, scores, summary_switch
 from archcalc.hf.lens import Cases, Choice, ConfigDraft, ConfigLens, Constraint, ImpliedValue, Key, NullCases
 from archcalc.hf.rope import RopeLens
@@ -19,7 +30,7 @@ from archcalc.hf.templates.bert_like import (
     SingleItem,
     bert_like,
 )
-from archcalc.hf.tensors import TensorEntry, fused_modules, modules
+from archcalc.hf.tensors import TensorEntry, fused_modules, modules, table
 from archcalc.hf.vocabulary import (
     ACTIVATIONS,
     QKV,
@@ -37,6 +48,7 @@ from archcalc.hf.vocabulary import (
 # What transformers 5 does not read, and files of older versions may say.
 ABSOLUTE = Constraint("position_embedding_type", ("absolute",))
 
+GGUF_SIZES = {key: name for key, name in LAYERNORM_SIZES.items() if key != KV_HEADS} | {NORM_EPS: "layer_norm_eps"}
 BERT = bert_like(
     "bert",
     "BertForMaskedLM",
@@ -69,6 +81,14 @@ BERT = bert_like(
     irrelevant="directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head"
     " pooler_type",
     unused={r"cls\.seq_relationship\..*": "the next-sentence head, which the masked-LM class does not have"},
+    gguf=GgufMap(
+        "bert",
+        GGUF_SIZES,
+        table(ENCODER_ENTRIES, UNPERMUTED_ENTRIES),
+        config_keys=embedding_model("BertModel"),
+        own_keys=EMBEDDING_KEYS,
+        missing=("pooler",),
+    ),
 )
 PRE_NORMS = {
     "layers.{i}.attn_norm": "{root}.encoder.layer.{i}.attention.ln",
@@ -395,6 +415,14 @@ JINA = derive(
     names=EMBEDDING_NAMES | NEWER | PLAIN_FFN,
     stored_names=STORED,
     fused_entries=fused_modules(QKV, "roberta.layers.{i}.mixer.Wqkv"),
+    gguf=GgufMap(
+        "jina-bert-v3",
+        GGUF_SIZES,
+        table(ENCODER_ENTRIES, FUSED_QKV, UNPERMUTED_ENTRIES),
+        config_keys=embedding_model("JinaEmbeddingsV3Model"),
+        own_keys=EMBEDDING_KEYS,
+        missing=("pooler",),
+    ),
 )
 NOMIC = derive(
     BERT,
@@ -427,6 +455,13 @@ NOMIC = derive(
         r"\.mlp\.fc2\.": ".mlp.down_proj.",
     },
     fused_entries=fused_modules(QKV, "nomic_bert.layers.{i}.attn.Wqkv"),
+    gguf=GgufMap(
+        "nomic-bert",
+        GGUF_SIZES,
+        table(ENCODER_ENTRIES, FUSED_QKV, UNPERMUTED_ENTRIES),
+        config_keys=embedding_model("NomicBertModel"),
+        own_keys=EMBEDDING_KEYS,
+    ),
 )
 ERNIE = derive(
     BERT,

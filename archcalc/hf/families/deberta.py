@@ -200,7 +200,7 @@ COMMON: dict[str, Any] = {
     },
     "irrelevant": "cls_dropout pooler_dropout pooler_hidden_act pooler_hidden_size",
 }
-_BERT = {**BERT.switches, **COMMON}
+_BERT = {**BERT.switches, **COMMON, "gguf": None}
 WIDTH, HEADS = size("hidden_size", 768), size("num_attention_heads", 12)
 DEBERTA = deberta_like(
     "deberta",

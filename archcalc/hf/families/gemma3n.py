@@ -8,14 +8,25 @@ from typing import Any, final
 
 import msgspec
 
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import COUNT, LAYERS_OR_NONE, PROBABILITY, Config
-from archcalc.hf.families.gemma4 import PER_LAYER_TENSORS
+from archcalc.hf.families.gemma4 import GGUF_PER_LAYER, GGUF_SHARED, PER_LAYER_TENSORS, UNUSED_KEYS, per_layer_keys
 from archcalc.hf.families.llama_like import TANH, gemma3_kinds, root_of_width
+from archcalc.hf.gguf_map import (
+    BLOCK,
+    HEAD_DIM,
+    SIZES,
+    UNPERMUTED_ENTRIES,
+    WINDOW_PATTERN,
+    GgufMap,
+    value_of,
+    window_words,
+)
 from archcalc.hf.lens import ConfigDraft, ConfigLens, Key, Template
 from archcalc.hf.shared_keys import SharedKeys
 from archcalc.hf.stack import INDEX, ListSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, WINDOWS, decoder
-from archcalc.hf.tensors import TensorEntry, modules
+from archcalc.hf.tensors import TensorEntry, modules, table
 from archcalc.hf.vocabulary import (
     LLAMA_ATTENTION,
     LLAMA_FFN,
@@ -28,6 +39,8 @@ from archcalc.hf.vocabulary import (
     rmsnorm,
     size,
 )
+from archcalc.spec.model import Spec
+from archcalc.spec.streams import AltUp
 
 DEPTH = layers(35)
 TYPES = ListSchedule(WINDOWS, lambda config, index: "sliding" if (index + 1) % 5 else "global")
@@ -88,6 +101,76 @@ def kinds() -> dict[str, dict[str, Any]]:
     return found | {f"{kind}_shared": fields | unused for kind, fields in found.items()}
 
 
+def gemma3n_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the kinds of layers, the shares of gates that are 0, and sizes of tables and of low-rank arms."""
+    scales = value_of(header, SPARSITY_SCALE)
+    low_rank = header.tensors.get("blk.0.laurel_l.weight")
+    found = {
+        "layer_types": window_words(header, 5),
+        "intermediate_size": value_of(header, "feed_forward_length"),
+        **({"laurel_rank": low_rank.shape[0]} if low_rank else {}),
+        **per_layer_keys(header),
+    }
+    if isinstance(scales, list):
+        # Files have the deviations below which a share of a normal distribution lies.
+        found[SPARSITY] = [round((1 + math.erf(scale / math.sqrt(2))) / 2, 6) for scale in scales]
+    return found
+
+
+def stacked_streams(spec: Spec) -> tuple[TensorEntry, ...]:
+    """Return the entries of the matrices between streams, which files stack."""
+    streams = spec.decoder.streams if spec.decoder else None
+    n_others = streams.n_streams - 1 if isinstance(streams, AltUp) else 1
+    return tuple(
+        TensorEntry(
+            f"{name}.weight", tuple(f"streams.{ours}.{i}.weight" for i in range(n_others)), n_row_groups=n_others
+        )
+        for name, ours in (("altup_proj", "split"), ("altup_unembd_proj", "merge"))
+    )
+
+
+SPARSITY_SCALE = "activation_sparsity_scale"
+GGUF = GgufMap(
+    "gemma3n",
+    {key: name for key, name in (SIZES | HEAD_DIM).items() if key != "feed_forward_length"}
+    | {
+        "attention.sliding_window": "sliding_window",
+        "final_logit_softcapping": "final_logit_softcapping",
+        "rope.freq_base_swa": "rope_local_base_freq",
+        "altup.active_idx": "altup_active_idx",
+        "altup.num_inputs": "altup_num_inputs",
+    },
+    table(
+        GGUF_PER_LAYER,
+        modules(
+            {
+                "attn_post_norm": "post_attention_norm",
+                "ffn_out_norm": "post_ffw_norm",
+                "laurel.up": "laurel_l",
+                "laurel.down": "laurel_r",
+                "laurel_post_norm": "laurel_post_norm",
+                "streams.router": "altup_router",
+                "streams.norm": "altup_router_norm",
+                "streams.predict": "altup_predict_coef",
+                "streams.correct": "altup_correct_coef",
+            },
+            *BLOCK,
+        ),
+        TensorEntry("blk.{i}.altup_correct_scale.weight", ("layers.{i}.streams.out_scale",)),
+        UNPERMUTED_ENTRIES,
+    ),
+    of_spec=stacked_streams,
+    config_keys=gemma3n_gguf,
+    own_keys=("feed_forward_length", SPARSITY_SCALE, WINDOW_PATTERN, *GGUF_SHARED),
+    unused=UNUSED_KEYS,
+    origins={
+        "layer_types": WINDOW_PATTERN,
+        "intermediate_size": "feed_forward_length",
+        SPARSITY: SPARSITY_SCALE,
+        "num_kv_shared_layers": "attention.shared_kv_layers",
+        "hidden_size_per_layer_input": "embedding_length_per_layer_input",
+    },
+)
 GEMMA3N = decoder(
     "gemma3n_text",
     "Gemma3nForCausalLM",
@@ -151,6 +234,7 @@ GEMMA3N = decoder(
     ),
     # A limit on weights in training, and a class that has no such switch.
     irrelevant=keys("altup_coef_clip hidden_act"),
+    gguf=GGUF,
 )
 
 FAMILIES = (GEMMA3N,)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any, final
 
 import msgspec
 
+from archcalc.formats.gguf_file import Header, read_numbers
 from archcalc.hf.config import LAYERS_OR_NONE, MAPPING, SIZE, Config, ValueType
 from archcalc.hf.families.llama_like import GEMMA_NORMS, TANH, root_of_width
 from archcalc.hf.family import FamilyRow, derive
+from archcalc.hf.gguf_map import (
+    BLOCK,
+    HYBRID_SIZES,
+    UNPERMUTED_ENTRIES,
+    WINDOW_PATTERN,
+    GgufMap,
+    layer_values,
+    short_float,
+    value_of,
+    window_words,
+)
+from archcalc.hf.gguf_map import OUT_NORMS as GGUF_OUT_NORMS
+from archcalc.hf.gguf_rope import FACTORS
 from archcalc.hf.lens import (
     REQUIRED,
     Cases,
@@ -29,7 +43,7 @@ from archcalc.hf.rope import RopeLens
 from archcalc.hf.shared_keys import SharedKeys
 from archcalc.hf.stack import ListSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, WINDOWS, decoder
-from archcalc.hf.tensors import TensorEntry, modules
+from archcalc.hf.tensors import TensorEntry, modules, table
 from archcalc.hf.vocabulary import (
     LLAMA_ATTENTION,
     LLAMA_FFN,
@@ -284,6 +298,119 @@ PER_LAYER_TENSORS = (
     ),
 )
 
+GGUF_PER_LAYER = (
+    *modules(
+        {"table": "per_layer_token_embd", "project": "per_layer_model_proj", "norm": "per_layer_proj_norm"},
+        "per_layer.",
+    ),
+    *modules({"per_layer.gate": "inp_gate", "per_layer.down": "proj", "per_layer_out_norm": "post_norm"}, *BLOCK),
+)
+UNUSED_KEYS = {r"blk\.\d+\.attn_(k|v|k_norm)\.weight": "of a layer that reads the keys of another"}
+PER_LAYER_ROWS = "per_layer_token_embd.weight"
+# Of layers that read the keys of others, whose own are not used.
+GGUF_SHARED = ("attention.shared_kv_layers", "embedding_length_per_layer_input")
+
+
+def per_layer_keys(header: Header) -> dict[str, Any]:
+    """Return the width and the rows of per-layer embeddings, and the layers that read the keys of others."""
+    n_shared, width = (value_of(header, key) or 0 for key in GGUF_SHARED)
+    rows = header.tensors[PER_LAYER_ROWS].shape[0] if PER_LAYER_ROWS in header.tensors else None
+    found = {"num_kv_shared_layers": n_shared, "hidden_size_per_layer_input": width}
+    return found | ({"vocab_size_per_layer_input": rows} if rows else {})
+
+
+def of_kind(header: Header, key: str, words: Sequence[str], kind: str) -> Any:
+    """Return a key's value for the first layer of a kind; None if there is none."""
+    return next((value for value, word in zip(layer_values(header, key), words, strict=False) if word == kind), None)
+
+
+def gemma4_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the sizes of both kinds of layers, and the rotations: of full layers some pairs rotate."""
+    words = window_words(header, 6)
+    d_head = {"full_attention": value_of(header, "attention.key_length")}
+    d_head["sliding_attention"] = value_of(header, "attention.key_length_swa") or d_head["full_attention"]
+    widths = layer_values(header, "feed_forward_length")
+    shared = per_layer_keys(header)
+    own = words[: max(0, len(words) - shared["num_kv_shared_layers"])]
+    full = [index for index, word in enumerate(own) if word == "full_attention"]
+    reads_keys = any(f"blk.{index}.attn_v.weight" not in header.tensors for index in full)
+    thetas = {"full_attention": config.get("rope_theta", 1e6), "sliding_attention": value_of(header, SWA_THETA) or 1e4}
+    ropes = {kind: {"rope_type": "default", "rope_theta": short_float(theta)} for kind, theta in thetas.items()}
+    if FACTORS in header.tensors:
+        factors = read_numbers(header.tensors[FACTORS])
+        share = sum(factor < 2 for factor in factors) / max(1, len(factors))
+        ropes["full_attention"] |= {"rope_type": "proportional", "partial_rotary_factor": share}
+    found = {
+        "layer_types": words,
+        "head_dim": d_head["sliding_attention"],
+        "global_head_dim": d_head["full_attention"],
+        "num_key_value_heads": of_kind(header, "attention.head_count_kv", words, "sliding_attention"),
+        "intermediate_size": widths[0] if widths else None,
+        "use_double_wide_mlp": len(set(widths)) > 1,
+        "attention_k_eq_v": reads_keys,
+        "rope_parameters": ropes,
+        "enable_moe_block": "num_experts" in config,
+        **shared,
+    }
+    config.pop("rope_theta", None)
+    if reads_keys:
+        found["num_global_key_value_heads"] = of_kind(header, "attention.head_count_kv", words, "full_attention")
+    return found
+
+
+SWA_THETA = "rope.freq_base_swa"
+GEMMA4_GGUF = GgufMap(
+    "gemma4",
+    {key: name for key, name in HYBRID_SIZES.items() if key != "feed_forward_length"}
+    | {
+        "attention.sliding_window": "sliding_window",
+        "final_logit_softcapping": "final_logit_softcapping",
+        "expert_count": "num_experts",
+        "expert_used_count": "top_k_experts",
+        "expert_feed_forward_length": "moe_intermediate_size",
+    },
+    table(
+        GGUF_PER_LAYER,
+        modules(GGUF_OUT_NORMS, *BLOCK),
+        modules(
+            {
+                "experts.router": "ffn_gate_inp",
+                "experts.input_norm": "pre_ffw_norm_2",
+                "ffn_post_norm": "post_ffw_norm_1",
+                "experts_post_norm": "post_ffw_norm_2",
+                "experts.experts.down": "ffn_down_exps",
+            },
+            *BLOCK,
+        ),
+        TensorEntry("blk.{i}.ffn_gate_inp.scale", ("layers.{i}.experts.router_norm.weight",)),
+        TensorEntry("blk.{i}.ffn_down_exps.scale", ("layers.{i}.experts.expert_scales",)),
+        TensorEntry(
+            "blk.{i}.ffn_gate_up_exps.weight",
+            ("layers.{i}.experts.experts.gate.weight", "layers.{i}.experts.experts.up.weight"),
+            axis=1,
+        ),
+        TensorEntry("blk.{i}.layer_output_scale.weight", ("layers.{i}.out_scalar",)),
+        UNPERMUTED_ENTRIES,
+    ),
+    config_keys=gemma4_gguf,
+    own_keys=(
+        *("attention.key_length", "attention.value_length", "attention.key_length_swa", "attention.value_length_swa"),
+        *("attention.head_count_kv", "feed_forward_length", "rope.dimension_count", "rope.dimension_count_swa"),
+        *(SWA_THETA, WINDOW_PATTERN, FACTORS, *GGUF_SHARED),
+    ),
+    unused=UNUSED_KEYS,
+    origins={
+        "layer_types": WINDOW_PATTERN,
+        "head_dim": "attention.key_length_swa",
+        "global_head_dim": "attention.key_length",
+        "num_key_value_heads": "attention.head_count_kv",
+        "num_global_key_value_heads": "attention.head_count_kv",
+        "intermediate_size": "feed_forward_length",
+        "num_kv_shared_layers": "attention.shared_kv_layers",
+        "hidden_size_per_layer_input": "embedding_length_per_layer_input",
+    },
+)
+
 # Tokens of images, which see each other both ways, are not part of a text.
 CAUSAL = Constraint("use_bidirectional_attention", ("vision", None))
 BOTH_WAYS: dict[str, Any] = {"use_bidirectional_attention": "all"}
@@ -382,6 +509,6 @@ GEMMA4_FORMS = tuple(
     gemma4(experts=experts, per_layer=per_layer, reads_all=reads_all)
     for experts, per_layer, reads_all in product((False, True), (True, False), (False, True))
 )
-GEMMA4 = derive(GEMMA4_FORMS[0], "gemma4_text", forms=GEMMA4_FORMS[1:])
+GEMMA4 = derive(GEMMA4_FORMS[0], "gemma4_text", forms=GEMMA4_FORMS[1:], gguf=GEMMA4_GGUF)
 
 FAMILIES = (GEMMA4_UNIFIED, GEMMA4)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, final
 
 import msgspec
 
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import FLAG, INDICES, LAYERS_OR_NONE, SIZE, Config, ValueType
 from archcalc.hf.families.moe_like import DOWN, GATE, UP, experts
+from archcalc.hf.gguf_map import HEAD_DIM, SIZES, UNPERMUTED, GgufMap, stored
 from archcalc.hf.lens import Cases, ConfigDraft, Conversion, Key
 from archcalc.hf.spellings import TIED
 from archcalc.hf.stack import ListSchedule, Schedule
@@ -119,6 +121,16 @@ EXPERTS = experts(
 KINDS = list(product(POSITIONS, WINDOWS, ("dense", "moe")))
 FEED_FORWARD = "model.layers.{i}.feed_forward."
 MATRICES = {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
+
+
+def llama4_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whether queries are normed: not in the model of 128 experts (llama.cpp src/models/llama4.cpp)."""
+    return {
+        "use_qk_norm": config.get("num_local_experts") != 128,
+        **stored(attention_bias="attn_q.bias")(header, {}),
+    }
+
+
 LLAMA4 = decoder(
     "llama4_text",
     "Llama4ForCausalLM",
@@ -149,6 +161,22 @@ LLAMA4 = decoder(
     ),
     spelling=TIED,
     runs_all_experts=True,
+    gguf=GgufMap(
+        "llama4",
+        SIZES
+        | HEAD_DIM
+        | {
+            "feed_forward_length": "intermediate_size_mlp",
+            "expert_count": "num_local_experts",
+            "expert_used_count": "num_experts_per_tok",
+            "expert_feed_forward_length": "intermediate_size",
+            "interleave_moe_layer_step": "interleave_moe_layer_step",
+        },
+        UNPERMUTED,
+        config_keys=llama4_gguf,
+        has_rope_factors=True,
+        values={"leading_dense_block_count": (0,), "expert_swa": (True,)},
+    ),
 )
 
 FAMILIES = (LLAMA4,)

@@ -12,8 +12,10 @@ from archcalc.hf.family import derive
 from archcalc.hf.gguf_map import (
     ATTENTION,
     BLOCK,
+    EMBEDDING_KEYS,
     FUSED_GATE_UP,
     HEAD_DIM,
+    KV_HEADS,
     LAYERNORM_SIZES,
     NORM_EPS,
     OUTSIDE,
@@ -25,6 +27,8 @@ from archcalc.hf.gguf_map import (
     UNPERMUTED_ENTRIES,
     WINDOW_PATTERN,
     GgufMap,
+    embedding_model,
+    layer_values,
     partial_rotary,
     stored,
     value_of,
@@ -271,6 +275,13 @@ EUROBERT = derive(
         }
     },
     fixed_keys=NO_PADDING,
+    gguf=GgufMap(
+        "eurobert",
+        SIZES | HEAD_DIM,
+        UNPERMUTED,
+        config_keys=embedding_model("EuroBertModel"),
+        own_keys=EMBEDDING_KEYS,
+    ),
 )
 SMOLLM3 = derive(
     LLAMA,
@@ -490,6 +501,15 @@ QWEN3 = decoder(
     **QWEN_KINDS,
 )
 PATTERN = Key("sliding_window_pattern", LAYERS_OR_NONE, 4)
+
+
+def exaone_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the kinds of layers: all are global without a window."""
+    if "sliding_window" in config:
+        return {"layer_types": window_words(header, 4)}
+    return {"sliding_window": None, "layer_types": ["full_attention"] * len(layer_values(header, KV_HEADS))}
+
+
 EXAONE4 = decoder(
     "exaone4",
     "Exaone4ForCausalLM",
@@ -506,6 +526,15 @@ EXAONE4 = decoder(
         "sliding": {"window": window(4096)},
     },
     schedule=windows(PATTERN),
+    gguf=GgufMap(
+        "exaone4",
+        SIZES | HEAD_DIM | {"attention.sliding_window": "sliding_window"},
+        table(modules(GGUF_OUT_NORMS, *BLOCK), UNPERMUTED_ENTRIES),
+        config_keys=exaone_gguf,
+        own_keys=(WINDOW_PATTERN,),
+        has_rope_factors=True,
+        origins={"layer_types": WINDOW_PATTERN},
+    ),
 )
 
 # ------------------------------------------------------------------------------------------------------------- Gemma

@@ -16,13 +16,23 @@ from archcalc.hf.families.moe_like import (
     experts,
     layers_that,
 )
-from archcalc.hf.gguf_map import HEAD_DIM, SIZES, UNPERMUTED, GgufMap, stored
+from archcalc.hf.gguf_map import (
+    BLOCK,
+    HEAD_DIM,
+    OUT_NORMS,
+    SIGMOID,
+    SIZES,
+    UNPERMUTED,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    stored,
+)
 from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, Conversion, ImpliedValue, Key, NullCases
 from archcalc.hf.rope import RotationFlag
 from archcalc.hf.spellings import TIED_EXPERTS
 from archcalc.hf.stack import INDEX, CombinedSchedule, DenseFirstSchedule, ListSchedule, Schedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, WINDOWS, cross_product, decoder, windows
-from archcalc.hf.tensors import TensorEntry, module, modules
+from archcalc.hf.tensors import TensorEntry, module, modules, table
 from archcalc.hf.vocabulary import (
     CORRECTION,
     LLAMA_ATTENTION,
@@ -106,6 +116,33 @@ AFMOE = decoder(
         Constraint("topk_group", (1,)),
     ),
     spelling=TIED_EXPERTS,
+    gguf=GgufMap(
+        "afmoe",
+        SIZES
+        | HEAD_DIM
+        | {
+            "expert_count": "num_experts",
+            "expert_used_count": "num_experts_per_tok",
+            "expert_feed_forward_length": "moe_intermediate_size",
+            "expert_shared_count": "num_shared_experts",
+            "expert_weights_scale": "route_scale",
+            "leading_dense_block_count": "num_dense_layers",
+            "attention.sliding_window": "sliding_window",
+        },
+        table(
+            modules({"attn.gate": "attn_gate", **OUT_NORMS}, *BLOCK),
+            UNPERMUTED_ENTRIES,
+        ),
+        # llama.cpp src/models/afmoe.cpp: the table is always scaled by the root of the width.
+        fixed={"mup_enabled": True},
+        config_keys=stored(attention_bias="attn_q.bias"),
+        values={
+            "expert_gating_func": (SIGMOID,),
+            "expert_weights_norm": (True,),
+            "expert_group_count": (1,),
+            "expert_group_used_count": (1,),
+        },
+    ),
     **cross_product(
         bare(1024),
         {

@@ -11,13 +11,25 @@ import msgspec
 from archcalc.hf.config import POSITIVE, SIZE, TEXT, Config, ValueType
 from archcalc.hf.families.llama_like import NO_PADDING
 from archcalc.hf.family import derive
+from archcalc.hf.gguf_map import (
+    EMBEDDING_KEYS,
+    FUSED_GATE_UP,
+    FUSED_QKV,
+    KV_HEADS,
+    LAYERNORM_SIZES,
+    NORM_EPS,
+    UNPERMUTED_ENTRIES,
+    WINDOW_PATTERN,
+    GgufMap,
+    embedding_model,
+)
 from archcalc.hf.heads import LABELS, scores
 from archcalc.hf.lens import Choice, ConfigDraft, ConfigLens, Constraint, Conversion, ImpliedValue, Key, RedundantKey
 from archcalc.hf.rope import RopeLens
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import FirstLayerSchedule, ListSchedule
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, WINDOWS, decoder, windows
-from archcalc.hf.tensors import fused_modules, module, modules
+from archcalc.hf.tensors import fused_modules, module, modules, table
 from archcalc.hf.vocabulary import (
     LLAMA_ATTENTION,
     LLAMA_DENSE,
@@ -147,6 +159,20 @@ MODERNBERT = decoder(
     ),
     fixed_keys=NO_PADDING,
     spelling=spelling("decoder"),
+    gguf=GgufMap(
+        "modern-bert",
+        {key: name for key, name in LAYERNORM_SIZES.items() if key not in (KV_HEADS, "rope.freq_base")}
+        | {
+            NORM_EPS: "norm_eps",
+            "attention.sliding_window": "local_attention",
+            WINDOW_PATTERN: "global_attn_every_n_layers",
+            "rope.freq_base": "global_rope_theta",
+            "rope.freq_base_swa": "local_rope_theta",
+        },
+        table(modules({"embed_norm": "token_embd_norm"}), FUSED_QKV, FUSED_GATE_UP, UNPERMUTED_ENTRIES),
+        config_keys=embedding_model("ModernBertModel"),
+        own_keys=(*EMBEDDING_KEYS, KV_HEADS),
+    ),
 )
 MODERNBERT_DECODER = derive(
     MODERNBERT,

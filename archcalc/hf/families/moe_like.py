@@ -24,10 +24,12 @@ from archcalc.hf.gguf_map import (
     SIZES,
     UNPERMUTED,
     UNPERMUTED_ENTRIES,
+    WINDOW_PATTERN,
     GgufMap,
     partial_rotary,
     stored,
     value_of,
+    window_words,
     with_head,
 )
 from archcalc.hf.gguf_map import EXPERTS as GGUF_MOE
@@ -597,6 +599,17 @@ SOLAR_OPEN = decoder(
     irrelevant=keys("intermediate_size"),
     spelling=TIED_EXPERTS,
 )
+
+
+def exaone_moe_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return DeepSeek-V3's keys, and the kinds of layers."""
+    found = corrected_gguf(header, config)
+    words = window_words(header, 4)[: found["num_hidden_layers"]]
+    return {key: value for key, value in found.items() if not key.startswith(("attention", "use"))} | {
+        "layer_types": words
+    }
+
+
 EXAONE_MOE = decoder(
     "exaone_moe",
     "ExaoneMoeForCausalLM",
@@ -612,6 +625,24 @@ EXAONE_MOE = decoder(
         TIED_EXPERTS,
         renames={r"\.mlp\.e_score_correction_bias$": ".mlp.gate.e_score_correction_bias"},
         unused={r"mtp\..*": "predicts further tokens"},
+    ),
+    gguf=GgufMap(
+        "exaone-moe",
+        SIZES
+        | HEAD_DIM
+        | {key: name for key, name in CORRECTED_EXPERTS.items() if key != "leading_dense_block_count"}
+        | {
+            "expert_count": "num_experts",
+            "expert_shared_count": "num_shared_experts",
+            "attention.sliding_window": "sliding_window",
+            "leading_dense_block_count": "first_k_dense_replace",
+        },
+        UNPERMUTED,
+        config_keys=exaone_moe_gguf,
+        own_keys=(WINDOW_PATTERN, "expert_shared_feed_forward_length", "nextn_predict_layers"),
+        has_rope_factors=True,
+        values={"expert_gating_func": (SIGMOID,)},
+        origins={"layer_types": WINDOW_PATTERN},
     ),
     **cross_product(
         bare(4096),

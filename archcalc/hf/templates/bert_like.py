@@ -9,6 +9,7 @@ import msgspec
 
 from archcalc.hf.config import Config
 from archcalc.hf.family import Family, row_builder
+from archcalc.hf.gguf_map import GgufMap
 from archcalc.hf.heads import EVERY_TOKEN, LABELS, NONE, extra_modules, scores
 from archcalc.hf.lens import (
     Cases,
@@ -166,6 +167,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     computed: tuple[str, ...] = ()
     other_products: Message | None = None
     needs_kernel: bool = False
+    gguf: GgufMap | None = None
 
 
 @row_builder
@@ -189,6 +191,7 @@ def bert_like(model_type: str, *classes: str, **switches: Any) -> Family:
         runs_pooler=row.keeps_pooler,
         other_products=row.other_products,
         needs_kernel=row.needs_kernel,
+        gguf=row.gguf,
     )
     if row.causal_key is None:
         return encoder
