@@ -382,7 +382,7 @@ def _check_weighted(part: MoE, where: str) -> None:
     for field, allowed in _WEIGHTED.items() if part.scores_shared else ():
         if getattr(part, field) != allowed:
             problem = msg("the router weighs the shared experts")
-            raise InputError(problem, where=f"{where}.{field}", allowed=msg("left out, or scores_shared: false"))
+            raise InputError(problem, where=f"{where}.{field}", allowed=msg("no value, or scores_shared: false"))
     if part.scores_shared and part.shared_bias:
         problem = msg("the router weighs the shared experts")
         raise InputError(problem, where=f"{where}.shared_bias", allowed="false")
@@ -394,7 +394,7 @@ def _check_router(part: MoE, where: str) -> None:
         for field, unused in {"correction": "none", "n_groups": 1, "n_zero": 0}.items():
             if getattr(part, field) != unused:
                 problem = msg("a table names the experts of each token")
-                raise InputError(problem, where=f"{where}.{field}", allowed=msg("left out, or by_token: false"))
+                raise InputError(problem, where=f"{where}.{field}", allowed=msg("no value, or by_token: false"))
     if part.choose == "logits" and part.weigh == "score":
         raise InputError(
             msg("'score', but logits cannot be weights"),
