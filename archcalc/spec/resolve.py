@@ -160,7 +160,7 @@ def _check_labels(head: Head, labels: Labels, spec: Spec) -> None:
     for field in ("tied", "bias_buffer", "n_scored"):
         if getattr(head, field):
             raise InputError(
-                msg("applies only to a head that scores the vocabulary"), where=f"head.{field}", allowed=msg("left out")
+                msg("applies only to a head that scores the vocabulary"), where=f"head.{field}", allowed=msg("no value")
             )
     if labels.reads in ("first", "mean", "pooled") and spec.decoder:
         raise InputError(

@@ -229,7 +229,7 @@ def test_token_dropout_is_esms() -> None:
 
 def test_one_state_of_a_text_has_no_places() -> None:
     model = build(load(bert_sequence().spec))
-    with pytest.raises(InputError, match="n_logits: found 1; allowed: left out"):
+    with pytest.raises(InputError, match="n_logits: found 1; expected no value"):
         model(torch.zeros(1, 3, dtype=torch.long, device="meta"), n_logits=1)
 
 
@@ -284,14 +284,14 @@ def test_logits_of_rows_that_pad_the_matrix_are_cut() -> None:
     assert trace(cut, [3, 19])["logits"].shape == (2, 17)
     (kl,) = lens(cut, [3, 19]).kl_nats[-1]
     assert kl == 0
-    with pytest.raises(InputError, match="tokens: found id 18; allowed: 0 to 16"):
+    with pytest.raises(InputError, match="tokens: found id 18; expected 0 to 16"):
         lens(cut, [3, 19], tokens=[18])
 
 
 @pytest.mark.parametrize(
     ("head", "error"),
     [
-        ({"n_scored": 20}, r"head\.n_scored: found 20, of a vocabulary of 20; allowed: null, or less than vocab_size"),
+        ({"n_scored": 20}, r"head\.n_scored: found 20, of a vocabulary of 20; expected null, or less than vocab_size"),
         (
             {"tied": False, "n_scored": 3, "labels": {"n_labels": 5, "reads": "last"}},
             r"head\.n_scored: applies only to a head that scores the vocabulary",
@@ -305,6 +305,6 @@ def test_what_a_padded_head_cannot_be(head: dict[str, Any], error: str) -> None:
 
 def test_a_padded_head_is_not_split() -> None:
     spec = padded_head(n_scored=17)
-    with pytest.raises(InputError, match="tp: the head has rows that pad it; allowed: `fsdp`"):
+    with pytest.raises(InputError, match="tp: the head has rows that pad it; expected `fsdp`"):
         check_parts(spec, "tp", 2)
     check_parts(spec, "fsdp", 2)

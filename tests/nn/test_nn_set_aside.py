@@ -62,7 +62,7 @@ SHORT = {"attention": ATTENTION["arms"][0]["part"], "norm": {"kind": "rmsnorm"}}
     ("run", "error"),
     [
         ([{"branches": [ATTENTION, LATER]}, {}], r"branches\[1\]\.joins: a branch is added to the newest stream"),
-        ([SHORT | {"skip": 0.5}, {}], r"pattern\[0\]\.skip: a stream that is set aside has none; allowed: left out$"),
+        ([SHORT | {"skip": 0.5}, {}], r"pattern\[0\]\.skip: a stream that is set aside has none; expected no value$"),
         ([SHORT | {"placement": "post"}, {}], r"placement: a stream that is set aside has no norm after the sum"),
         ([SHORT, {"share_weights": True}], r"runs\[0\]\.share_weights: a layer's place decides which streams it reads"),
         (
@@ -71,7 +71,7 @@ SHORT = {"attention": ATTENTION["arms"][0]["part"], "norm": {"kind": "rmsnorm"}}
         ),
         (
             [{"branches": [FFN | {"splits_input": True}]}, {}],
-            r"splits_input: the branch has no queries, keys and values of its own to split; allowed: false, or",
+            r"splits_input: the branch has no queries, keys and values of its own to split; expected false, or",
         ),
         (
             [{"branches": [{"arms": ATTENTION["arms"], "splits_input": True}]}, {}],

@@ -78,9 +78,9 @@ def test_longer_vectors_alone_are_shortened() -> None:
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
-        ({"conv_by_token": True}, r"conv_by_token: keys and values are not convolved; allowed: left out, or a d_conv$"),
+        ({"conv_by_token": True}, r"conv_by_token: keys and values are not convolved; expected no value, or a d_conv$"),
         ({"conv_scale": 0.5}, r"conv_scale: keys and values are not convolved"),
-        ({"sinks": True, "token_sinks": True}, r"token_sinks: a head has one sink; allowed: false, or no sinks$"),
+        ({"sinks": True, "token_sinks": True}, r"token_sinks: a head has one sink; expected false, or no sinks$"),
     ],
 )
 def test_what_cannot_be(fields: dict[str, Any], error: str) -> None:
