@@ -67,6 +67,8 @@ def config_of(header: Header) -> dict[str, Any]:
     config["tie_word_embeddings"] = HEAD not in header.tensors
     config |= gguf.fixed
     for key_name in ("block_count", "embedding_length", "attention.head_count"):
+        if key_name != "attention.head_count" and isinstance(header.metadata.get(f"{name}.{key_name}"), list):
+            _check_size(header.metadata[f"{name}.{key_name}"], f"{name}.{key_name}")
         if key_name in gguf.keys:
             _check_size(config.get(gguf.keys[key_name]), f"{name}.{key_name}")
     if kv_heads := gguf.keys.get("attention.head_count_kv"):

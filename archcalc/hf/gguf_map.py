@@ -86,7 +86,8 @@ def partial_rotary(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the share of a head that is rotated, as the config has it; `own_keys` need `PARTIAL_ROTARY`."""
     n_rotated = value_of(header, PARTIAL_ROTARY)
     d_head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    return {"partial_rotary_factor": n_rotated / d_head} if isinstance(n_rotated, int) else {}
+    is_share = type(n_rotated) is type(d_head) is int and d_head > 0
+    return {"partial_rotary_factor": n_rotated / d_head} if is_share else {}
 
 
 def stored(**names: str) -> Callable[[Header, dict[str, Any]], dict[str, Any]]:
@@ -155,6 +156,18 @@ def layer_size(header: Header, key_name: str) -> int | None:
             allowed=msg("the same for all layers that have one"),
         )
     return sizes.pop() if sizes else None
+
+
+def count_of(header: Header, key_name: str) -> int:
+    """Return the count that a key states, 0 without it. Raises InputError for another value."""
+    value = value_of(header, key_name) or 0
+    if type(value) is not int or not 0 <= value <= MAX_LAYERS:
+        raise InputError(
+            msg("found {found}", found=shown(value)),
+            where=f"{header.metadata['general.architecture']}.{key_name}",
+            allowed=msg("a whole number"),
+        )
+    return value
 
 
 def factor_of(header: Header, key_name: str, unit: str) -> int:
