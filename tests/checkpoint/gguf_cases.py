@@ -263,6 +263,9 @@ def of_gemma4(config: Any) -> dict[str, Any]:
     )
 
 
+GEMMA3_THETAS = {"full_attention": 1e6, "sliding_attention": 1e4}
+
+
 def scaled_logits(config: Any) -> dict[str, Any]:
     return {"logit_scale": config.logit_scale}
 
@@ -782,5 +785,23 @@ ARCHITECTURES = [
         ),
         not_in_llama_cpp="it divides the squares of n gates by n - 1",
         besides=to.unused_keys,
+    ),
+    Architecture(
+        "gemma3_text both ways",
+        "gemma-embedding",
+        {"num_hidden_layers": 7, "query_pre_attn_scalar": 12, "sliding_window": 6, "layer_types": None}
+        | {"rope_parameters": {kind: ROTATION | {"rope_theta": theta} for kind, theta in GEMMA3_THETAS.items()}},
+        to.then(to.with_one_added, to.under_model),
+        lambda config: (
+            embedding(config)
+            | {
+                "attention.key_length": config.head_dim,
+                "attention.value_length": config.head_dim,
+                "attention.sliding_window": 6,
+            }
+        ),
+        class_name="Gemma3TextModel",
+        # transformers halves the window when it makes the config, which states it halved from then on.
+        unequal=("encoder",),
     ),
 ]

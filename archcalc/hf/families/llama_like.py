@@ -672,6 +672,14 @@ def gemma3_kinds(window: ConfigLens) -> dict[str, Any]:
     }
 
 
+def gemma3_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the scale of the scores; EmbeddingGemma is an encoder, and reads half the window on each side."""
+    found = score_scalar(62)(header, config)
+    if header.metadata["general.architecture"] != "gemma-embedding":
+        return found
+    return found | {"architectures": ["Gemma3TextModel"], "use_bidirectional_attention": True}
+
+
 GEMMA3 = derive(
     GEMMA2,
     "gemma3_text",
@@ -701,7 +709,10 @@ GEMMA3 = derive(
             "rope.freq_base_swa": "rope_local_base_freq",
         },
         gemma_gguf_tensors(GEMMA_GGUF_NORMS | GGUF_QK_NORMS),
-        config_keys=score_scalar(62),
+        config_keys=gemma3_gguf,
+        own_keys=(*EMBEDDING_KEYS, *(f"dense_{place}_feat_{end}" for place in (2, 3) for end in ("in", "out"))),
+        aliases=("gemma-embedding",),
+        unused={r"dense_[23]\.weight": "projects the mean of the states"},
     ),
 )
 GEMMA3_ENCODER = derive(
