@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
 from archcalc.errors import InputError
 from archcalc.formats import gguf_split, safetensors_file, safetensors_folder
+from archcalc.formats.element_types import ELEMENT_TYPES
 from archcalc.formats.file_tensor import FileTensor
 from archcalc.locations import CONFIG_FILE, Folder, Gguf, Location, Pickle, Preset, Repo, Safetensors, locate
+from archcalc.spec.storage import FloatName
 from archcalc.words import msg
 
 
@@ -46,6 +50,29 @@ def read_headers(source: str | Location) -> FileHeaders:
                 file=other.text,
                 allowed=msg("a safetensors or GGUF file, a folder with some, a Hugging Face repo id"),
             )
+
+
+class StoredDtype(msgspec.Struct, frozen=True):
+    """The dtype of most bytes of a folder's weights, and the name of the file that states it."""
+
+    dtype: FloatName
+    file: str
+
+
+def stored_dtype(folder: Folder) -> StoredDtype | None:
+    """Return the dtype of the weights beside a config; None without any, or if they are broken or no floats."""
+    try:
+        headers = weight_headers(folder)
+    except InputError:
+        return None
+    n_bytes: Counter[str] = Counter()
+    for tensor in headers.tensors.values() if headers else ():
+        n_bytes[tensor.dtype] += tensor.n_bytes
+    names = {ELEMENT_TYPES[name].safetensors: name for name in get_args(FloatName)}
+    dtype: FloatName | None = names.get(max(n_bytes, key=n_bytes.__getitem__, default=""))
+    single = (Path(folder.path) / safetensors_folder.SINGLE).is_file()
+    file = safetensors_folder.SINGLE if single else safetensors_folder.INDEX
+    return None if dtype is None else StoredDtype(dtype, file)
 
 
 def has_no_architecture(location: Location) -> bool:

@@ -117,7 +117,7 @@ def _document(location: Location, seen: tuple[str, ...]) -> Document:
         return of_header(read_whole_header(Path(location.path)))
     data = _read(location)
     try:
-        return _as_document(_with_file_beside(parse(data), location), seen)
+        return _with_stored_dtype(_as_document(_with_file_beside(parse(data), location), seen), location)
     except InputError as error:
         raise error.within(location.text) from None
 
@@ -137,6 +137,18 @@ def with_quantization(data: dict[str, Any], folder: str | os.PathLike[str]) -> d
         return data | {"quantization_config": parse(_bytes(path, path))}
     except InputError as error:
         raise error.within(path) from None
+
+
+def _with_stored_dtype(document: Document, location: Location) -> Document:
+    """Return the document with the dtype of the weights beside a config that states none."""
+    if not isinstance(location, Folder) or "storage" in document.get("about", {}):
+        return document
+    from archcalc.headers import stored_dtype
+
+    if (found := stored_dtype(location)) is None:
+        return document
+    storage = {"dtype": found.dtype, "stated_by": [found.file]}
+    return document | {"about": document.get("about", {}) | {"storage": storage}}
 
 
 def _as_document(data: Any, seen: tuple[str, ...]) -> Document:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from archcalc.errors import InputError
-from archcalc.spec.groups import layers_of
 from archcalc.spec.model import ModelStack, Spec
 from archcalc.words import msg
 
@@ -36,28 +35,25 @@ def check_one_stream(spec: Spec) -> None:
     Or if the stream that the head reads has global tokens, which are no tokens of a text, or two states in turn.
     """
     check_no_global(spec.stacks[-1])
+    check_no_cycles(spec)
+    for stack in spec.stacks:
+        if stack.stack.streams is not None:
+            raise InputError(
+                msg("the layers have {n} residual streams", n=stack.stack.streams.n_streams),
+                where=f"{stack.prefix}streams",
+                allowed=msg(
+                    "one; `trace`, `lens` (logit and tuned), `attention`, `attribute`, `embed` and `taps` read several"
+                ),
+            )
+
+
+def check_no_cycles(spec: Spec) -> None:
+    """Raise InputError for a model whose layers run in cycles."""
     for stack in spec.stacks:
         if stack.stack.cycles is not None:
             raise InputError(
                 msg("the layers run in cycles, on two states"),
                 where=f"{stack.prefix}cycles",
-                allowed=msg("null; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read them"),
-            )
-        if stack.stack.streams is not None:
-            raise InputError(
-                msg("the layers have {n} residual streams", n=stack.stack.streams.n_streams),
-                where=f"{stack.prefix}streams",
-                allowed=msg("one; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read several"),
-            )
-
-
-def check_no_bottleneck(stack: ModelStack) -> None:
-    """Raise InputError for a stack whose branches are not added to the residual stream, but to a narrower one."""
-    for layer in layers_of(stack.stack):
-        if layer.bottleneck is not None:
-            raise InputError(
-                msg("the branches of the layers are {n} wide", n=layer.bottleneck.d_bottleneck),
-                where=f"{stack.prefix}bottleneck",
                 allowed=msg("null; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read them"),
             )
 

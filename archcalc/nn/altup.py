@@ -46,13 +46,14 @@ class AltUpEnds(nn.Module):
 
 def _rescaled(first_BTD: Tensor, projections: Iterable[tuple[nn.Module, Tensor]]) -> list[Tensor]:
     """Return each tensor [B, T, D] through its module, with the magnitude of the first."""
-    magnitude_BT1 = first_BTD.pow(2).mean(-1, keepdim=True).sqrt()
-    rescaled = []
-    for module, x_BTD in projections:
-        y_BTD = module(x_BTD)
-        own_BT1 = y_BTD.pow(2).mean(-1, keepdim=True).clamp(min=1e-5).sqrt()
-        rescaled.append(y_BTD * magnitude_BT1 / own_BT1)
-    return rescaled
+    outputs = ((module(x_BTD)) for module, x_BTD in projections)
+    return [y_BTD * rescaling(first_BTD, y_BTD) for y_BTD in outputs]
+
+
+def rescaling(first_D: Tensor, y_D: Tensor) -> Tensor:
+    """Return the factor [..., 1] that gives `y_D` the magnitude of the first stream."""
+    own = y_D.pow(2).mean(-1, keepdim=True).clamp(min=1e-5).sqrt()
+    return first_D.pow(2).mean(-1, keepdim=True).sqrt() / own
 
 
 class AltUp(nn.Module):
@@ -82,16 +83,22 @@ class AltUp(nn.Module):
 
     def predicted(self, x_BTJD: Tensor) -> Tensor:
         """Return the predicted streams [B, T, J, D]: each with a mix of all added."""
-        mix_BTZ = self.predict(self._routed(self.active(x_BTJD)))
-        mixed_BTJD: Tensor = mix_BTZ.view(*x_BTJD.shape[:3], x_BTJD.shape[2]) @ x_BTJD
-        return x_BTJD + mixed_BTJD
+        return x_BTJD + self.mix(x_BTJD) @ x_BTJD
+
+    def mix(self, x_BTJD: Tensor) -> Tensor:
+        """Return the weights [B, T, J, K] of stream K in what is added to stream J."""
+        weights_BTZ: Tensor = self.predict(self._routed(self.active(x_BTJD)))
+        return weights_BTZ.view(*x_BTJD.shape[:3], x_BTJD.shape[2])
 
     def corrected(self, predicted_BTJD: Tensor, y_BTD: Tensor) -> Tensor:
         """Return the streams [B, T, J, D] with a share of what the layer changed in the active one."""
         innovation_BTD = y_BTD - self.active(predicted_BTJD)
-        rates_BTJ = self.correct(self._routed(y_BTD)) + 1.0
-        corrected_BTJD: Tensor = predicted_BTJD + innovation_BTD.unsqueeze(2) * rates_BTJ.unsqueeze(-1)
-        return corrected_BTJD
+        return predicted_BTJD + innovation_BTD.unsqueeze(2) * self.rates(y_BTD).unsqueeze(-1)
+
+    def rates(self, y_BTD: Tensor) -> Tensor:
+        """Return the share [B, T, J] that each stream gets of what the layer changed, of its output."""
+        rates_BTJ: Tensor = self.correct(self._routed(y_BTD)) + 1.0
+        return rates_BTJ
 
     def read(self, corrected_BTJD: Tensor) -> Tensor:
         """Return the corrected active stream [B, T, D], which the layer's later branches read."""

@@ -43,19 +43,29 @@ class StreamWeights(nn.Module):
 
     def read(self, x_BTJD: Tensor, logits_BTZ: Tensor) -> Tensor:
         """Return the sum [B, T, D] of all streams with their weights."""
-        weights_BTJ = torch.sigmoid(logits_BTZ[..., : self.part.n_streams]) + self.part.eps
-        return (weights_BTJ.unsqueeze(-1) * x_BTJD).sum(2).to(x_BTJD.dtype)
+        return (self.read_weights(logits_BTZ).unsqueeze(-1) * x_BTJD).sum(2).to(x_BTJD.dtype)
 
     def written(self, x_BTJD: Tensor, y_BTD: Tensor, logits_BTZ: Tensor) -> Tensor:
         """Return the streams [B, T, J, D], mixed if the part says so, with a share of `y_BTD` added to each."""
-        n, part = self.part.n_streams, self.part
-        weights_BTJ = part.magnitude * torch.sigmoid(logits_BTZ[..., n : 2 * n]) + part.write_eps
-        mixed_BTJD = x_BTJD
-        if part.mix is not None:
-            logits_BTJK = logits_BTZ[..., 2 * n :].view(*x_BTJD.shape[:3], n)
-            mix_BTJK = balanced(logits_BTJK, part.mix.n_turns, part.eps)
-            mixed_BTJD = mix_BTJK.to(x_BTJD.dtype).transpose(-1, -2) @ x_BTJD
+        mixed_BTJD, weights_BTJ = x_BTJD, self.write_weights(logits_BTZ)
+        if self.part.mix is not None:
+            mixed_BTJD = self.mix(logits_BTZ).to(x_BTJD.dtype).transpose(-1, -2) @ x_BTJD
         return (mixed_BTJD + weights_BTJ.unsqueeze(-1) * y_BTD.unsqueeze(2)).to(x_BTJD.dtype)
+
+    def read_weights(self, logits_Z: Tensor) -> Tensor:
+        """Return the weights [..., J] of all streams in what a branch reads, of numbers [..., Z]."""
+        return torch.sigmoid(logits_Z[..., : self.part.n_streams]) + self.part.eps
+
+    def write_weights(self, logits_Z: Tensor) -> Tensor:
+        """Return the share [..., J] of a branch's output that each stream gets."""
+        n, part = self.part.n_streams, self.part
+        return part.magnitude * torch.sigmoid(logits_Z[..., n : 2 * n]) + part.write_eps
+
+    def mix(self, logits_Z: Tensor) -> Tensor:
+        """Return the weights [..., J, K] of stream J in the mixed stream K; the part has a `mix`."""
+        n, part = self.part.n_streams, self.part
+        assert part.mix is not None, "streams are mixed"
+        return balanced(torch.unflatten(logits_Z[..., 2 * n :], -1, (n, n)), part.mix.n_turns, part.eps)
 
 
 def balanced(logits_BTJK: Tensor, n_turns: int, eps: float) -> Tensor:

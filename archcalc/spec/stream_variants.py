@@ -19,8 +19,8 @@ class StreamVariant(msgspec.Struct, frozen=True, kw_only=True):
     builds the module of the stack, `module` that of a layer. `sites(part, layer, width)` are the named points of a
     layer. `first_steps(part, x, prefix)` and `merged_steps(part, streams, prefix)` are the formulas of the ends,
     `steps(part, layer_steps, streams)` yields the steps of a layer. `names(layer)` are those of the stream or of all
-    streams after each branch. `label` and `layer_label(part, say)` are texts in a diagram: of the embedding, and of a
-    layer, or None.
+    streams after each branch. `attribution(reading, part)` pulls directions back through the streams. `label` and
+    `layer_label(part, say)` are texts in a diagram: of the embedding, and of a layer, or None.
     """
 
     check: str
@@ -34,6 +34,7 @@ class StreamVariant(msgspec.Struct, frozen=True, kw_only=True):
     merged_steps: str
     steps: str
     names: str
+    attribution: str
     label: str
     layer_label: str | None
 
@@ -51,6 +52,7 @@ STREAMS: dict[type[Part], StreamVariant] = {
         merged_steps="archcalc.interp.trace.altup_steps:merged_streams",
         steps="archcalc.interp.trace.altup_steps:layer_steps",
         names="archcalc.spec.branches:stream_names",
+        attribution="archcalc.interp.heads.attribution_streams:AltUpStreams",
         label="archcalc.render.diagram.stream_texts:projected",
         layer_label=None,
     ),
@@ -66,6 +68,7 @@ STREAMS: dict[type[Part], StreamVariant] = {
         merged_steps="archcalc.interp.trace.hyper_steps:merged_streams",
         steps="archcalc.interp.trace.hyper_steps:layer_steps",
         names="archcalc.spec.branches:streams_names",
+        attribution="archcalc.interp.heads.attribution_streams:HyperStreams",
         label="archcalc.render.diagram.stream_texts:repeated",
         layer_label="archcalc.render.diagram.stream_texts:connected",
     ),

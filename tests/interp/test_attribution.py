@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import assume, given
+from hypothesis import strategies as st
 from torch import Tensor
 
 import archcalc
 from archcalc.errors import InputError
 from archcalc.inside import attribute
+from archcalc.interp.heads.attribution_reading import added_branches
 from archcalc.spec import Spec
-from archcalc.spec.branches import arms, branches
+from archcalc.spec.branches import branches
 from archcalc.spec.compressed import CompressedAttention
+from archcalc.spec.convolved import ConvolvedAttention
 from archcalc.spec.groups import layers_of
 from archcalc.spec.routed import RoutedAttention
 from archcalc.spec.variants import variant
+from archcalc.spec.xl import XlAttention
 from tests.checkpoint.random_models import random_model
 from tests.examples import examples
 from tests.nn.test_nn_cache import drawn, inputs, lengths
-from tests.strategies import specs
+from tests.strategies import (
+    altup_specs,
+    bottleneck_specs,
+    convolved_specs,
+    hyper_specs,
+    specs,
+)
 
 
 def texts_of(spec: Spec) -> list[list[int]]:
@@ -43,22 +54,26 @@ def logits_of(model: Any, texts: list[list[int]], position: int) -> Tensor:
 
 
 def is_refused(spec: Spec) -> bool:
-    """Whether gated inputs are added, outputs convolved, or branches read by the next."""
-    layers = layers_of(spec.stacks[-1].stack)
-    each = [branch for layer in layers for branch in branches(layer)]
-    if any(arm.d_out_conv for layer in layers for arm in arms(layer)):
+    """Whether a branch adds a gated input, or what it reads of the one before."""
+    layers = [branches(layer) for layer in layers_of(spec.stacks[-1].stack)]
+    if any(branch.in_gate_rank and branch.skip_reads == "normed" for layer in layers for branch in layer):
         return True
-    is_read = any(branch.joins in ("next", "next_sum") for branch in each)
-    return is_read or any(branch.in_gate_rank and branch.skip_reads == "normed" for branch in each)
+    pairs = (pair for layer in layers for pair in pairwise(layer))
+    return any(one.joins in ("next", "next_sum") and other.skip_reads == "normed" for one, other in pairs)
 
 
 def adds_heads(part: Any) -> bool:
-    """Whether heads are not subtracted, rotated back or projected by experts."""
-    return not isinstance(part, CompressedAttention | RoutedAttention) and not getattr(part, "differential", None)
+    """Whether heads are not subtracted, rotated back, projected by experts, convolved or moved by positions."""
+    is_joined = isinstance(part, CompressedAttention | RoutedAttention | ConvolvedAttention | XlAttention)
+    return not is_joined and not getattr(part, "differential", None)
 
 
-@examples(60)
-@given(specs(per_token=True))
+# Several streams, streams of another width, and outputs that are convolved.
+OF_OTHER_STREAMS = st.one_of(altup_specs(), hyper_specs(), bottleneck_specs(), convolved_specs())
+
+
+@examples(90)
+@given(specs(per_token=True) | OF_OTHER_STREAMS)
 def test_contributions_sum_to_the_logit(spec: Spec) -> None:
     assume(spec.predicts_tokens and not is_refused(spec))
     model, texts = drawn(spec), texts_of(spec)
@@ -74,8 +89,9 @@ def test_contributions_sum_to_the_logit(spec: Spec) -> None:
     n_heads = sum(
         arm.part.n_heads
         for layer in layers_of(stack)
-        for arm in arms(layer)
-        if variant(arm.part).component == "attention" and arm.reads != "nothing" and adds_heads(arm.part)
+        for branch in added_branches(layer)
+        for arm in branch.arms
+        if variant(arm.part).component == "attention" and not arm.d_out_conv and adds_heads(arm.part)
     )
     heads = [one for one in found.contributions if one.head is not None]
     assert len(heads) == n_heads
@@ -86,7 +102,26 @@ def test_contributions_sum_to_the_logit(spec: Spec) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mistral", "gemma2", "gpt_oss", "gpt2", "qwen3", "mixtral", "bert", "distilbert", "zaya sliding"]
+    "name",
+    [
+        "mistral",
+        "gemma2",
+        "gpt_oss",
+        "gpt2",
+        "qwen3",
+        "mixtral",
+        "bert",
+        "distilbert",
+        "zaya sliding",
+        "zamba own",
+        "mobilebert",
+        "inkling_text sparse",
+        "mobilebert wide",
+        "mobilebert narrow attention",
+        "gemma3n_text lists",
+        "deepseek_v4 all kinds",
+        "hy_v4 default switches",
+    ],
 )
 def test_contributions_sum_to_the_logit_of_transformers(name: str, tmp_path: Path) -> None:
     """With groups of heads, windows, sinks, soft caps, biases and experts; of the last soft cap, what is before it."""
@@ -110,8 +145,8 @@ def test_contributions_sum_to_the_logit_of_transformers(name: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"token": 2048}, "token: found 2048; allowed: 0 to 2047"),
-        ({"against": -1}, "against: found -1; allowed: 0 to 2047"),
+        ({"token": 2048}, "token: found 2048; expected 0 to 2047"),
+        ({"against": -1}, "against: found -1; expected 0 to 2047"),
         ({"position": 3}, "position: found 3"),
     ],
 )

@@ -123,7 +123,6 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "patch": lambda model: inside.patch(model, IDS, IDS[::-1], components=["residual"]),
     "patchscope": lambda model: inside.patchscope(model, IDS, [1], IDS, [1], pairs=[(0, 0)]),
     "direction": lambda model: inside.direction(model, [IDS], [IDS[::-1]]),
-    "attribute": lambda model: inside.attribute(model, IDS),
     "jacobian": lambda model: inside.jacobian_lens(model, [IDS]),
 }
 
@@ -134,7 +133,7 @@ def test_what_needs_one_stream(name: str, kind: str) -> None:
     branches = (ATTENTION, PRE) if kind == "hyper" else ()
     streams = {"kind": kind, "n_streams": 3}
     model = drawn(decode(document(*branches, streams=streams) | {"head": {"tied": True}}))
-    with pytest.raises(InputError, match="streams: the layers have 3 residual streams; allowed: one; `trace`"):
+    with pytest.raises(InputError, match="streams: the layers have 3 residual streams; expected one; `trace`"):
         CALLS[name](model)
 
 

@@ -22,7 +22,7 @@ from archcalc.render.tables import table
 from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
-    from archcalc.interp.heads.attribution import Attribution
+    from archcalc.interp.heads.contributions import Attribution
 
 # Edges of each head.
 N_EDGES: Final = 3

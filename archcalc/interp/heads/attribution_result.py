@@ -8,7 +8,8 @@ from archcalc.results import Result, Row, Sureness, data, number, text
 from archcalc.words import Message, in_context, msg
 
 ContributionPart = Literal[
-    "embedding", "head", "attention", "attention_bias", "ffn", "mixer", "norm_bias", "head_bias", "remainder"
+    "embedding", "head", "attention", "attention_bias", "ffn", "mixer",
+    "norm_bias", "projection_bias", "head_bias", "remainder",
 ]  # fmt: skip
 
 PART_NAMES: Final[dict[str, Message]] = {
@@ -19,6 +20,7 @@ PART_NAMES: Final[dict[str, Message]] = {
     "ffn": msg("feed-forward"),
     "mixer": msg("mixer"),
     "norm_bias": msg("norm bias"),
+    "projection_bias": msg("projection bias"),
     "head_bias": msg("output bias"),
     "remainder": msg("rounding"),
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from archcalc.interp.heads.attribution import Attribution
 from archcalc.interp.heads.attribution_result import ContributionRow, EdgeRow, LogitAttribution
+from archcalc.interp.heads.contributions import Attribution
 from archcalc.run.loading.source import ModelSource
 
 

@@ -9,12 +9,16 @@ Axes: D model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from archcalc.nn.linear import dense_weight
 from archcalc.nn.norm import Affine, LayerNorm
 
 
@@ -46,6 +50,28 @@ class Multiply(LinearStep):
 
 
 @dataclass(frozen=True)
+class Project(LinearStep):
+    """A multiplication by a matrix [E, D] from width D to width E."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return the product [..., E], without the bias."""
+        return x @ self.weight.T
+
+    def pull_back(self, u: Tensor) -> Tensor:
+        """Return directions [..., D] before the matrix."""
+        return u @ self.weight
+
+
+def projection(linear: Any) -> Project:
+    """Return a dense layer as a step."""
+    bias = None if linear.bias is None else linear.bias.double()
+    return Project(dense_weight(linear, linear.in_features).double(), bias)
+
+
+@dataclass(frozen=True)
 class Sum(LinearStep):
     """The sum of several paths, each of them steps in turn."""
 
@@ -53,23 +79,37 @@ class Sum(LinearStep):
 
     def apply(self, x: Tensor) -> Tensor:
         """Return the sum of the images along all paths."""
-        return sum((_along(path, x) for path in self.paths), torch.zeros_like(x))
+        return reduce(add, (_along(path, x) for path in self.paths))
 
     def pull_back(self, u: Tensor) -> Tensor:
         """Return the sum of the directions before all paths."""
-        total = torch.zeros_like(u)
-        for path in self.paths:
-            back = u
-            for step in reversed(path):
-                back = step.pull_back(back)
-            total = total + back
-        return total
+        return reduce(add, (_back(path, u) for path in self.paths))
 
 
 def _along(path: tuple[LinearStep, ...], x: Tensor) -> Tensor:
     for step in path:
         x = step.apply(x)
     return x
+
+
+def _back(path: tuple[LinearStep, ...], u: Tensor) -> Tensor:
+    for step in reversed(path):
+        u = step.pull_back(u)
+    return u
+
+
+# Steps from a place before a branch to one after it, and the direction before them.
+Path = tuple[tuple[LinearStep, ...], Tensor]
+
+
+def joined(paths: Sequence[Path]) -> tuple[LinearStep, ...]:
+    """Return the steps of the sum of some paths."""
+    return paths[0][0] if len(paths) == 1 else (Sum(tuple(steps for steps, _ in paths)),)
+
+
+def total(paths: Sequence[Path]) -> Tensor:
+    """Return the sum of the directions of some paths."""
+    return reduce(add, (direction for _, direction in paths))
 
 
 @dataclass(frozen=True)

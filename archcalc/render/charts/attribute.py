@@ -19,6 +19,7 @@ _COLORS = {
     "ffn": COMPONENT_COLORS["ffn"],
     "mixer": COMPONENT_COLORS["mixer"],
     "norm_bias": COMPONENT_COLORS["norm"],
+    "projection_bias": COMPONENT_COLORS["norm"],
     "head_bias": COMPONENT_COLORS["head"],
 }
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
 
+import archcalc
+from archcalc.analysis.stored_weights import stored_weights
+from archcalc.analysis.weights import stored_bytes
+from archcalc.ledger.build import build
 from tests.hf.storage.compressed_groups import COMPRESSED
 from tests.hf.storage.tiny_llama import LLAMA, bytes_of
 
@@ -33,6 +39,20 @@ def test_without_quantization_the_dtype_counts() -> None:
     assert bytes_of(None) == n_bytes(model())
     assert bytes_of(None, dtype="float32") == n_bytes(model().float())
     assert bytes_of(None, dtype=None, torch_dtype="torch.float64") == n_bytes(model().double())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_without_a_stated_dtype_that_of_the_files_counts(dtype: torch.dtype, tmp_path: Path) -> None:
+    stored = model("cpu").to(dtype)
+    stored.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    config = {key: value for key, value in json.loads(path.read_text()).items() if key != "dtype"}
+    path.write_text(json.dumps(config))
+    spec = archcalc.load(tmp_path)
+    assert stored_bytes(stored_weights(spec, build(spec))) == n_bytes(stored)
+    assert spec.about.storage.stated_by == ("model.safetensors",)
+    (tmp_path / "model.safetensors").write_bytes(b"cut")
+    assert archcalc.load(tmp_path).about.storage.stated_by == ()
 
 
 @pytest.mark.parametrize(
