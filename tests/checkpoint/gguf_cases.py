@@ -804,4 +804,17 @@ ARCHITECTURES = [
         # transformers halves the window when it makes the config, which states it halved from then on.
         unequal=("encoder",),
     ),
+    Architecture(
+        "ministral3 growing",
+        "mistral3",
+        {"sliding_window": None, "head_dim": 8},
+        to.with_turned_rows,
+        lambda config: {
+            "rope.scaling.type": "yarn",
+            "rope.scaling.factor": 16.0,
+            "rope.scaling.original_context_length": 4,
+            "rope.scaling.yarn_log_multiplier": config.rope_parameters.get("mscale_all_dim"),
+            "attention.temperature_scale": config.rope_parameters["llama_4_scaling_beta"],
+        },
+    ),
 ]

@@ -30,6 +30,7 @@ from archcalc.hf.gguf_map import (
     embedding_model,
     layer_values,
     partial_rotary,
+    short_float,
     stored,
     value_of,
     window_words,
@@ -424,6 +425,20 @@ MINISTRAL3_ROPE: dict[str, Any] = {
     },
     "extra_keys": keys("llama_4_scaling_beta max_position_embeddings"),
 }
+MSCALE, TEMPERATURE_SCALE = "rope.scaling.yarn_log_multiplier", "attention.temperature_scale"
+
+
+def ministral3_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the rotation, which is always scaled, and the growth of the queries with it."""
+    mscale, growth = (value_of(header, key) for key in (MSCALE, TEMPERATURE_SCALE))
+    rope = config.pop("rope_scaling", {}) | {"rope_theta": config.pop("rope_theta", 10_000.0)}
+    if mscale is not None:
+        rope |= dict.fromkeys(("mscale", "mscale_all_dim"), short_float(mscale))
+    if growth is not None:
+        rope["llama_4_scaling_beta"] = short_float(growth)
+    return {"rope_parameters": rope, "sliding_window": None}
+
+
 MINISTRAL3 = decoder(
     "ministral3",
     "Ministral3ForCausalLM",
@@ -444,6 +459,14 @@ MINISTRAL3 = decoder(
     # Read for the layout of caches alone.
     irrelevant=keys("layer_types"),
     fixed_keys={"pad_token_id": None},
+    gguf=GgufMap(
+        "mistral3",
+        SIZES | HEAD_DIM,
+        PERMUTED,
+        config_keys=ministral3_gguf,
+        own_keys=(MSCALE, TEMPERATURE_SCALE),
+        origins={"rope_parameters": "rope.scaling.type"},
+    ),
 )
 CWM = decoder(
     "cwm",
