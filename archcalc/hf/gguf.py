@@ -160,7 +160,7 @@ def _of_all_layers(value: Any, key: str) -> Any:
 def tensors_of(header: Header, spec: Spec) -> tuple[TensorMap, Spelling]:
     """Return the map of the tensors of a file with this spec, and their spelling."""
     gguf = _architecture(header)[2]
-    return gguf.map_of(spec), gguf.spelling
+    return gguf.map_of(spec), gguf.spelling_of(spec)
 
 
 def _architecture(header: Header) -> tuple[str, str, GgufMap]:

@@ -14,7 +14,7 @@ import msgspec
 
 from archcalc.errors import InputError, shown
 from archcalc.hf.config import MAX_LAYERS
-from archcalc.hf.spellings import Spelling
+from archcalc.hf.spellings import MAX_MTP_MODULES, Spelling
 from archcalc.hf.tensors import TensorEntry, TensorMap, fused_modules, module, modules, table
 from archcalc.spec.branches import parts
 from archcalc.spec.mixer import Mamba2
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from archcalc.spec.model import Spec
 
 
+# Layers behind the model's own that predict further tokens.
+MTP_LAYERS = "nextn_predict_layers"
 _ROPE_TABLES = {r"rope_(freqs|factors_long|factors_short)\.weight": "recovered as the scaling of positions"}
 
 
@@ -57,10 +59,14 @@ class GgufMap(msgspec.Struct, frozen=True):
     values: Mapping[str, tuple[Any, ...]] = {}
     missing: tuple[str, ...] = ()
 
-    @property
-    def spelling(self) -> Spelling:
-        """Return what files may have besides the tensors of the model."""
-        return Spelling(unused=_ROPE_TABLES | dict(self.unused))
+    def spelling_of(self, spec: Spec) -> Spelling:
+        """Return what a spec's files may have besides the tensors of the model."""
+        unused = _ROPE_TABLES | dict(self.unused)
+        if MTP_LAYERS in self.own_keys and spec.decoder:
+            last = spec.decoder.n_layers + MAX_MTP_MODULES
+            places = "|".join(map(str, range(spec.decoder.n_layers, last)))
+            unused[rf"blk\.({places})\..*"] = "predicts further tokens"
+        return Spelling(unused=unused)
 
     def map_of(self, spec: Spec) -> TensorMap:
         """Return the map of the tensors of a spec's files."""

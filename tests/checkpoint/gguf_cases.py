@@ -817,4 +817,18 @@ ARCHITECTURES = [
             "attention.temperature_scale": config.rope_parameters["llama_4_scaling_beta"],
         },
     ),
+    Architecture(
+        "glm4_moe normed",
+        "glm4moe",
+        {"head_dim": 8, "partial_rotary_factor": 0.5},
+        CORRECTED,
+        lambda config: (
+            of_corrected(config)
+            | partly_rotated(config)
+            | {"block_count": config.num_hidden_layers + 1, "nextn_predict_layers": 1}
+        ),
+        case="predicting",
+        not_in_llama_cpp="it has more tensors in the layer that predicts further tokens",
+        besides=lambda config: {f"blk.{config.num_hidden_layers}.nextn.eh_proj.weight": torch.ones(32, 64)},
+    ),
 ]
