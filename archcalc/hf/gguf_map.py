@@ -62,9 +62,9 @@ class GgufMap(msgspec.Struct, frozen=True):
     def spelling_of(self, spec: Spec) -> Spelling:
         """Return what a spec's files may have besides the tensors of the model."""
         unused = _ROPE_TABLES | dict(self.unused)
-        if MTP_LAYERS in self.own_keys and spec.decoder:
-            last = spec.decoder.n_layers + MAX_MTP_MODULES
-            places = "|".join(map(str, range(spec.decoder.n_layers, last)))
+        n_layers = spec.decoder.n_layers if spec.decoder else None
+        if MTP_LAYERS in self.own_keys and n_layers is not None:
+            places = "|".join(map(str, range(n_layers, n_layers + MAX_MTP_MODULES)))
             unused[rf"blk\.({places})\..*"] = "predicts further tokens"
         return Spelling(unused=unused)
 
