@@ -22,7 +22,7 @@ Probability = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
 Activation = Literal[
     "relu", "relu2", "relu6", "leaky_relu", "gelu", "gelu_tanh", "gelu_10", "quick_gelu", "silu", "hardswish", "mish",
-    "sigmoid", "tanh", "laplace", "sqrt_softplus", "clamped_swish", "identity",
+    "sigmoid", "tanh", "laplace", "sqrt_softplus", "clamped_swish", "capped_swish", "identity",
 ]  # fmt: skip
 
 
