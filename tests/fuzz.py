@@ -1,4 +1,4 @@
-"""Corrupted configs, specs and GGUF metadata: each loads, or is refused in one line, within a second.
+"""Corrupted configs, specs and GGUF metadata: each loads, or is refused in one line, within a second and 4 GiB.
 
 python -m tests.fuzz --count 10000 --seed 1
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import copy
 import random
+import resource
 import tempfile
 import time
 import traceback
@@ -23,7 +24,7 @@ from archcalc.spec import Spec
 from tests.gguf_bytes import gguf_bytes
 from tests.hf.tiny import TINY
 
-MAX_SECONDS = 1.0
+MAX_SECONDS, MAX_BYTES = 1.0, 4 * 2**30
 HOSTILE: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 3, 7, 2**31, 2**63, 10**30, 0.0, -0.5, 1e-9, 1e308, float("nan"), float("inf")),
     *("", "x", "auto", "silu", "9" * 50, "x" * 3000, "a\nb", "\x00", "𝔘", ["full_attention"], ["x"] * 50),
@@ -134,6 +135,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_BYTES, MAX_BYTES))
     with tempfile.TemporaryDirectory() as folder:
         found = 0
         for kind, number, why in faults(arguments.count, arguments.seed, Path(folder)):

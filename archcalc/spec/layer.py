@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from archcalc.spec.attention import AnyAttention, Attention
-from archcalc.spec.base import Count, LayerCount, Part, Positive, Size
+from archcalc.spec.base import Count, LayerCount, ModuleCount, Part, Positive, Size
 from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.ffn import AnyFfn
@@ -231,7 +231,7 @@ class Stack(Part, frozen=True, kw_only=True):
     embed_norm: Norm | None = None
     embed_norm_reads: Literal["sum", "tokens"] = "sum"
     final_norm: Norm | None = None
-    n_mtp: Count = 0
+    n_mtp: ModuleCount = 0
     prompts: Prompts | None = None
     per_layer: PerLayerEmbedding | None = None
     streams: AnyStreams | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-from archcalc.spec.base import Count, Offset, Part, Positive, Size
+from archcalc.spec.base import Count, ModuleSize, Offset, Part, Positive, Size
 from archcalc.spec.norm import RMSNorm
 
 
@@ -20,7 +20,7 @@ class AltUp(Part, frozen=True, kw_only=True, tag_field="kind", tag="altup"):
     and of projections of the others. Projections have the first stream's magnitude.
     """
 
-    n_streams: Size
+    n_streams: ModuleSize
     active: Count = 0
     norm: RMSNorm = RMSNorm()
     out_scale: bool = True
@@ -51,7 +51,7 @@ class HyperConnections(Part, frozen=True, kw_only=True, tag_field="kind", tag="h
     All streams begin as the layers' input. Their output is Σ r·x, with weights of its own.
     """
 
-    n_streams: Size
+    n_streams: ModuleSize
     magnitude: Positive = 2.0
     norm_eps: Positive = 1e-6
     eps: Offset = 1e-6
