@@ -194,7 +194,7 @@ def report(
             "source": about.source if isinstance(about.source, str) else list(about.source),
             "archcalc": __version__,
             "ignored": list(provenance.ignored),
-            "assumed": list(provenance.assumed),
+            "assumed": list(map(str, provenance.assumed)),
         },
     }
     if subject.stored:

@@ -23,6 +23,7 @@ from archcalc.locations import (
     has_path_form,
     locate,
 )
+from archcalc.source_warnings import warn_of_misspellings
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, decode, override, with_about
 from archcalc.spec.yaml_reader import MAX_BYTES, parse
@@ -44,7 +45,8 @@ def load(source: str | os.PathLike[str] | Document, changes: Document | None = N
     A source is a path (YAML, config.json or a folder with one, a GGUF file), a preset's name, a Hugging Face repo id,
     '-' for standard input, or a dict with the content of such a file.
 
-    Raises InputError for anything that is not a valid architecture.
+    Raises InputError for anything that is not a valid architecture. Logs a warning for a key of a config.json that is
+    not read and nearly equals one that is.
     """
     try:
         document = document_of(source)
@@ -160,7 +162,9 @@ def _as_document(data: Any, seen: tuple[str, ...]) -> Document:
     if "model_type" in data:
         from archcalc.hf import from_config
 
-        return from_config(data)
+        document = from_config(data)
+        warn_of_misspellings(document, seen[-1] if seen else "")
+        return document
     if "base" not in data:
         if not _SPEC_KEYS & data.keys():
             from archcalc.hf.other_files import check

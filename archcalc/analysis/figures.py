@@ -86,7 +86,7 @@ def flops_figures(ledger: Ledger) -> list[Figure]:
 
 
 def memory_figures(ledger: Ledger, dtype: Dtype, stored: Sequence[WeightBytes] = ()) -> list[Figure]:
-    """Return bytes of weights, caches, states and saved activations, in a plain dtype; weights as `stored`, if given."""
+    """Return bytes of weights, caches, states and saved activations in a dtype; weights as `stored`, if given."""
     cached = Poly.sum(row.formula for row in ledger.caches)
     return [
         _weights_bytes(ledger, dtype, stored),
