@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from archcalc.spec.document import Document
-from archcalc.words import Message, msg
+from archcalc.words import Message, joined, msg
 
 _SHOW: ContextVar[Callable[[Message], None] | None] = ContextVar("archcalc.source_warnings", default=None)
 
@@ -17,7 +17,7 @@ def warn_of_misspellings(document: Document, source: str) -> None:
     for one in document.get("about", {}).get("provenance", {}).get("assumed", ()):
         if one["kind"] == "default":
             warning = msg("{key} is not read (did you mean {known}?)", key=one["of"], known=one["value"])
-            _warn(msg("{where}: {problem}", where=source, problem=warning) if source else warning)
+            _warn(joined(": ", (source, warning)) if source else warning)
 
 
 @contextmanager
