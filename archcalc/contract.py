@@ -219,7 +219,7 @@ def check_engine(engine: str, sizes: Mapping[str, Any]) -> None:
         raise InputError(
             msg("found with `engine` transformers, which counts no FLOPs and no caches"),
             where=stated[0],
-            allowed=msg("left out"),
+            allowed=msg("no value"),
         )
 
 

@@ -41,7 +41,7 @@ class ArchcalcError(Exception):
         >>> error = InputError(msg("found {n}", n=3), where="tp", allowed=msg("1, 2, or `fsdp`"))
         >>> error.rename_parameters({"tp": "--tp", "fsdp": "--fsdp"})
         >>> str(error)
-        '--tp: found 3; allowed: 1, 2, or --fsdp'
+        '--tp: found 3; expected 1, 2, or --fsdp'
         """
         self.names = names
 
@@ -51,13 +51,21 @@ class InputError(ArchcalcError):
 
     >>> error = InputError(msg("found {n}", n=-3), allowed=msg("1 or more"), where="decoder.n_layers", file="a.yaml")
     >>> str(error)
-    'a.yaml: decoder.n_layers: found -3; allowed: 1 or more'
+    'a.yaml: decoder.n_layers: found -3; expected 1 or more'
+
+    `advice` is a sentence that follows.
     """
 
     def __init__(
-        self, problem: Message, *, allowed: str | Message = "", where: str | Message = "", file: str = ""
+        self,
+        problem: Message,
+        *,
+        allowed: str | Message = "",
+        advice: str | Message = "",
+        where: str | Message = "",
+        file: str = "",
     ) -> None:
-        self.allowed, self.where, self.file = allowed, where, file
+        self.allowed, self.advice, self.where, self.file = allowed, advice, where, file
         super().__init__(problem)
 
     def text(self, say: Translator) -> str:
@@ -68,12 +76,16 @@ class InputError(ArchcalcError):
             where = _PARAMETER.sub(lambda match: self.names.get(match[0], match[0]), where)
         line = "".join(f"{part}: " for part in (self.file, where) if part) + say(self.problem)
         if self.allowed:
-            line = say(msg("{problem}; allowed: {allowed}", problem=line, allowed=self.allowed))
+            line = say(msg("{problem}; expected {allowed}", problem=line, allowed=self.allowed))
+        if self.advice:
+            line = say(msg("{problem}. {advice}", problem=line, advice=self.advice))
         return printable(line)
 
     def within(self, file: str) -> InputError:
         """Return the error with the file in which it occurred, unless it has one."""
-        return InputError(self.problem, allowed=self.allowed, where=self.where, file=self.file or file)
+        return InputError(
+            self.problem, allowed=self.allowed, advice=self.advice, where=self.where, file=self.file or file
+        )
 
 
 class RefusedError(InputError):

@@ -169,7 +169,7 @@ def test_random_weights_are_those_of_their_seed() -> None:
 @pytest.mark.parametrize(
     ("ids", "target", "problem"),
     [
-        ([1, 9999], None, "ids: found id 9999; allowed: 1 to 256 ids from 0 to 2,047"),
+        ([1, 9999], None, "ids: found id 9999; expected 1 to 256 ids from 0 to 2,047"),
         ([], None, "ids: has 0 tokens"),
         ([1], [2], "tiny: reads a source and a target"),
     ],

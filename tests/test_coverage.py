@@ -73,5 +73,5 @@ def test_the_command() -> None:
 
 def test_a_pattern_without_a_model_type_is_refused() -> None:
     assert "qwen3" in model_types("wen3")
-    with pytest.raises(InputError, match=r"^pattern: no model type matches 'nothing'; allowed: part of a name"):
+    with pytest.raises(InputError, match=r"^pattern: no model type matches 'nothing'; expected part of a name"):
         model_types("nothing")

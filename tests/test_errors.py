@@ -70,7 +70,7 @@ def test_the_lint_sees_no_option_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (InputError("found 3", where="tp", allowed=msg("1, or `fsdp`")), "--tp: found 3; allowed: 1, or --fsdp"),
+        (InputError("found 3", where="tp", allowed=msg("1, or `fsdp`")), "--tp: found 3; expected 1, or --fsdp"),
         (InputError("both", where="tp, fsdp"), "--tp, --fsdp: both"),
         (InputError("is no YAML", where="settings n_layers"), "--set n_layers: is no YAML"),
         (InputError("found 3", where="decoder.seq"), "decoder.seq: found 3"),

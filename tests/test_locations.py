@@ -95,14 +95,14 @@ def test_a_dot_is_a_folder_with_an_architecture(monkeypatch: pytest.MonkeyPatch)
 def test_no_such_file(text: str) -> None:
     with pytest.raises(InputError) as caught:
         locate(text)
-    assert str(caught.value) == f"{text}: no such file; allowed: a path that exists, or a Hugging Face repo id"
+    assert str(caught.value) == f"{text}: no such file; expected a path that exists, or a Hugging Face repo id"
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("a.safetensors", "a.safetensors: has weights, and does not say their architecture; allowed: the folder"),
-        ("a.bin", "a.bin: a pickle can run code when it is read; allowed: safetensors or .gguf"),
+        ("a.safetensors", "a.safetensors: has weights, and does not say their architecture; expected the folder"),
+        ("a.bin", "a.bin: a pickle can run code when it is read; expected safetensors or .gguf"),
     ],
 )
 def test_files_that_say_no_architecture(text: str, line: str) -> None:

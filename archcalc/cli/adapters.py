@@ -143,7 +143,7 @@ def _check(is_fixed: bool, options: dict[str, Any], name: str) -> None:
         if options[option] is not None:
             raise InputError(
                 msg("{name} has no effect with {other}", name=parameter(option), other=parameter(name)),
-                allowed=msg("to leave out {name}", name=parameter(option)),
+                advice=msg("Leave out {name}.", name=parameter(option)),
             )
 
 

@@ -33,7 +33,7 @@ def command(name: str | None, seed: int | None, form: Format, output: str | None
     show = partial(emit_result, options=None, form=form, output=output, color=not no_color)
     if name is None:
         if seed is not None:
-            raise click.UsageError("--seed belongs to a demonstration; allowed: with NAME")
+            raise click.UsageError("--seed belongs to a demonstration; expected with NAME")
         show(demo_list, demos.list_view)
         return
     if DEMOS.get(name):

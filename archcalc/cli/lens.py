@@ -74,7 +74,7 @@ def command(
     show = OutputOptions(plot, form, output, no_color)
     if training.text is not None:
         if prompt is not None or ids is not None:
-            raise InputError(msg("found with `train`"), where="prompt, ids", allowed=msg("left out"))
+            raise InputError(msg("found with `train`"), where="prompt, ids", allowed=msg("no value"))
         train(source, opened, model_options, reading, training, show)
         return
     _read(source, opened, model_options, reading, one_prompt(opened, prompt, ids), target, show)
@@ -156,7 +156,7 @@ def _lens_file(source: str, options: LensOptions) -> str | None:
     from archcalc.interp.lens.lens_file import lens_beside
 
     if options.kind == "logit" and options.file is not None:
-        raise InputError(msg("found with `kind` logit"), where="lens", allowed=msg("left out"))
+        raise InputError(msg("found with `kind` logit"), where="lens", allowed=msg("no value"))
     if options.file is not None or options.kind is None:
         return options.file
     return lens_beside(source, options.kind)

@@ -161,7 +161,7 @@ def _check_used(options: dict[str, Any], mode: Message, used: set[str]) -> None:
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise InputError(
                 msg("{name} has no effect {mode}", name=parameter(name), mode=mode),
-                allowed=msg("to leave out {name}", name=parameter(name)),
+                advice=msg("Leave out {name}.", name=parameter(name)),
             )
 
 

@@ -122,7 +122,7 @@ def command(
     clean = one_prompt(opened, prompt, ids)
     corruption = _corruption(opened, clean, prompt, (corrupted, corrupted_ids), noise, noise_scale, noise_samples, seed)
     if target is not None and opened.spec.family != "encoder-decoder":
-        raise InputError(msg("found for a model with one stack"), where="target", allowed=msg("left out"))
+        raise InputError(msg("found for a model with one stack"), where="target", allowed=msg("no value"))
     target_ids = decoder_ids(opened, target)
     texts, _ = check_texts(opened.spec, clean, corruption, target_ids)
     answers = token_or_id(opened, answer, answer_id, "answer"), token_or_id(opened, wrong, wrong_id, "wrong")

@@ -57,7 +57,7 @@ def command(
             name = "save" if vocab_size is None else "vocab_size"
             raise InputError(
                 msg("{name} has no effect without `train`", name=parameter(name)),
-                allowed=msg("to leave out {name}", name=parameter(name)),
+                advice=msg("Leave out {name}.", name=parameter(name)),
             )
         tokenizers, sample = _from_sources(arguments, text, d_model or _default_width())
     else:

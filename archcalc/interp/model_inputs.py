@@ -28,7 +28,7 @@ def model_inputs(model: Any, ids: Ids, target: Ids | None = None) -> list[Tensor
     texts = [ids] if target is None else [ids, target]
     if len(texts) != len(spec.stacks):
         problem = msg("reads a source and a target") if target is None else msg("reads one text")
-        raise InputError(problem, where="target", allowed=msg("both") if target is None else msg("left out"))
+        raise InputError(problem, where="target", allowed=msg("both") if target is None else msg("no value"))
     lists = [_as_list(text, where) for text, where in zip(texts, ("ids", "target"), strict=False)]
     for where, stack, row in zip(("ids", "target"), spec.stacks, lists, strict=False):
         check_ids(stack, row, where)

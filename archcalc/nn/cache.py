@@ -166,7 +166,7 @@ def _source_capacity(spec: Spec, capacity: int, source: int | None) -> int:
     """Return the number of source tokens to allocate."""
     if spec.encoder is None:
         if source is not None:
-            raise InputError(msg("there is no encoder beside the decoder"), where="source", allowed=msg("left out"))
+            raise InputError(msg("there is no encoder beside the decoder"), where="source", allowed=msg("no value"))
         return 0
     n_tokens = capacity if source is None else source
     _check_sizes(source=n_tokens)

@@ -66,7 +66,7 @@ class SingleStack(Layers):
         self._check_prefix(prefix_BT, ids_BT, cache)
         if positions is not None and (cache is not None or padding_BT is not None or self.soft_prompt is not None):
             found = msg("a cache, or padding, already says where the tokens start")
-            raise InputError(found, where="positions", allowed=msg("left out"))
+            raise InputError(found, where="positions", allowed=msg("no value"))
         check_n_logits(self.spec, n_logits)
         padding_BT = check_padding(padding_BT, ids_BT)
         with _grad_mode(cache), observed_pass(self):
@@ -173,7 +173,7 @@ class EncoderDecoder(nn.Module):
         check_n_logits(self.spec, n_logits)
         source_ids_BS, target_ids_BT = _source_and_target(source_ids_BS, target_ids_BT, cache)
         if source_ids_BS is None and source_padding_BS is not None:
-            raise InputError(msg("the cache knows its source's"), where="source_padding", allowed=msg("left out"))
+            raise InputError(msg("the cache knows its source's"), where="source_padding", allowed=msg("no value"))
         with _grad_mode(cache), observed_pass(self):
             source_BSD = None
             if source_ids_BS is not None:
@@ -317,7 +317,7 @@ def check_n_logits(spec: Spec, n_logits: int | None) -> None:
         raise InputError(
             msg("found {found}", found=n_logits),
             where="n_logits",
-            allowed=msg("left out: the whole text is read as one"),
+            allowed=msg("no value: the whole text is read as one"),
         )
 
 

@@ -153,7 +153,7 @@ def _check_head(head: Head, spec: Spec) -> None:
     for field in ("tied", "bias_buffer"):
         if getattr(head, field):
             raise InputError(
-                msg("applies only to a head that scores the vocabulary"), where=f"head.{field}", allowed=msg("left out")
+                msg("applies only to a head that scores the vocabulary"), where=f"head.{field}", allowed=msg("no value")
             )
     if labels.reads in ("first", "mean", "pooled") and spec.decoder:
         raise InputError(

@@ -7,19 +7,13 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.cca import ConvolutionalAttention
 from archcalc.spec.model import Spec
-from archcalc.spec.resolve_parts import head_width, rope
+from archcalc.spec.resolve_parts import head_width, kv_heads, rope
 from archcalc.words import msg
 
 
 def convolutional(part: ConvolutionalAttention, spec: Spec, where: str) -> ConvolutionalAttention:
     """Return the attention with its numbers of heads and widths."""
-    n_kv_heads = part.n_kv_heads or part.n_heads
-    if part.n_heads % n_kv_heads:
-        raise InputError(
-            msg("{n_kv_heads} does not divide n_heads {n_heads}", n_kv_heads=n_kv_heads, n_heads=part.n_heads),
-            where=f"{where}.n_kv_heads",
-            allowed=msg("a divisor of n_heads"),
-        )
+    n_kv_heads = kv_heads(part.n_kv_heads, part.n_heads, where)
     d_head = head_width(part.d_head, part.n_heads, spec, where)
     position = part.position
     if position is not None:

@@ -42,7 +42,7 @@ def _check_joins(layer: Layer, where: str, *, has_one_stream: bool) -> None:
         for name, value in _PLAIN.items():
             if getattr(branch, name) != value:
                 found = msg("the branch is not added to the stream")
-                raise InputError(found, where=f"{field}.{name}", allowed=msg("left out"))
+                raise InputError(found, where=f"{field}.{name}", allowed=msg("no value"))
         is_own = all(arm.reads in ("stream", "shared") for arm in branch.arms)
         if not is_own or not any(_can_follow(after) for after in layer.branches[b + 1 : b + 2]):
             found = msg("the next branch does not read it")

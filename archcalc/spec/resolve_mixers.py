@@ -21,7 +21,7 @@ def mamba1(part: Mamba1, spec: Spec, where: str) -> Mamba1:
     d_inner, dt_rank = part.d_inner or 2 * spec.d_model, part.dt_rank or (spec.d_model + 15) // 16
     if part.n_heads is None:
         if part.d_head is not None:
-            raise InputError(msg("there are no heads"), where=f"{where}.d_head", allowed=msg("left out, or n_heads"))
+            raise InputError(msg("there are no heads"), where=f"{where}.d_head", allowed=msg("no value, or n_heads"))
         return structs.replace(part, d_inner=d_inner, dt_rank=dt_rank)
     if part.d_inner is None and part.d_head is not None:
         d_inner = part.n_heads * part.d_head

@@ -42,15 +42,21 @@ def head_width(d_head: int | None, n_heads: int, spec: Spec, where: str) -> int:
     return d_head or spec.d_model // n_heads
 
 
-def attention(part: Attention, spec: Spec, where: str) -> Attention:
-    """Return the attention with n_kv_heads, d_head and d_rotary."""
-    n_kv_heads = part.n_kv_heads or part.n_heads
-    if part.n_heads % n_kv_heads:
+def kv_heads(n_kv_heads: int | None, n_heads: int, where: str) -> int:
+    """Return the number of key-value heads, by default n_heads. Raises InputError if it does not divide them."""
+    stated = n_kv_heads or n_heads
+    if n_heads % stated:
         raise InputError(
-            msg("{n_kv_heads} does not divide n_heads {n_heads}", n_kv_heads=n_kv_heads, n_heads=part.n_heads),
+            msg("{n_kv_heads} does not divide n_heads {n_heads}", n_kv_heads=stated, n_heads=n_heads),
             where=f"{where}.n_kv_heads",
             allowed=msg("a divisor of n_heads"),
         )
+    return stated
+
+
+def attention(part: Attention, spec: Spec, where: str) -> Attention:
+    """Return the attention with n_kv_heads, d_head and d_rotary."""
+    n_kv_heads = kv_heads(part.n_kv_heads, part.n_heads, where)
     d_head = head_width(part.d_head, part.n_heads, spec, where)
     if part.is_chunked and part.window is None:
         raise InputError(msg("there is no window"), where=f"{where}.window_kind", allowed="sliding")
@@ -382,7 +388,7 @@ def _check_weighted(part: MoE, where: str) -> None:
     for field, allowed in _WEIGHTED.items() if part.scores_shared else ():
         if getattr(part, field) != allowed:
             problem = msg("the router weighs the shared experts")
-            raise InputError(problem, where=f"{where}.{field}", allowed=msg("left out, or scores_shared: false"))
+            raise InputError(problem, where=f"{where}.{field}", allowed=msg("no value, or scores_shared: false"))
     if part.scores_shared and part.shared_bias:
         problem = msg("the router weighs the shared experts")
         raise InputError(problem, where=f"{where}.shared_bias", allowed="false")
@@ -394,7 +400,7 @@ def _check_router(part: MoE, where: str) -> None:
         for field, unused in {"correction": "none", "n_groups": 1, "n_zero": 0}.items():
             if getattr(part, field) != unused:
                 problem = msg("a table names the experts of each token")
-                raise InputError(problem, where=f"{where}.{field}", allowed=msg("left out, or by_token: false"))
+                raise InputError(problem, where=f"{where}.{field}", allowed=msg("no value, or by_token: false"))
     if part.choose == "logits" and part.weigh == "score":
         raise InputError(
             msg("'score', but logits cannot be weights"),

@@ -137,7 +137,7 @@ def _check_shares_field(layer: Layer, where: str) -> None:
                 raise InputError(
                     msg("{name} shares keys and values but states {field}", name=repr(arm.name), field=field),
                     where=where,
-                    allowed=msg("left out"),
+                    allowed=msg("no value"),
                 )
 
 

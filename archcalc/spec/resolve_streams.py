@@ -81,4 +81,4 @@ def _check_branches(layer: Layer, where: str, *, has_streams: bool) -> None:
 def _check_plain(part: Branch | Layer, where: str, plain: Mapping[str, Any], text: Message) -> None:
     for field, value in plain.items():
         if getattr(part, field) != value:
-            raise InputError(text, where=f"{where}.{field}", allowed=msg("left out"))
+            raise InputError(text, where=f"{where}.{field}", allowed=msg("no value"))

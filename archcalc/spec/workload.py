@@ -59,7 +59,7 @@ def fill_workload(spec: Spec, batch: int, seq: int | None, past: int, source_seq
     if past and spec.family == "encoder":
         raise InputError(msg("an encoder caches nothing"), where="past", allowed="0")
     if source_seq is not None and spec.family != "encoder-decoder":
-        raise InputError(msg("there is no encoder beside a decoder"), where="source_seq", allowed=msg("left out"))
+        raise InputError(msg("there is no encoder beside a decoder"), where="source_seq", allowed=msg("no value"))
     source = _source(spec.stacks[0], seq, source_seq)
     _check_positions(spec, past + seq, source)
     return Workload(batch=batch, seq=seq, past=past, source_seq=source)

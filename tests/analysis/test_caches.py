@@ -114,7 +114,7 @@ def test_a_source_does_not_grow() -> None:
 
 def test_a_misfit_names_the_tensor() -> None:
     spec = archcalc.load("llama-3-8b", {"d_head": 80})
-    with pytest.raises(InputError, match=r"^layers\.\*\.attn\.keys: int4-g64 cannot hold a width of 80; allowed: "):
+    with pytest.raises(InputError, match=r"^layers\.\*\.attn\.keys: int4-g64 cannot hold a width of 80; expected "):
         caches(build(spec), workload(spec), "int4-g64")
 
 

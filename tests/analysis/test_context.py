@@ -69,7 +69,7 @@ def test_the_crossing_is_the_first_length_of_all(phase: Phase, spec: Spec, up_to
 def test_crossings_of_presets(name: str, phase: Phase) -> None:
     spec = load(name)
     if phase == "decode" and spec.decoder is None:
-        with pytest.raises(InputError, match="phase: an encoder caches nothing; allowed: prefill"):
+        with pytest.raises(InputError, match="phase: an encoder caches nothing; expected prefill"):
             context(spec, phase)
         return
     found = context(spec, phase)
@@ -106,10 +106,10 @@ def test_how_far_it_goes() -> None:
 @pytest.mark.parametrize(
     ("name", "phase", "up_to", "told"),
     [
-        ("gpt3", "prefill", 2049, "up_to: found 2049; allowed: from 1 to 2,048, the table of positions"),
-        ("gpt3", "decode", 1, "up_to: found 1; allowed: from 2 to 2,048"),
-        ("llama-3-8b", "prefill", 0, "up_to: found 0; allowed: 1 or more"),
-        ("llama-3-8b", "prefill", 2**41, "allowed: an integer from 1 to 2\\^40"),
+        ("gpt3", "prefill", 2049, "up_to: found 2049; expected from 1 to 2,048, the table of positions"),
+        ("gpt3", "decode", 1, "up_to: found 1; expected from 2 to 2,048"),
+        ("llama-3-8b", "prefill", 0, "up_to: found 0; expected 1 or more"),
+        ("llama-3-8b", "prefill", 2**41, "expected an integer from 1 to 2\\^40"),
     ],
 )
 def test_what_is_refused(name: str, phase: Phase, up_to: int, told: str) -> None:

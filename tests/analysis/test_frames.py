@@ -103,7 +103,7 @@ def test_a_workload_is_told_once() -> None:
     assert archcalc.flops(spec, work).equals(archcalc.flops(spec, seq=5, batch=2))
     assert archcalc.memory(spec, work).equals(archcalc.memory(spec, seq=5, batch=2))
     for call in (archcalc.flops, archcalc.memory):
-        with pytest.raises(archcalc.InputError, match="seq: a workload and sizes of one; allowed: either"):
+        with pytest.raises(archcalc.InputError, match="seq: a workload and sizes of one; expected either"):
             call(spec, work, seq=5)
         with pytest.raises(archcalc.InputError, match="seq: found 0"):
             call(spec, seq=0)

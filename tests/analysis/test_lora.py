@@ -132,7 +132,7 @@ def test_a_name_does_not_reach_experts() -> None:
     """Of peft's modules none that can be adapted is called so in Mixtral; in DeepSeek the shared experts' are."""
     found = shapes(adapters(ledger("deepseek-v3"), 8, ["up"]))
     assert found == own(archcalc.load("deepseek-v3"), 8, r".*(ffn|shared)\.up")
-    with pytest.raises(InputError, match=r"no matrix is called 'up'.*allowed: all-linear, .*experts\.up"):
+    with pytest.raises(InputError, match=r"no matrix is called 'up'.*expected all-linear, .*experts\.up"):
         adapters(ledger("mixtral-8x7b"), 8, ["up"])
 
 
@@ -340,7 +340,7 @@ def test_adapters_are_as_wide_as_peft_makes_them() -> None:
 @pytest.mark.parametrize(
     ("rank", "targets", "problem"),
     [
-        (0, "all-linear", "rank: found 0; allowed: an integer from 1 to 1,048,576"),
+        (0, "all-linear", "rank: found 0; expected an integer from 1 to 1,048,576"),
         (True, "all-linear", "rank: found True"),
         (2**20 + 1, "all-linear", "rank: found 1048577"),
         (8, ["q", "vv"], r"targets: no matrix is called 'vv' \(did you mean 'v'\?\)"),

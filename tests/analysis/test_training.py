@@ -166,9 +166,9 @@ def test_the_recipe_of_a_dtype(dtype: str | None, name: str) -> None:
 
 
 def test_bad_recipes() -> None:
-    with pytest.raises(InputError, match=r"no recipe 'mixt' \(did you mean 'mixed'\?\); allowed: mixed, megatron"):
+    with pytest.raises(InputError, match=r"no recipe 'mixt' \(did you mean 'mixed'\?\); expected mixed, megatron"):
         find_recipe("mixt")
-    with pytest.raises(InputError, match="dtype: the recipe 'mixed' has no weights in 'fp32'; allowed: bf16, fp16"):
+    with pytest.raises(InputError, match="dtype: the recipe 'mixed' has no weights in 'fp32'; expected bf16, fp16"):
         find_recipe("mixed").precision("fp32")
 
 

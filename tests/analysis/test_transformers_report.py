@@ -126,7 +126,7 @@ def test_code_of_a_repository_is_not_run(monkeypatch: pytest.MonkeyPatch) -> Non
     remote = {"auto_map": {"AutoConfig": "evil--evil.Evil", "AutoModel": "evil--evil.Evil"}}
     plain, stated = transformers_report(VIT), transformers_report(VIT | remote | {"architectures": ["Evil"]})
     assert plain == stated
-    with pytest.raises(InputError, match="model_type: found 'evil'; allowed: a model type of transformers 5"):
+    with pytest.raises(InputError, match="model_type: found 'evil'; expected a model type of transformers 5"):
         transformers_report({"model_type": "evil"} | remote)
 
 
@@ -149,7 +149,7 @@ def test_a_strange_config_is_one_line(config: dict[str, Any]) -> None:
 
 
 def test_counts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"^vision_config\.num_hidden_layers: found 1000000000; allowed: 100,000 at"):
+    with pytest.raises(InputError, match=r"^vision_config\.num_hidden_layers: found 1000000000; expected 100,000 at"):
         transformers_report(CLIP | {"vision_config": SMALL | {"num_hidden_layers": 10**9}})
     monkeypatch.setattr(meta_model, "MAX_PARAMETERS", 10)
     with pytest.raises(RefusedError, match="it has too many tensors"):
@@ -193,7 +193,7 @@ def test_the_refusal_of_a_class_offers_it() -> None:
 def test_a_workload_is_refused(vit: str) -> None:
     with pytest.raises(InputError, match=r"^seq: found with `engine` transformers, which counts no FLOPs"):
         archcalc.report(VIT, engine="transformers", seq=5)
-    with pytest.raises(InputError, match=r"^engine: found 'torch'; allowed: archcalc, transformers$"):
+    with pytest.raises(InputError, match=r"^engine: found 'torch'; expected archcalc, transformers$"):
         archcalc.report(VIT, engine="torch")
     assert run_cli(["report", vit, "--engine", "transformers", "--set", "n_layers=3"]) == 2
 

@@ -86,9 +86,9 @@ def test_a_pasted_spec_lives_in_the_link_and_its_fault_stands_beside_it(page: Pa
 
 def test_the_servers_files_are_no_visitors(page: Page) -> None:
     visit(page, "/?from=text&yaml=base:%20./presets/models/gpt2.yaml")
-    expect(page.get_by_role("alert")).to_contain_text("allowed: the name of a preset")
+    expect(page.get_by_role("alert")).to_contain_text("expected the name of a preset")
     visit(page, "/?from=text&yaml=./presets/models/gpt2.yaml")
-    expect(page.get_by_role("alert")).to_contain_text("allowed: a mapping")
+    expect(page.get_by_role("alert")).to_contain_text("expected a mapping")
 
 
 def test_an_upload_stays_out_of_the_link_and_is_limited(page: Page, tmp_path: Path) -> None:

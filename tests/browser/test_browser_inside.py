@@ -116,5 +116,5 @@ def test_the_saved_view_is_the_command_lines(page: Page) -> None:
 
 def test_an_error_keeps_what_was_typed(page: Page) -> None:
     visit(page, "/inside?inside_ids=0,99999")
-    expect(page.get_by_text("prompt: found id 99999; allowed: 1 to 256 ids from 0 to 2,047")).to_be_visible()
+    expect(page.get_by_text("prompt: found id 99999; expected 1 to 256 ids from 0 to 2,047")).to_be_visible()
     expect(page.get_by_role("textbox", name="Or token ids")).to_have_value("0,99999")

@@ -50,5 +50,5 @@ def test_the_saved_page_is_the_command_lines(page: Page) -> None:
 
 def test_a_mistake_is_told_and_nothing_typed_is_lost(page: Page) -> None:
     visit(page, "/trace?trace_ids=0,9")
-    expect(page.get_by_text("prompt: found id 9; allowed: 1 to 4 ids from 0 to 4")).to_be_visible()
+    expect(page.get_by_text("prompt: found id 9; expected 1 to 4 ids from 0 to 4")).to_be_visible()
     expect(page.get_by_role("textbox", name="Or token ids")).to_have_value("0,9")

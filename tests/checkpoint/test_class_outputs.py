@@ -115,8 +115,8 @@ def test_a_decision_is_read_with_its_text_model() -> None:
     assert (spec.head.labels.n_labels, spec.head.softcap) == (24, 0.5)
     assert archcalc.verify(spec, against="transformers")[1].is_equal
     for config, line in (
-        ({"model_type": "jev"}, "text_config: found None; allowed: the config of its text model"),
-        ({"model_type": "jev", "text_config": text}, "hidden_size: found 4096; allowed: that of text_config"),
+        ({"model_type": "jev"}, "text_config: found None; expected the config of its text model"),
+        ({"model_type": "jev", "text_config": text}, "hidden_size: found 4096; expected that of text_config"),
     ):
         with pytest.raises(InputError, match=line):
             archcalc.load(config)
@@ -145,7 +145,7 @@ def test_padding_is_left_out(class_name: str, more: dict[str, Any], tmp_path: Pa
 
 def test_a_bare_model_whose_states_are_projected_is_refused() -> None:
     config = {"model_type": "opt", "architectures": ["OPTModel"], "hidden_size": 32, "word_embed_proj_dim": 20}
-    with pytest.raises(InputError, match="word_embed_proj_dim: found 20; allowed: 32 for a model without a head"):
+    with pytest.raises(InputError, match="word_embed_proj_dim: found 20; expected 32 for a model without a head"):
         archcalc.load(config | {"num_attention_heads": 4})
 
 
@@ -153,5 +153,5 @@ def test_a_file_with_another_head_is_refused(tmp_path: Path) -> None:
     random_model("qwen3").save_pretrained(tmp_path)
     config = tmp_path / "config.json"
     config.write_text(config.read_text().replace("Qwen3ForCausalLM", "Qwen3ForTokenClassification"))
-    with pytest.raises(InputError, match=r"'lm_head.weight': has shape \[96, 32\]; allowed: \[2, 32\]"):
+    with pytest.raises(InputError, match=r"'lm_head.weight': has shape \[96, 32\]; expected \[2, 32\]"):
         archcalc.load_model(tmp_path)

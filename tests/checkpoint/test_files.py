@@ -62,11 +62,11 @@ def index(folder: Path, shard: str, **more: str) -> None:
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (lambda f: changed(f, lambda t: t.pop(Q)), rf"'{Q}': is missing; allowed: a tensor of shape \[32, 32\]"),
+    "missing": (lambda f: changed(f, lambda t: t.pop(Q)), rf"'{Q}': is missing; expected a tensor of shape \[32, 32\]"),
     "extra": (lambda f: changed(f, lambda t: t.update(x=torch.ones(2))), "'x': is a tensor that this architecture"),
     "shape": (
         lambda f: changed(f, lambda t: t.update({Q: torch.ones(3, 32)})),
-        rf"'{Q}': has shape \[3, 32\]; allowed: \[32, 32\]",
+        rf"'{Q}': has shape \[3, 32\]; expected \[32, 32\]",
     ),
     "int8": (
         lambda f: changed(f, lambda t: t.update({Q: t[Q].to(torch.int8)})),
@@ -99,7 +99,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "pickle": (lambda f: only(f, "pytorch_model.bin"), "'pytorch_model.bin' and no safetensors: a pickle can run code"),
     "nothing": (lambda f: only(f, "readme.md"), "has no weights"),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json: cannot be read"),
-    "traversal": (lambda f: index(f, "../a.safetensors"), r"names the shard '\.\./a.safetensors'; allowed"),
+    "traversal": (lambda f: index(f, "../a.safetensors"), r"names the shard '\.\./a.safetensors'; expected"),
     "no shard": (lambda f: index(f, "b.safetensors"), "names the shard 'b.safetensors', which is not there"),
     "not in the shard": (lambda f: index(f, "a.safetensors", x="a.safetensors"), "'x': is not in 'a.safetensors'"),
     "an index of nothing": (

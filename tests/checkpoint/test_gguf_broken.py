@@ -49,7 +49,7 @@ def number(at: int, value: int, width: int = 8) -> Callable[[bytearray], object]
 
 
 BYTES: dict[str, tuple[Callable[[bytearray], object], str]] = {
-    "a version to come": (number(4, 9, 4), "has GGUF version 9; allowed: 2, 3"),
+    "a version to come": (number(4, 9, 4), "has GGUF version 9; expected 2, 3"),
     "a number of tensors": (number(8, 2**60), "tensors: .* entries do not fit in"),
     "a number of keys": (number(16, 2**60), "metadata: .* entries do not fit in"),
     "a length of a name": (number(24, 2**62), "a text: .* entries do not fit in"),
@@ -95,7 +95,7 @@ def test_tensors_that_are_not_the_architecture_s(case: str, tmp_path: Path) -> N
     [
         ({"attention.head_count": 5}, "d_head|head"),
         ({"attention.sink_count": 5}, r"llama\.attention\.sink_count: is a key that is not understood"),
-        ({"rope.dimension_count": 4}, r"llama\.rope\.dimension_count: found 4; allowed: 8"),
+        ({"rope.dimension_count": 4}, r"llama\.rope\.dimension_count: found 4; expected 8"),
         ({"block_count": 0}, "0"),
     ],
 )

@@ -47,7 +47,7 @@ def test_nothing_is_left_of_what_cannot_be_written(tmp_path: Path, monkeypatch: 
 
 def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     write(tmp_path / "once", {"notes.txt": b"kept"})
-    with pytest.raises(InputError, match=r"once: is there already; allowed: the name of a new folder"):
+    with pytest.raises(InputError, match=r"once: is there already; expected the name of a new folder"):
         write(tmp_path / "once", {"notes.txt": b"other"})
     assert (tmp_path / "once" / "notes.txt").read_bytes() == b"kept"
     assert [path.name for path in tmp_path.iterdir()] == ["once"]
@@ -56,5 +56,5 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
 def test_a_tensor_under_another_name_is_told(tmp_path: Path) -> None:
     spec, other = load("happy"), load("happy", {"d_model": 4})
     write(tmp_path / "a", file_contents(build(other, "cpu"), spec))
-    with pytest.raises(InputError, match=r"a: 'positions\.weight': has shape \[4, 4\]; allowed: \[4, 3\]"):
+    with pytest.raises(InputError, match=r"a: 'positions\.weight': has shape \[4, 4\]; expected \[4, 3\]"):
         open_checkpoint(str(tmp_path / "a"))

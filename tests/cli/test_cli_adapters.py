@@ -87,7 +87,7 @@ def test_biases_are_trained_in_place(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("--train --dora 4", "--train and --dora exclude each other"),
         ("--ia3 --past 3", "--past has no effect with --ia3"),
         ("--prefix-tuning 4 --targets q", "--targets has no effect with --prefix-tuning"),
-        ("--vera 0", "--vera: found 0; allowed: an integer from 1"),
+        ("--vera 0", "--vera: found 0; expected an integer from 1"),
         ("--prompt-tuning 0", "--prompt-tuning: found 0"),
         ("--dora 4 --names archcalc", "--names: our own names are for LoRA of one rank, and DoRA needs the library's"),
         (

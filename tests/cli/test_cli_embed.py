@@ -60,12 +60,12 @@ def test_tokens_near_a_direction(good: Good, cli: Cli) -> None:
     text = good(*call)
     assert "tokens nearest to the direction d.safetensors" in text
     assert "of the residual stream" in text
-    for layers, said in (("9", "--layers: found 9; allowed: 0-3"), ("x", "--layers: found 'x'; allowed: layers and")):
+    for layers, said in (("9", "--layers: found 9; expected 0-3"), ("x", "--layers: found 'x'; expected layers and")):
         ran = cli(*call, "--layers", layers)
         assert (ran.code, ran.err.count("\n")) == (2, 1)
         assert said in ran.err
     other = cli("embed", "tiny", "--random-weights", "--set", "d_model=96", *call[2:])
-    assert "found vectors of width 192; allowed: 96" in other.err
+    assert "found vectors of width 192; expected 96" in other.err
 
 
 def test_contexts_by_layer(good: Good) -> None:
@@ -114,25 +114,25 @@ def test_chinese(good: Good, mode: list[str], form: str) -> None:
     ("args", "said"),
     [
         ([*RANDOM], "--near, --analogy, --difference, --direction, --contexts, --project: found none of them"),
-        ([*RANDOM, "--near", "1", "--project", "1"], "found --near, --project; allowed: one of them"),
+        ([*RANDOM, "--near", "1", "--project", "1"], "found --near, --project; expected one of them"),
         ([*RANDOM, "--near", "9999"], "found id 9999"),
         ([*RANDOM, "--near", "a"], "--ids: found 'a'"),
-        ([*RANDOM, "--near", "1", "--token", "1"], "--token: found with --near; allowed: with --contexts"),
+        ([*RANDOM, "--near", "1", "--token", "1"], "--token: found with --near; expected with --contexts"),
         ([*RANDOM, "--near", "1", "--plot", "a.svg"], "--plot: found with --near"),
-        ([*RANDOM, *PLANE, "--top", "3"], "--top: found with --project; allowed: with --near, --analogy"),
+        ([*RANDOM, *PLANE, "--top", "3"], "--top: found with --project; expected with --near, --analogy"),
         ([*RANDOM, *PLANE, "--plot", "a.gif"], "--plot: found 'a.gif'"),
         ([*RANDOM, *CONTEXTS[:3]], "--token: found none"),
         ([*RANDOM, *CONTEXTS[:4], "7"], "--token: '7' is not among the tokens"),
-        ([*RANDOM, "--near", "1", "--table", "head"], "--table: the head has the token table; allowed: input"),
-        ([*RANDOM, "--project", "1"], "found 1; allowed: at least 2"),
-        ([*RANDOM, "--difference", "1", "1"], "found one word twice; allowed: two words"),
+        ([*RANDOM, "--near", "1", "--table", "head"], "--table: the head has the token table; expected input"),
+        ([*RANDOM, "--project", "1"], "found 1; expected at least 2"),
+        ([*RANDOM, "--difference", "1", "1"], "found one word twice; expected two words"),
         (
             [*RANDOM, "--difference", "1", "2", "--layers", "1"],
             "--layers: found with --difference",
         ),
         (["embed", "tiny", "--direction", "none.safetensors"], "none.safetensors: cannot be read"),
-        ([*RANDOM, "--direction", "none.safetensors"], "--ids: found with --direction; allowed: with --near"),
-        (["embed", "happy", "--random-weights", "--near", "king"], "there is no tokenizer; allowed: --ids"),
+        ([*RANDOM, "--direction", "none.safetensors"], "--ids: found with --direction; expected with --near"),
+        (["embed", "happy", "--random-weights", "--near", "king"], "there is no tokenizer; expected --ids"),
         (["embed", "gpt3", "--near", "king"], "has no weights"),
     ],
 )

@@ -14,9 +14,9 @@ from tests.cli.conftest import Cli
 from tests.examples import examples
 
 ERRORS = {
-    "repot gpt3": "no command 'repot' (did you mean 'report'?); allowed: report, explain,",
+    "repot gpt3": "no command 'repot' (did you mean 'report'?); expected report, explain,",
     "report": "Missing argument 'SOURCE'",
-    "report gtp3": "gtp3: no preset is called 'gtp3' (did you mean 'gpt3'?); allowed: a preset",
+    "report gtp3": "gtp3: no preset is called 'gtp3' (did you mean 'gpt3'?); expected a preset",
     "report gpt3 --formt json": "No such option '--formt'. Did you mean '--format'?",
     "report gpt3 --format xml": "'xml' is not one of 'table', 'json', 'csv', 'md', 'html'",
     "report gpt3 --view all": "'all' is not one of 'summary', 'weights', 'layers', 'largest'",
@@ -28,37 +28,37 @@ ERRORS = {
     "report .": ".: no preset is called '.'",
     "report mine": "no preset is called 'mine' (did you mean './mine.yaml'?)",
     "report model": "no preset is called 'model' (did you mean './model'?)",
-    "report words.yaml": "words.yaml: found 'just some words'; allowed: a mapping: a spec, or a Hugging Face config",
+    "report words.yaml": "words.yaml: found 'just some words'; expected a mapping: a spec, or a Hugging Face config",
     "report broken.yaml": "broken.yaml: line ",
-    "report empty.yaml": "empty.yaml: empty; allowed: YAML or JSON",
-    "report typo.yaml": "typo.yaml: unknown key 'vocab' (did you mean 'vocab_size'?); allowed: ",
-    "report binary.yaml": "binary.yaml: not text in UTF-8; allowed: YAML or JSON",
+    "report empty.yaml": "empty.yaml: empty; expected YAML or JSON",
+    "report typo.yaml": "typo.yaml: unknown key 'vocab' (did you mean 'vocab_size'?); expected ",
+    "report binary.yaml": "binary.yaml: not text in UTF-8; expected YAML or JSON",
     "report loop.yaml": "loop.yaml: base: './loop.yaml' leads back to itself",
-    "report gpt3 --set n_layers": "--set: found 'n_layers'; allowed: FIELD=VALUE",
-    "report gpt3 --set =3": "--set: found '=3'; allowed: FIELD=VALUE",
+    "report gpt3 --set n_layers": "--set: found 'n_layers'; expected FIELD=VALUE",
+    "report gpt3 --set =3": "--set: found '=3'; expected FIELD=VALUE",
     "report gpt3 --set n_layer=4": "there is no field 'n_layer' (did you mean 'n_layers'?)",
-    "report gpt3 --set n_layers=": "gpt3: decoder.n_layers: found ''; allowed: an integer from 1 to 100000",
-    "report gpt3 --set n_layers=0": "gpt3: decoder.n_layers: found 0; allowed: an integer from 1",
-    "report gpt3 --set n_layers=4k": "gpt3: decoder.n_layers: found '4k'; allowed: an integer",
-    "report gpt3 --set n_heads=7": "d_model 12288 is not divisible by n_heads 7; allowed: d_head stated",
+    "report gpt3 --set n_layers=": "gpt3: decoder.n_layers: found ''; expected an integer from 1 to 100000",
+    "report gpt3 --set n_layers=0": "gpt3: decoder.n_layers: found 0; expected an integer from 1",
+    "report gpt3 --set n_layers=4k": "gpt3: decoder.n_layers: found '4k'; expected an integer",
+    "report gpt3 --set n_heads=7": "d_model 12288 is not divisible by n_heads 7; expected d_head stated",
     "report gpt3 --set n_layers=[1,2": "--set n_layers: not valid YAML or JSON",
-    "report gpt3 --set title={}": "gpt3: about.title: found a mapping; allowed: text",
-    "report gpt3 --set vocab_size=99999999999": "vocab_size: found 99999999999; allowed: an integer from 1 to 4294",
-    "report gpt3 --set decoder=null": "allowed: at least one of them",
+    "report gpt3 --set title={}": "gpt3: about.title: found a mapping; expected text",
+    "report gpt3 --set vocab_size=99999999999": "vocab_size: found 99999999999; expected an integer from 1 to 4294",
+    "report gpt3 --set decoder=null": "expected at least one of them",
     "report gpt3 -o folder": "'folder' is a directory",
     "report gpt3 -o nowhere/x.md": "nowhere/x.md: cannot be written (No such file or directory)",
     "explain gpt3 atention": "no figure, weight, product or cache is called 'atention' (did you mean 'attention'?)",
     "diff gpt3": "Missing argument 'B'",
-    "diff - -": "'-' stands twice; allowed: standard input once",
+    "diff - -": "'-' stands twice; expected standard input once",
     "compare": "Missing argument 'SOURCE...'",
     "compare gpt3 - tiny -": "'-' stands twice",
-    "verify": "nothing to verify; allowed: SOURCE..., or --all",
-    "verify gpt3 --all": "SOURCE and --all; allowed: SOURCE..., or --all",
+    "verify": "nothing to verify; expected SOURCE..., or --all",
+    "verify gpt3 --all": "SOURCE and --all; expected SOURCE..., or --all",
     "verify gpt3 --against jax": "'jax' is not 'transformers'",
     "claims --set n_layers=4 gpt3": "No such option '--set'",
     "presets gpt3": "Got unexpected extra argument (gpt3)",
     "export gpt3": "Missing option '--to'. Choose from:",
-    "export gpt3 --to hf-config --set softcap=2": "the nearest, gpt2, cannot express softcap; allowed: a model",
+    "export gpt3 --to hf-config --set softcap=2": "the nearest, gpt2, cannot express softcap; expected a model",
     "new": "Missing argument 'NAME'",
     "completion powershell": "'powershell' is not one of 'bash', 'zsh', 'fish'",
     "--verison": "No such option '--verison'",
@@ -94,10 +94,10 @@ def test_error(call: str, told: str, cli: Cli) -> None:
 
 
 def test_arguments_with_spaces_or_nothing(cli: Cli) -> None:
-    assert cli("report", "").err.startswith("archcalc: no preset is called ''; allowed: ")
-    assert cli("report", "a b").err.startswith("archcalc: a b: no preset is called 'a b'; allowed: ")
-    assert cli("report", "gpt3", "-o", "").err == "archcalc: found ''; allowed: the name of a file\n"
-    assert "allowed: FIELD=VALUE" in cli("report", "gpt3", "--set", "").err
+    assert cli("report", "").err.startswith("archcalc: no preset is called ''; expected ")
+    assert cli("report", "a b").err.startswith("archcalc: a b: no preset is called 'a b'; expected ")
+    assert cli("report", "gpt3", "-o", "").err == "archcalc: found ''; expected the name of a file\n"
+    assert "expected FIELD=VALUE" in cli("report", "gpt3", "--set", "").err
 
 
 def test_a_hostile_name_cannot_drive_the_terminal(cli: Cli) -> None:
@@ -156,7 +156,7 @@ def test_input_that_cannot_be_read_is_one_line_even_in_memory(capsys: pytest.Cap
         ("generate tiny -p x --set n_layers=1", "archcalc: --set: found changes"),
         ("generate gpt2 -p x", "repo id; or --random-weights"),
         ("coverage nothing", "archcalc: PATTERN: no model type matches 'nothing'"),
-        ("train tiny --task copy", "archcalc: --task: is for an encoder-decoder with a head; allowed: --text"),
+        ("train tiny --task copy", "archcalc: --task: is for an encoder-decoder with a head; expected --text"),
     ],
 )
 def test_an_error_of_a_parameter_names_its_option(cli: Cli, args: str, line: str) -> None:

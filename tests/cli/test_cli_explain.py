@@ -317,7 +317,7 @@ def test_what_a_row_may_not_be(row: str, cli: Cli) -> None:
     found = cli("explain", "gpt3", row)
     assert (found.code, found.out, found.err.count("\n")) == (2, "", 1)
     assert f"no figure, weight, product or cache is called {row!r}" in found.err
-    assert "allowed: total, untied, active" in found.err
+    assert "expected total, untied, active" in found.err
 
 
 def test_what_autograd_keeps_has_a_formula(good: Good, cli: Cli) -> None:

@@ -71,5 +71,5 @@ def test_what_may_not_be_written(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is there already; allowed: the name of a new file"):
+    with pytest.raises(InputError, match="is there already; expected the name of a new file"):
         output.write(str(tmp_path / "a"), "x", replace=(tmp_path / "a").write_text("y") == 0)

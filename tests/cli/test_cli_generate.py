@@ -70,9 +70,9 @@ BAD = {
     "no prompt": (["generate", "tiny", "--random-weights"], "--prompt, --ids: neither"),
     "two kinds of prompt": (["generate", "tiny", "--random-weights", "-p", "x", "--ids", "1"], "--prompt, --ids: both"),
     "ids that are none": ([*TINY, "--ids", "1,x"], "--ids: found '1,x'"),
-    "an id too large": ([*TINY, "--ids", "99999"], "prompt: found id 99999; allowed: 0 to 2,047"),
+    "an id too large": ([*TINY, "--ids", "99999"], "prompt: found id 99999; expected 0 to 2,047"),
     "an empty prompt": ([*TINY, "--ids", ","], "prompt: has no tokens"),
-    "a prompt too long": ([*TINY, "--ids", ",".join("1" * 300)], "prompt: has 300 tokens; allowed: fewer than"),
+    "a prompt too long": ([*TINY, "--ids", ",".join("1" * 300)], "prompt: has 300 tokens; expected fewer than"),
     "a cut without effect": ([*TINY, "--ids", "1", "--temperature", "0", "--top-k", "3"], "--top-k: has no effect"),
     "beams that draw": (
         [*TINY, "--ids", "1", "--beams", "2", "--temperature", "1"],
@@ -87,7 +87,7 @@ BAD = {
         ["generate", "gpt3-175b", "--random-weights", "--ids", "1"],
         "gpt3-175b needs 698.4 GB (650.5 GiB) of weights in fp32 and",
     ),
-    "an encoder": (["generate", "bert-base", "--random-weights", "--ids", "1"], "allowed: a decoder with a head"),
+    "an encoder": (["generate", "bert-base", "--random-weights", "--ids", "1"], "expected a decoder with a head"),
     "no template": (["chat", "tiny", "--random-weights", "-p", "x"], "no chat template"),
 }
 

@@ -172,7 +172,7 @@ def test_a_lens_lies_beside_the_model(good: Good, cli: Cli, text: str) -> None:
     shutil.copytree(weights, "model")
     found = cli("lens", "./model", "-p", "And", "--kind", "tuned")
     assert (found.code, found.err.count("\n")) == (2, 1)
-    assert "model/tuned-lens.safetensors: there is no tuned lens; allowed: one made with --train" in found.err
+    assert "model/tuned-lens.safetensors: there is no tuned lens; expected one made with --train" in found.err
     good("lens", "./model", "--train", text, "--steps", "2", "--seq", "16", "--sites", "layers")
     result = json.loads(good("lens", "./model", "-p", "And", "--kind", "tuned", "-f", "json"))
     assert result["lens_kind"] == "tuned"
@@ -196,24 +196,24 @@ def test_the_jacobian_is_of_the_prompt_or_of_a_text(good: Good, text: str) -> No
     ("args", "said"),
     [
         (["tiny"], "--prompt, --ids: neither"),
-        (["tiny", "-p", "a", "--positions", "x"], "--positions: found 'x'; allowed: last, all, or such as 0,3-5"),
-        (["tiny", "-p", "a", "--positions", "5-3"], "--positions: found '5-3'; allowed: a range that ascends"),
-        (["tiny", "-p", "a", "--positions", "9"], "--positions: found 9; allowed: 0 to 0, or 'all'"),
-        (["tiny", "-p", "a", "--token", "Constantinople"], "allowed: the text of one token, or --token-id"),
-        (["tiny", "-p", "a", "--token-id", "5000"], "found id 5000; allowed: 0 to 2,047"),
+        (["tiny", "-p", "a", "--positions", "x"], "--positions: found 'x'; expected last, all, or such as 0,3-5"),
+        (["tiny", "-p", "a", "--positions", "5-3"], "--positions: found '5-3'; expected a range that ascends"),
+        (["tiny", "-p", "a", "--positions", "9"], "--positions: found 9; expected 0 to 0, or 'all'"),
+        (["tiny", "-p", "a", "--token", "Constantinople"], "expected the text of one token, or --token-id"),
+        (["tiny", "-p", "a", "--token-id", "5000"], "found id 5000; expected 0 to 2,047"),
         (
             ["tiny", "-p", "a", "--kind", "tuned"],
-            "there is no tuned lens; allowed: --lens, or a lens made with --train",
+            "there is no tuned lens; expected --lens, or a lens made with --train",
         ),
         (["tiny", "-p", "a", "--lens", "none.safetensors"], "none.safetensors: cannot be read"),
-        (["tiny", "-p", "a", "--kind", "logit", "--lens", "x"], "--lens: found with --kind logit; allowed: left out"),
-        (["tiny", "-p", "a", "--target", "b"], "--target: found for a model of the family decoder; allowed: left out"),
+        (["tiny", "-p", "a", "--kind", "logit", "--lens", "x"], "--lens: found with --kind logit; expected no value"),
+        (["tiny", "-p", "a", "--target", "b"], "--target: found for a model of the family decoder; expected no value"),
         (["tiny", "-p", "a", "--plot", "x.gif"], "--plot: found 'x.gif'"),
-        (["tiny", "-p", "a", "--train", "book.txt"], "--prompt, --ids: found with --train; allowed: left out"),
+        (["tiny", "-p", "a", "--train", "book.txt"], "--prompt, --ids: found with --train; expected no value"),
         (["tiny", "--train", "book.txt"], "--lens: left out, and nothing is written beside tiny"),
         (["tiny", "--train", "book.txt", "--kind", "logit"], "--kind: found logit, which is not trained"),
         (["tiny", "--train", "none.txt", "--lens", "x"], "none.txt: cannot be read"),
-        (["tiny", "--train", "book.txt", "--lens", "x", "--seq", "1000"], "--seq: found 1000; allowed: 2 to 256"),
+        (["tiny", "--train", "book.txt", "--lens", "x", "--seq", "1000"], "--seq: found 1000; expected 2 to 256"),
         (["tiny", "--train", "book.txt", "--lens", "x", "--seq", "256"], "book.txt: has "),
         (["t5-small", *RANDOM, "--train", "book.txt", "--lens", "x"], "book.txt: found '"),
         (["gpt3", "-p", "a"], "gpt3: has no weights"),
@@ -231,6 +231,6 @@ def test_a_lens_of_another_kind_or_model(cli: Cli, good: Good, text: str, tmp_pa
     good(*other, "--train", text, "--lens", "h.safetensors", "--steps", "1", "--seq", "9")
     found = cli(*TINY, "--lens", "h.safetensors")
     assert (found.code, found.err.count("\n")) == (2, 1)
-    assert "allowed: 192 × 192, a lens of this model" in found.err
+    assert "expected 192 × 192, a lens of this model" in found.err
     found = cli(*TINY, "--lens", "h.safetensors", "--kind", "jacobian")
-    assert "h.safetensors: found a lens of the kind tuned; allowed: jacobian" in found.err
+    assert "h.safetensors: found a lens of the kind tuned; expected jacobian" in found.err

@@ -101,9 +101,9 @@ def test_layers_of_an_encoder(form: str, nothing: str, capsys: pytest.CaptureFix
         (("gpt2", "--cache-dtype", "int5"), "'int5' is not one of 'auto', 'fp32'"),
         (
             ("gpt2", "--set", "d_head=80", "--cache-dtype", "int4-g64"),
-            "layers.*.attn.keys: int4-g64 cannot hold a width of 80; allowed: widths divisible by 64",
+            "layers.*.attn.keys: int4-g64 cannot hold a width of 80; expected widths divisible by 64",
         ),
-        (("gpt2", "--set", "d_head=63", "--cache-dtype", "int4"), "allowed: even widths: two to a byte"),
+        (("gpt2", "--set", "d_head=63", "--cache-dtype", "int4"), "expected even widths: two to a byte"),
         (("gpt2", "--view", "tensor"), "'tensor' is not one of 'components', 'tensors', 'layers'"),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_training_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> Non
         ("--targets q", "--targets has no effect without --train or --lora"),
         ("--train --targets q", "--targets has no effect with --train"),
         ("--lora 4 --past 3", "--past has no effect with --lora"),
-        ("--lora 0", "--lora: found 0; allowed: an integer from 1"),
+        ("--lora 0", "--lora: found 0; expected an integer from 1"),
         ("--lora 4 --targets q,w", "targets: no matrix is called 'w'"),
         ("--lora 4 --targets q(", "targets: the pattern 'q(' does not parse"),
         ("--lora 4 --dtype q5", "no storage format 'q5'"),

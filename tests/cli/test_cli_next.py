@@ -86,15 +86,15 @@ def test_a_plot_has_a_bar_for_each_token_in_each_context(good: Good, folder: str
     ("args", "said"),
     [
         ([*RANDOM], "--prompt, --ids: neither"),
-        ([*RANDOM, "--ids", "1", "--ids", "2", "--ids", "3"], "--ids: found 3; allowed: 1 or 2"),
+        ([*RANDOM, "--ids", "1", "--ids", "2", "--ids", "3"], "--ids: found 3; expected 1 or 2"),
         ([*RANDOM, "--ids", "9999"], "found id 9999"),
         ([*RANDOM, "--ids", "1", "--plot", "x.gif"], "--plot: found 'x.gif'"),
         ([*RANDOM, "--ids", "1", "--temperature", "0", "--top-k", "2"], "has no effect at temperature 0"),
         (["next", "gpt3", "-p", "a"], "has no weights"),
-        (["next", "bert-base", "--random-weights", "--ids", "1"], "allowed: a decoder with a head"),
+        (["next", "bert-base", "--random-weights", "--ids", "1"], "expected a decoder with a head"),
         (["demo", "softmx"], "did you mean 'softmax'"),
         (["demo", "cost", "--seed", "1"], "the demonstration cost is not random"),
-        (["demo", "--seed", "1"], "allowed: with NAME"),
+        (["demo", "--seed", "1"], "expected with NAME"),
         (["demo", "step", "--lang", "fr"], "'fr' is not one of"),
     ],
 )

@@ -43,13 +43,13 @@ def test_its_numbers_are_those_of_a_workload(good: Good) -> None:
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (["gpt3", "--plot", "a.jpg"], "--plot: found 'a.jpg'; allowed: a name that ends in .html, .png or .svg"),
-        (["gpt3", "--plot", "a.png", "--up-to", "4096"], "--up-to: found 4096; allowed: from 1 to 2,048"),
-        (["bert-base", "--plot", "a.png", "--phase", "decode"], "--phase: an encoder caches nothing; allowed: prefill"),
+        (["gpt3", "--plot", "a.jpg"], "--plot: found 'a.jpg'; expected a name that ends in .html, .png or .svg"),
+        (["gpt3", "--plot", "a.png", "--up-to", "4096"], "--up-to: found 4096; expected from 1 to 2,048"),
+        (["bert-base", "--plot", "a.png", "--phase", "decode"], "--phase: an encoder caches nothing; expected prefill"),
         (["gpt3", "--plot", "a.png", "--seq", "7"], "--seq: a plot runs over context lengths"),
         (["gpt3", "--plot", "a.png", "--conventions"], "--conventions: a plot runs over context lengths"),
-        (["gpt3", "--phase", "decode"], "--phase: there is no plot; allowed: with --plot FILE"),
-        (["gpt3", "--up-to", "9"], "--up-to: there is no plot; allowed: with --plot FILE"),
+        (["gpt3", "--phase", "decode"], "--phase: there is no plot; expected with --plot FILE"),
+        (["gpt3", "--up-to", "9"], "--up-to: there is no plot; expected with --plot FILE"),
         (["gpt3", "--plot", "none/a.png"], "none/a.png: cannot be written (No such file or directory)"),
     ],
 )

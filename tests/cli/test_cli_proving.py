@@ -185,7 +185,7 @@ def test_an_existing_file_stays(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("precious")
     found = cli("new", "mine")
     assert found.code == 2
-    assert found.err == "archcalc: mine.yaml: is there already; allowed: the name of a new file\n"
+    assert found.err == "archcalc: mine.yaml: is there already; expected the name of a new file\n"
     assert (tmp_path / "mine.yaml").read_text() == "precious"
 
 

@@ -180,24 +180,24 @@ def test_ids_without_a_tokenizer(good: Good) -> None:
 
 
 ERRORS = {
-    ("steer", "tiny", "-p", "a"): "--positive, --direction: neither; allowed: one of them",
+    ("steer", "tiny", "-p", "a"): "--positive, --direction: neither; expected one of them",
     ("steer", "tiny", "-p", "a", "--positive", "b"): "--negative: found none",
-    ("steer", "tiny", *CONTRAST): "--prompt, --ids: neither; allowed: one of them, or --save",
+    ("steer", "tiny", *CONTRAST): "--prompt, --ids: neither; expected one of them, or --save",
     ("steer", "tiny", "--ids", "1", *STEER[2:]): "--prompt, --ids: both",
     ("steer", "tiny", *CONTRAST, "--save", "a.safetensors", "--plot", "a.svg"): "--plot: found without a prompt",
     (*STEER, "--direction", "a.safetensors"): "--positive, --direction: both",
     (*STEER[:4], "--direction", "no.safetensors"): "no.safetensors: cannot be read",
     (*STEER[:4], "--pairs", "no.tsv"): "no.tsv: cannot be read",
-    (*STEER, "--layers", "3-9"): "--layers: found 4; allowed: 0-3",
-    (*STEER, "--layers", "3-1"): "--layers: found '3-1'; allowed: a range that ascends",
-    (*STEER, "--layers", "x"): "--layers: found 'x'; allowed: layers and ranges",
-    (*STEER, "--from-layer", "4"): "--from-layer: found 4; allowed: 0-3",
+    (*STEER, "--layers", "3-9"): "--layers: found 4; expected 0-3",
+    (*STEER, "--layers", "3-1"): "--layers: found '3-1'; expected a range that ascends",
+    (*STEER, "--layers", "x"): "--layers: found 'x'; expected layers and ranges",
+    (*STEER, "--from-layer", "4"): "--from-layer: found 4; expected 0-3",
     (*STEER, "--strength", "much"): "--strength: found 'much'",
     (*STEER, "--strength", "nan"): "--strength: found nan",
     (*STEER, "--strength", "1", "--project-out"): "--strength, --project-out: both",
-    (*STEER, "--from-token", "8"): "--from-token: found 8; allowed: 0 to 7",
-    (*STEER, "--tokens", "first"): "--tokens: found 'first'; allowed: last, all, or M:N",
-    (*STEER, "--tokens", "3:"): "--positive: has 3 tokens; allowed: more, for these --tokens",
+    (*STEER, "--from-token", "8"): "--from-token: found 8; expected 0 to 7",
+    (*STEER, "--tokens", "first"): "--tokens: found 'first'; expected last, all, or M:N",
+    (*STEER, "--tokens", "3:"): "--positive: has 3 tokens; expected more, for these --tokens",
     (*STEER, "--positive", "b", "--method", "pca"): "--positive, --negative: found 2 and 1 prompts",
     (*STEER, "--stack", "decoder"): "--stack: found for a model with one stack",
     (*STEER, "--chat"): "the tokenizer has no chat template",
@@ -205,8 +205,8 @@ ERRORS = {
     (*STEER[:4], "--positive", "b", "--negative", "b"): "--positive, --negative: they give the same states",
     (*RANDOM, "--positive-ids", "x"): "--ids: found 'x'",
     (*RANDOM, "--negative-ids", "99999"): "--negative 2: found id 99999",
-    (*PAIR, "--from-token", "3"): "--from-token: found 3; allowed: 0 to 2",
-    (*PAIR, "--stack", "encoder", "--from-token", "3"): "--from-token: found 3; allowed: 0 to 2",
+    (*PAIR, "--from-token", "3"): "--from-token: found 3; expected 0 to 2",
+    (*PAIR, "--stack", "encoder", "--from-token", "3"): "--from-token: found 3; expected 0 to 2",
     ("steer", "tiny-encoder", *RANDOM[2:]): "it does not predict the next token",
     (*RANDOM, "--set", "n_ctx=3"): "--prompt: has 3 tokens",
 }
@@ -224,7 +224,7 @@ def test_another_width_is_refused_before_weights_are_loaded(cli: Cli, good: Good
     good("steer", "tiny", *CONTRAST, "--save", "king.safetensors")
     found = cli("steer", "happy", "--ids", "0", "--direction", "king.safetensors")
     assert found.err == (
-        "archcalc: king.safetensors: direction: found vectors of width 192; allowed: 3, the model's d_model\n"
+        "archcalc: king.safetensors: direction: found vectors of width 192; expected 3, the model's d_model\n"
     )
     pca = cli(*STEER[:4], "--direction", "king.safetensors", "--method", "pca")
     assert pca.err.startswith("archcalc: --method: found with a direction that is made")

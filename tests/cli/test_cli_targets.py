@@ -23,10 +23,10 @@ def test_target_ids_are_read_as_they_are(good: Good, command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--target-ids", "1", "--target", "a"], "--target, --target-ids: both; allowed: one of them"),
-        (["--target-ids", "a"], "--target-ids: found 'a'; allowed: integers with commas between"),
-        (["--target-ids", "99"], "--target: found id 99; allowed: 1 to 32 ids from 0 to 31"),
-        (["--target", "a"], "--target: there is no tokenizer; allowed: --target-ids"),
+        (["--target-ids", "1", "--target", "a"], "--target, --target-ids: both; expected one of them"),
+        (["--target-ids", "a"], "--target-ids: found 'a'; expected integers with commas between"),
+        (["--target-ids", "99"], "--target: found id 99; expected 1 to 32 ids from 0 to 31"),
+        (["--target", "a"], "--target: there is no tokenizer; expected --target-ids"),
     ],
 )
 def test_a_target_that_cannot_be_read_is_refused(cli: Cli, arguments: list[str], said: str) -> None:

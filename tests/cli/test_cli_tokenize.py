@@ -76,7 +76,7 @@ def test_a_kind_with_no_room_is_left_out(cli: Callable[..., Any], file: str):
     assert ran.code == 0
     assert (
         ran.err
-        == "archcalc: bpe is left out: a vocabulary of 66 has no room for 256 bytes (bpe); allowed: 256 or more\n"
+        == "archcalc: bpe is left out: a vocabulary of 66 has no room for 256 bytes (bpe); expected 256 or more\n"
     )
     assert [one["name"] for one in json.loads(ran.out)["tokenizers"]] == [kind for kind in KINDS if kind != "bpe"]
 
@@ -130,28 +130,28 @@ def test_nothing_splits_into_nothing(good: Callable[..., str], sources: tuple[st
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        ([], 'a source and a text are needed; allowed: archcalc tokenize SOURCE "text", or --train KIND FILE'),
+        ([], 'a source and a text are needed; expected archcalc tokenize SOURCE "text", or --train KIND FILE'),
         (["model"], "a source and a text are needed"),
         (
             ["nowhere", "x"],
-            "nowhere: no preset is called 'nowhere'; allowed: a preset ('archcalc presets' lists them), a path, or a",
+            "nowhere: no preset is called 'nowhere'; expected a preset ('archcalc presets' lists them), a path, or a",
         ),
-        (["a.txt", "x"], "a.txt: has no tokenizer; allowed: a folder"),
-        (["gpt2", "x"], "gpt2: has no tokenizer; allowed: a folder"),
-        (["model", "model", "x"], "'model' stands twice; allowed: each source once"),
+        (["a.txt", "x"], "a.txt: has no tokenizer; expected a folder"),
+        (["gpt2", "x"], "gpt2: has no tokenizer; expected a folder"),
+        (["model", "model", "x"], "'model' stands twice; expected each source once"),
         (["broken.json", "x"], "broken.json: is no tokenizer ("),
         (["broken.gguf", "x"], "broken.gguf: is truncated"),
-        (["model", "x", "--vocab-size", "300"], "--vocab-size has no effect without --train; allowed: to leave out"),
+        (["model", "x", "--vocab-size", "300"], "--vocab-size has no effect without --train. Leave out"),
         (["model", "x", "--save", "t.json"], "--save has no effect without --train"),
-        (["--train", "bpe"], "--train: no file to train on; allowed: one text file"),
+        (["--train", "bpe"], "--train: no file to train on; expected one text file"),
         (["--train", "bpe", "a.txt", "b.txt"], "--train: found 2 files to train on"),
         (["--train", "bpe", "none.txt"], "none.txt: cannot be read (No such file or directory)"),
-        (["--train", "bpe", "latin.txt"], "latin.txt: is not UTF-8 (byte 1); allowed: a text in UTF-8"),
+        (["--train", "bpe", "latin.txt"], "latin.txt: is not UTF-8 (byte 1); expected a text in UTF-8"),
         (
             ["--train", "bpe", "a.txt", "--vocab-size", "100"],
             "--vocab-size: a vocabulary of 100 has no room for 256 bytes",
         ),
-        (["--train", "bpe", "a.txt"], "--vocab-size: the text is too small for 1,000 tokens (bpe); allowed: 303"),
+        (["--train", "bpe", "a.txt"], "--vocab-size: the text is too small for 1,000 tokens (bpe); expected 303"),
         (["--train", "char", "a.txt"], "Invalid value for '--train'"),
     ],
 )

@@ -85,8 +85,8 @@ def test_a_large_trace_has_norms_and_largest_numbers(good: Callable[..., str], t
 @pytest.mark.parametrize(
     ("told", "says"),
     [
-        (["happy", "--position", "3"], "position: found 3; allowed: 0 to 2"),
-        (["happy", "--ids", "0,9"], "prompt: found id 9; allowed: 1 to 4 ids from 0 to 4"),
+        (["happy", "--position", "3"], "position: found 3; expected 0 to 2"),
+        (["happy", "--ids", "0,9"], "prompt: found id 9; expected 1 to 4 ids from 0 to 4"),
         (["happy", "--ids", "0,1,1,1,1"], "prompt: has 5 tokens"),
         (["gpt2", "--ids", "1"], "gpt2: has no weights"),
         (["happy", "--random-weights"], "--prompt, --ids: neither"),

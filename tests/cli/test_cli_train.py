@@ -71,13 +71,13 @@ def test_a_process_killed_at_any_moment_goes_on(good: Callable[..., str], tmp_pa
 @pytest.mark.parametrize(
     ("told", "says"),
     [
-        (["tiny"], "--text, --task: neither; allowed: one of them"),
+        (["tiny"], "--text, --task: neither; expected one of them"),
         (["tiny", "--text", "text.txt", "--task", "copy"], "--text, --task: both"),
         (["tiny", "--text", "nowhere.txt"], "nowhere.txt: cannot be read (No such file or directory)"),
         (["tiny", "--task", "copy"], "--task: is for an encoder-decoder"),
         (["t5-small", "--text", "text.txt"], "t5-small: it is not trained on a text"),
-        (["tiny", "--text", "text.txt", "--seq", "999"], "--seq: found 999; allowed: up to the context's 256"),
-        (["tiny", "--text", "text.txt", "--lr", "-1"], "lr: found -1.0; allowed: above 0"),
+        (["tiny", "--text", "text.txt", "--seq", "999"], "--seq: found 999; expected up to the context's 256"),
+        (["tiny", "--text", "text.txt", "--lr", "-1"], "lr: found -1.0; expected above 0"),
         (["tiny", *HOW, "--resume"], "runs/tiny: holds no run to resume"),
         (["tiny", *HOW, "--device", "cuda:9"], "device: found cuda:9, which is not here"),
         (["gpt3", "--text", "text.txt", "--tokenizer", "char"], "gpt3-175b needs about "),

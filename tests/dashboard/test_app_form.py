@@ -128,10 +128,10 @@ def test_edits_survive_other_sections_and_reruns() -> None:
 @pytest.mark.parametrize(
     ("preset", "section", "path", "value", "message"),
     [
-        ("gpt3", "", ("n_ctx",), 0, "found 0; allowed: an integer from 1 to 4294967296"),
+        ("gpt3", "", ("n_ctx",), 0, "found 0; expected an integer from 1 to 4294967296"),
         ("gpt3", "decoder", (*LAYER, "attention", "n_kv_heads"), 7, "7 does not divide n_heads 96"),
         ("gpt3", "decoder", ("decoder", "n_layers"), None, "neither n_layers nor the 'count' of a run is stated"),
-        ("gpt3", "dropout", ("dropout", "ffn"), 1.0, "found 1.0; allowed: a number ≥ 0 and < 1"),
+        ("gpt3", "dropout", ("dropout", "ffn"), 1.0, "found 1.0; expected a number ≥ 0 and < 1"),
         ("deepseek-v3", "decoder", ("decoder", "runs", 0, "count"), 61, "61, but the runs with a 'count' have 61"),
         ("deepseek-v3", "decoder", (*LAYER, "attention", "kv_rank"), 2**40, "found 1099511627776"),
     ],
@@ -269,7 +269,7 @@ _UNMENDED = (
     "a decoder does not read the whole text at once",
     "selection and an indexer of kind shared require each other",
     "8, but relative positions are keys of every head",
-    "layers read it, but there is none; allowed: a per-layer embedding",
+    "layers read it, but there is none; expected a per-layer embedding",
     "padding would change how far the text is from the soft prompt",
 )
 

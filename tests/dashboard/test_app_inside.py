@@ -220,16 +220,16 @@ def test_files_are_those_of_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ({"inside_ids": "0,99999"}, "prompt: found id 99999; allowed: 1 to 256 ids from 0 to 2,047"),
+        ({"inside_ids": "0,99999"}, "prompt: found id 99999; expected 1 to 256 ids from 0 to 2,047"),
         ({"inside_ids": "x"}, "ids: found 'x'"),
-        ({"inside_ids": "1", "inside_prompt": "And"}, "prompt, ids: both; allowed: one of them"),
+        ({"inside_ids": "1", "inside_prompt": "And"}, "prompt, ids: both; expected one of them"),
         ({"inside_view": "patch", "patch_corrupted": "And"}, "corrupted"),
         ({"inside_view": "patch", "patch_answer": "Nebuchadnezzar"}, "answer: 'Nebuchadnezzar' is"),
         ({"inside_view": "patchscope", "scope_words": "Paris"}, "words: found 'Paris'"),
         ({"inside_view": "embed", "embed_mode": "analogy", "embed_analogy": "a b"}, "analogy: 2 are given"),
         (
             {"inside_from": "random", "model": "gpt2-xl"},
-            "of weights in fp32; allowed: up to 2.000 GB (1.863 GiB) on this page",
+            "of weights in fp32; expected up to 2.000 GB (1.863 GiB) on this page",
         ),
         (
             {"inside_view": "steer", "inside_from": "random", "model": "tiny-encoder"},

@@ -115,12 +115,12 @@ def test_the_page_is_translated() -> None:
 @pytest.mark.parametrize(
     ("told", "says"),
     [
-        ({"trace_ids": "0,9"}, "prompt: found id 9; allowed: 1 to 4 ids from 0 to 4"),
+        ({"trace_ids": "0,9"}, "prompt: found id 9; expected 1 to 4 ids from 0 to 4"),
         ({"trace_ids": "x"}, "ids: found 'x'"),
-        ({"trace_ids": "1", "trace_prompt": "我"}, "prompt, ids: both; allowed: one of them"),
+        ({"trace_ids": "1", "trace_prompt": "我"}, "prompt, ids: both; expected one of them"),
         (
             {"trace_from": "random", "model": "gpt2-xl"},
-            "of weights in fp32; allowed: up to 2.000 GB (1.863 GiB) on this page",
+            "of weights in fp32; expected up to 2.000 GB (1.863 GiB) on this page",
         ),
     ],
 )
@@ -166,7 +166,7 @@ def test_the_command_has_the_chosen_options() -> None:
 
 def test_long_texts_are_refused_before_they_are_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace_session, "MAX_TRACE_BYTES", 900)
-    with pytest.raises(InputError, match=r"prompt: 4 tokens make a trace of .* allowed: up to 900 B"):
+    with pytest.raises(InputError, match=r"prompt: 4 tokens make a trace of .* expected up to 900 B"):
         trace_session.trace_session(ModelChoice("happy"), "", "0,1,2,3")
 
 

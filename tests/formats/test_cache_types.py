@@ -47,7 +47,7 @@ def test_plain_types_are_the_dtypes_of_a_report() -> None:
 def test_widths_that_do_not_fit(name: str, width: int, allowed: str) -> None:
     with pytest.raises(InputError) as caught:
         cache_type(name).check(width, "layers.*.attn.keys")
-    assert str(caught.value) == f"layers.*.attn.keys: {name} cannot hold a width of {width}; allowed: {allowed}"
+    assert str(caught.value) == f"layers.*.attn.keys: {name} cannot hold a width of {width}; expected {allowed}"
 
 
 @pytest.mark.parametrize(("name", "width"), [("int8-g32", 96), ("int4", 2), ("int8", 13), ("int8-asym", 1), ("fp8", 7)])
@@ -57,7 +57,7 @@ def test_widths_that_fit(name: str, width: int) -> None:
 
 def test_an_unknown_type_names_the_nearest() -> None:
     with pytest.raises(
-        InputError, match=r"cache: no cache format 'int4-g31' \(did you mean 'int4-g32'\?\); allowed: fp"
+        InputError, match=r"cache: no cache format 'int4-g31' \(did you mean 'int4-g32'\?\); expected fp"
     ):
         cache_type("int4-g31", "cache")
 

@@ -59,12 +59,12 @@ def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_a_part_in_the_place_of_another_is_refused(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / PARTS[1]).write_bytes((tmp_path / PARTS[2]).read_bytes())
-    with pytest.raises(InputError, match=f"{PARTS[1]}: split.no: found 2; allowed: 1"):
+    with pytest.raises(InputError, match=f"{PARTS[1]}: split.no: found 2; expected 1"):
         read_whole_header(tmp_path / PARTS[0])
 
 
 def test_a_part_under_another_name_is_refused(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / PARTS[0]).rename(tmp_path / "model.gguf")
-    with pytest.raises(InputError, match=r"split.count: is one of 3 parts; allowed: a file that is called"):
+    with pytest.raises(InputError, match=r"split.count: is one of 3 parts; expected a file that is called"):
         read_whole_header(tmp_path / "model.gguf")

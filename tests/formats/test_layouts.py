@@ -119,7 +119,7 @@ def test_misfits_name_the_tensor(name: str, shape: tuple[int, ...], says: str) -
 
 
 def test_unknown_format_names_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"no storage format 'nf5' \(did you mean 'nf4'\?\); allowed: fp32, "):
+    with pytest.raises(InputError, match=r"no storage format 'nf5' \(did you mean 'nf4'\?\); expected fp32, "):
         weight_format("nf5")
 
 

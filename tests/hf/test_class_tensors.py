@@ -90,7 +90,7 @@ def test_a_summary_is_as_wide_as_the_config_says(more: dict[str, Any]) -> None:
 )
 def test_a_summary_that_no_head_can_read_is_refused(kind: str, key: str) -> None:
     config = {"model_type": "xlm", "architectures": [f"XLM{kind}"], key: False} | XLM
-    with pytest.raises(InputError, match=f"{key}: found False; allowed: true"):
+    with pytest.raises(InputError, match=f"{key}: found False; expected true"):
         from_config(config)
 
 

@@ -90,7 +90,7 @@ def test_labels_are_counted_as_transformers_does(more: dict, n_labels: int) -> N
 
 def test_labels_that_are_none_are_refused() -> None:
     config = {"model_type": "llama", "architectures": ["LlamaForSequenceClassification"], "id2label": {}}
-    with pytest.raises(InputError, match="id2label: found a mapping; allowed: a label at least"):
+    with pytest.raises(InputError, match="id2label: found a mapping; expected a label at least"):
         from_config(config)
 
 
@@ -115,5 +115,5 @@ def test_global_tokens_that_follow_from_the_text_are_left_out_with_a_note() -> N
 
 
 def test_a_class_of_another_type_is_refused() -> None:
-    with pytest.raises(InputError, match="architectures: found 'BertModel'; allowed: LlamaForCausalLM, Llama"):
+    with pytest.raises(InputError, match="architectures: found 'BertModel'; expected LlamaForCausalLM, Llama"):
         from_config({"model_type": "llama", "architectures": ["BertModel"]})

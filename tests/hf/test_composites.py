@@ -121,7 +121,7 @@ def test_a_whole_that_transformers_refuses_is_noted(tmp_path: Path) -> None:
 
 def test_sizes_of_the_text_at_the_top_are_refused_where_the_class_reads_none() -> None:
     flat = {"model_type": "llava", "num_hidden_layers": 2}
-    with pytest.raises(InputError, match=r"num_hidden_layers: found 2; allowed: text_config.num_hidden_layers"):
+    with pytest.raises(InputError, match=r"num_hidden_layers: found 2; expected text_config.num_hidden_layers"):
         transformers_report(flat)
 
 

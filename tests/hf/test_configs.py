@@ -55,7 +55,7 @@ def test_a_preset_becomes_a_config_and_comes_back(name: str) -> None:
 def test_a_spec_that_no_family_has_is_refused_in_one_line() -> None:
     document = encode(spec_of({"model_type": "llama"} | LLAMA)) | {"head": {"tied": True, "bias": True}}
     with pytest.raises(
-        InputError, match=r"of 'llama': the nearest, llama, cannot express head\.bias; allowed: a model type"
+        InputError, match=r"of 'llama': the nearest, llama, cannot express head\.bias; expected a model type"
     ):
         to_config(decode(document))
 

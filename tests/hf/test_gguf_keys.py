@@ -63,7 +63,7 @@ def test_what_cannot_be_a_size_is_refused(key: str, found: Any, tmp_path: Path) 
 def test_a_list_of_one_value_is_that_value(tmp_path: Path) -> None:
     """As converters write sizes that other models of the architecture have by layer."""
     assert attention_of(tmp_path, attention__head_count_kv=[2, 2]).n_kv_heads == 2
-    expected = r"x\.gguf: llama\.context_length: differs from layer to layer: 2, 1; allowed: "
+    expected = r"x\.gguf: llama\.context_length: differs from layer to layer: 2, 1; expected "
     with pytest.raises(InputError, match=expected):
         attention_of(tmp_path, context_length=[2, 1])
 
@@ -82,9 +82,9 @@ def test_sizes_may_differ_by_layer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        ([2, 1, 1], r"head_count_kv: found 3 items; allowed: 2, one for each layer"),
-        ([2, 0], r"head_count_kv\[1\]: found 0; allowed: a divisor of 4, the number of heads"),
-        ([2, 3], r"head_count_kv\[1\]: found 3; allowed: a divisor of 4"),
+        ([2, 1, 1], r"head_count_kv: found 3 items; expected 2, one for each layer"),
+        ([2, 0], r"head_count_kv\[1\]: found 0; expected a divisor of 4, the number of heads"),
+        ([2, 3], r"head_count_kv\[1\]: found 3; expected a divisor of 4"),
     ],
 )
 def test_a_list_that_is_no_size_for_each_layer_is_refused(found: list[int], message: str, tmp_path: Path) -> None:
@@ -102,5 +102,5 @@ def test_a_list_that_is_no_size_for_each_layer_is_refused(found: list[int], mess
     ],
 )
 def test_an_error_names_the_key_of_the_file(arch: str, key: str, found: Any, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=rf"x\.gguf: {arch}\.{key}: found {found!r}; allowed: an? "):
+    with pytest.raises(InputError, match=rf"x\.gguf: {arch}\.{key}: found {found!r}; expected an? "):
         attention_of(tmp_path, arch, **{key.replace(".", "__"): found})

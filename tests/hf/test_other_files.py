@@ -52,8 +52,8 @@ from archcalc.hf import model_types
             {"model_type": "reformer"},
             "model_type: 'reformer' is a model of transformers that is not read yet; `report` counts ",
         ),
-        ({"model_type": "qwen9"}, "model_type: found 'qwen9'; allowed: "),
-        ({"model_type": "mistrall"}, "model_type: found 'mistrall' (did you mean 'mistral'?); allowed: "),
+        ({"model_type": "qwen9"}, "model_type: found 'qwen9'; expected "),
+        ({"model_type": "mistrall"}, "model_type: found 'mistrall' (did you mean 'mistral'?); expected "),
     ],
     ids=str,
 )

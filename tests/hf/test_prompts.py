@@ -207,7 +207,7 @@ def test_sites_of_scores_count_the_prompts() -> None:
 
 
 def test_prompts_are_not_looked_into() -> None:
-    with pytest.raises(InputError, match=r"^prompts: learned prompts are run, not looked into; allowed: null$"):
+    with pytest.raises(InputError, match=r"^prompts: learned prompts are run, not looked into; expected null$"):
         trace(build_module(decode(decoder()), "cpu"), [1, 2])
 
 

@@ -23,7 +23,7 @@ UNKNOWN = {
     "sgl-project/DeepSeek-V4-Pro-FP8": "found 'deepseek_ref'",
 }
 # A published spelling of the settings that the class reads from keys of its own.
-REFUSED = {"nvidia/MiniMax-M3-NVFP4": "sparse_attention_config: found a mapping; allowed: null"}
+REFUSED = {"nvidia/MiniMax-M3-NVFP4": "sparse_attention_config: found a mapping; expected null"}
 
 
 @pytest.mark.parametrize("name", LINES)

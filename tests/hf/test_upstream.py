@@ -135,6 +135,6 @@ def test_every_setting_that_is_not_supported_is_named_at_once() -> None:
         from_config(config)
     line = str(caught.value)
     assert line.startswith(
-        "2 settings are not supported: pruned_heads: found a mapping; allowed: {} or null. head_dim: "
+        "2 settings are not supported: pruned_heads: found a mapping; expected {} or null. head_dim: "
     )
-    assert "head_dim: found 99; allowed: null" in line
+    assert "head_dim: found 99; expected null" in line

@@ -145,8 +145,8 @@ def test_contributions_sum_to_the_logit_of_transformers(name: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"token": 2048}, "token: found 2048; allowed: 0 to 2047"),
-        ({"against": -1}, "against: found -1; allowed: 0 to 2047"),
+        ({"token": 2048}, "token: found 2048; expected 0 to 2047"),
+        ({"against": -1}, "against: found -1; expected 0 to 2047"),
         ({"position": 3}, "position: found 3"),
     ],
 )

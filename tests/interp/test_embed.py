@@ -201,7 +201,7 @@ def test_the_head_has_its_own_table() -> None:
         (lambda: neighbors(MODEL, [[]]), "found no token ids"),
         (lambda: analogy(MODEL, [[1], [2], [3]]), "4: a, b, c and d"),
         (lambda: projection(MODEL, [[1]]), "at least 2"),
-        (lambda: contextual_similarity(MODEL, [[1]], [[0]]), "found 1; allowed: 2"),
+        (lambda: contextual_similarity(MODEL, [[1]], [[0]]), "found 1; expected 2"),
         (lambda: contextual_similarity(MODEL, [[1], [2]], [[0], [1]]), "0 to 0"),
         (lambda: contextual_similarity(MODEL, [[1], [2]], [[0], []]), "0 to 0"),
         (lambda: contextual_similarity(MODEL, [[1], [V]], [[0], [0]]), f"found id {V}"),

@@ -118,7 +118,7 @@ def test_where_a_token_is_first(tiny: Any) -> None:
         best = [int(read.logits(site)[p].argmax()) for site in read.sites]
         assert read.first_site(p, winner) == read.sites[best.index(winner)]
         assert read.first_site(p, 11) is None or 11 in best
-    with pytest.raises(InputError, match=r"site: found 'x'; allowed: one of the sites"):
+    with pytest.raises(InputError, match=r"site: found 'x'; expected one of the sites"):
         read.logits("x")
 
 
@@ -190,15 +190,15 @@ def test_maps_come_before_the_norm(tiny: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"positions": [6]}, "positions: found 6; allowed: 0 to 5, or 'all'"),
+        ({"positions": [6]}, "positions: found 6; expected 0 to 5, or 'all'"),
         ({"positions": "first"}, "positions: found 'first'"),
         ({"positions": []}, "positions: found none"),
-        ({"sites": "heads"}, "sites: found 'heads'; allowed: branches, layers"),
+        ({"sites": "heads"}, "sites: found 'heads'; expected branches, layers"),
         ({"top": 0}, "top: found 0"),
-        ({"tokens": [2048]}, "tokens: found id 2048; allowed: 0 to 2,047"),
-        ({"target": [1]}, "target: reads one text; allowed: left out"),
+        ({"tokens": [2048]}, "tokens: found id 2048; expected 0 to 2,047"),
+        ({"target": [1]}, "target: reads one text; expected no value"),
         ({"using": Lens("tuned", {"layers.9.resid_post": (torch.eye(192), None)})}, "lens: has a map for"),
-        ({"using": Lens("tuned", {"layers.1.resid_post": (torch.eye(4), None)})}, "resid_post is 4 × 4; allowed: 192"),
+        ({"using": Lens("tuned", {"layers.1.resid_post": (torch.eye(4), None)})}, "resid_post is 4 × 4; expected 192"),
     ],
 )
 def test_what_cannot_be_read(tiny: Any, options: dict[str, Any], message: str) -> None:
@@ -232,7 +232,7 @@ def test_tokens_are_named_as_they_continue_a_text() -> None:
         token_or_id(source, "king", 7, "answer")
     with pytest.raises(InputError, match=r"answer: 'king king' is 2 tokens: ' king', ' king'; .* or `answer_id`"):
         token_or_id(source, "king king", None, "answer")
-    with pytest.raises(InputError, match=r"tokens: 'Constantinople' is \d+ tokens: '.*; allowed: the text of one"):
+    with pytest.raises(InputError, match=r"tokens: 'Constantinople' is \d+ tokens: '.*; expected the text of one"):
         named_tokens(source, ["Constantinople"])
     with pytest.raises(InputError, match="there is no tokenizer"):
         named_tokens(open_source("tiny", random_weights=True, changes={"vocab_size": 99}), ["a"])

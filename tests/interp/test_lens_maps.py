@@ -148,7 +148,7 @@ def test_other_files_are_refused(metadata: Any, said: str, tmp_path: Path) -> No
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "b.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(InputError, match="allowed: a lens as safetensors"):
+    with pytest.raises(InputError, match="expected a lens as safetensors"):
         load_lens(str(tmp_path / "b.safetensors"))
     with pytest.raises(InputError, match="cannot be read"):
         load_lens(str(tmp_path / "none.safetensors"))
@@ -175,7 +175,7 @@ def test_a_tuned_lens_of_an_encoder_decoder_reads_the_decoder_given_the_source()
 
 
 def test_what_no_lens_is_made_of(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for options, said in (({"skip": 4}, "skip: found 4; allowed: 0 to 3"), ({"skip": -1}, "skip: found -1")):
+    for options, said in (({"skip": 4}, "skip: found 4; expected 0 to 3"), ({"skip": -1}, "skip: found -1")):
         with pytest.raises(InputError, match=said):
             jacobian_lens(tiny, TEXTS, **options)
     with pytest.raises(InputError, match="texts: found none"):
@@ -185,11 +185,11 @@ def test_what_no_lens_is_made_of(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(InputError, match="steps: found 0"):
         train_lens(tiny, TEXTS, steps=0)
     pair = archcalc.random_model(archcalc.load("tiny-seq2seq"))
-    with pytest.raises(InputError, match="target: reads a source and a target; allowed: both"):
+    with pytest.raises(InputError, match="target: reads a source and a target; expected both"):
         train_lens(pair, TEXTS)
-    with pytest.raises(InputError, match="targets: found 1; allowed: 2, as texts"):
+    with pytest.raises(InputError, match="targets: found 1; expected 2, as texts"):
         train_lens(pair, [[1, 2], [3]], [[1]])
-    with pytest.raises(InputError, match="target: reads one text; allowed: left out"):
+    with pytest.raises(InputError, match="target: reads one text; expected no value"):
         train_lens(tiny, TEXTS, TEXTS)
     monkeypatch.setattr(memory, "free_memory", lambda device: 1000)
     with pytest.raises(TooLargeError, match=r"the lens needs .*, of which .* for 8 maps; 1.000 kB are free on cpu"):

@@ -355,7 +355,7 @@ def test_broken_files_are_one_line(tiny: Any, king: Direction, tmp_path: Path) -
 
     assert error().startswith("cannot be read")
     Path(path).write_bytes(b"no")
-    assert error().endswith("allowed: a direction as safetensors")
+    assert error().endswith("expected a direction as safetensors")
     tensors = {"layers.1.resid_post": torch.ones(192)}
     save_file(tensors, path)
     assert error().startswith("has no direction in its metadata (archcalc.direction: None)")
@@ -375,7 +375,7 @@ def test_broken_files_are_one_line(tiny: Any, king: Direction, tmp_path: Path) -
     assert error().startswith("its vectors and norms do not belong together")
     save_file(tensors, path, {"archcalc.direction": about})
     assert load_direction(path, tiny.spec).contrasts == {1: Contrast(2, 1, 1)}
-    assert error(archcalc.load("happy")) == "direction: found vectors of width 192; allowed: 3, the model's d_model"
+    assert error(archcalc.load("happy")) == "direction: found vectors of width 192; expected 3, the model's d_model"
     assert error(archcalc.load("tiny-seq2seq")).startswith("direction: found one of a model with one stack")
 
 
@@ -386,15 +386,15 @@ def steer_error(found: Direction, *args: Any, **options: Any) -> str:
 
 
 def test_errors_of_steer(tiny: Any, king: Direction) -> None:
-    assert steer_error(king) == "strength, project_out: neither; allowed: one of them"
-    assert steer_error(king, 1.0, project_out=True) == "strength, project_out: both; allowed: one of them"
+    assert steer_error(king) == "strength, project_out: neither; expected one of them"
+    assert steer_error(king, 1.0, project_out=True) == "strength, project_out: both; expected one of them"
     assert steer_error(king, float("inf")).startswith("strength: found inf")
-    assert steer_error(king, 1.0, layers=[9]) == "layers: found 9; allowed: 0-3"
+    assert steer_error(king, 1.0, layers=[9]) == "layers: found 9; expected 0-3"
     assert steer_error(king, 1.0, layers=[True]).startswith("layers: found True")
     assert steer_error(king, 1.0, layers=[]).startswith("layers: found none")
-    assert steer_error(king, 1.0, from_layer=7) == "from_layer: found 7; allowed: 0-3"
+    assert steer_error(king, 1.0, from_layer=7) == "from_layer: found 7; expected 0-3"
     wide = Direction({1: torch.ones(5)}, {1: Contrast(1, 1, 1)})
-    with pytest.raises(InputError, match="direction: found vectors of width 5; allowed: 192"):
+    with pytest.raises(InputError, match="direction: found vectors of width 5; expected 192"):
         steered_text(tiny, [1], steer(wide, 1.0))
 
 
@@ -407,7 +407,7 @@ DIRECTION_ERRORS: list[tuple[dict[str, Any], str]] = [
     ({"tokens": "first"}, "tokens: found 'first'"),
     ({"tokens": slice(0, None, 2)}, "tokens: found slice"),
     ({"tokens": slice(4, None)}, "positive: has 2 tokens"),
-    ({"layers": [4]}, "layers: found 4; allowed: 0-3"),
+    ({"layers": [4]}, "layers: found 4; expected 0-3"),
     ({"stack": "decoder"}, "stack: found for a model with one stack"),
     ({"negative": [[1, 2]]}, "positive, negative: they give the same states"),
 ]

@@ -133,7 +133,7 @@ def test_what_needs_one_stream(name: str, kind: str) -> None:
     branches = (ATTENTION, PRE) if kind == "hyper" else ()
     streams = {"kind": kind, "n_streams": 3}
     model = drawn(decode(document(*branches, streams=streams) | {"head": {"tied": True}}))
-    with pytest.raises(InputError, match="streams: the layers have 3 residual streams; allowed: one; `trace`"):
+    with pytest.raises(InputError, match="streams: the layers have 3 residual streams; expected one; `trace`"):
         CALLS[name](model)
 
 

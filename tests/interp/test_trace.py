@@ -300,7 +300,7 @@ def test_happys_weights_are_those_that_are_solved_for() -> None:
 
 def test_a_place_that_is_not_there_is_told() -> None:
     model = build(load("happy"), "cpu")
-    with pytest.raises(InputError, match=r"position: found 3; allowed: 0 to 2"):
+    with pytest.raises(InputError, match=r"position: found 3; expected 0 to 2"):
         trace(model, [0, 1, 2], position=3)
     with pytest.raises(InputError, match=r"reads a source and a target"):
         trace(model, [0, 1], [2])

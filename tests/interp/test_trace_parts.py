@@ -108,9 +108,9 @@ def test_cross_attention_looks_at_the_source() -> None:
 @pytest.mark.parametrize(
     ("told", "says"),
     [
-        ({"part": "layers.9.attn"}, "part: found 'layers.9.attn'; allowed: layers.0.attn"),
-        ({"head": 1}, "head: found 1; allowed: 0 to 0"),
-        ({"query": 3}, "query: found 3; allowed: 0 to 2"),
+        ({"part": "layers.9.attn"}, "part: found 'layers.9.attn'; expected layers.0.attn"),
+        ({"head": 1}, "head: found 1; expected 0 to 0"),
+        ({"query": 3}, "query: found 3; expected 0 to 2"),
     ],
 )
 def test_a_softmax_that_is_not_there_is_told(told: dict[str, Any], says: str) -> None:
@@ -164,5 +164,5 @@ def test_one_token_has_a_probability_and_a_rank() -> None:
     found = trace(model, [0, 1, 2])
     assert [target(found, token).rank for token in range(5)] == [4, 2, 3, 1, 5]
     assert target(found, 3).probability == pytest.approx(0.783392, abs=1e-5)
-    with pytest.raises(InputError, match="target: found 5; allowed: 0 to 4"):
+    with pytest.raises(InputError, match="target: found 5; expected 0 to 4"):
         target(found, 5)

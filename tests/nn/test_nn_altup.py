@@ -42,12 +42,12 @@ def test_a_cache_changes_nothing_and_sites_have_their_shapes(spec: Spec) -> None
 @pytest.mark.parametrize(
     ("branches", "more", "error"),
     [
-        ((), {"streams": None}, r"branches\[1\]\.joins: the stack has one stream; allowed: stream$"),
-        ((), {"streams": {"kind": "altup", "n_streams": 1}}, r"streams\.n_streams: found 1; allowed: 2 or more$"),
+        ((), {"streams": None}, r"branches\[1\]\.joins: the stack has one stream; expected stream$"),
+        ((), {"streams": {"kind": "altup", "n_streams": 1}}, r"streams\.n_streams: found 1; expected 2 or more$"),
         (
             (),
             {"streams": THREE | {"active": 3}},
-            r"streams\.active: found 3; allowed: 0 to 2$",
+            r"streams\.active: found 3; expected 0 to 2$",
         ),
         ((), {"streams": THREE, "n_mtp": 1}, r"streams: modules of multi-token prediction"),
         ((LATER,), {"streams": THREE}, r"pattern\[0\]: no branch joins the stream"),

@@ -75,7 +75,7 @@ def test_neighbors_and_split_inputs_are_those_of_the_paper() -> None:
 
 def test_branches_that_are_not_added_to_the_stream_are_not_attributed() -> None:
     spec = decode(document() | {"head": {}})
-    with pytest.raises(InputError, match="bottleneck: the branches of the layers are 6 wide; allowed: null"):
+    with pytest.raises(InputError, match="bottleneck: the branches of the layers are 6 wide; expected null"):
         inside.attribute(build_module(spec, "cpu"), [1, 2, 3])
     assert inside.lens(build_module(spec, "cpu"), [1, 2, 3])
 
@@ -92,7 +92,7 @@ BARE = {"bottleneck": {"d_bottleneck": 6}}
         (document(BARE | {"out_scalar": True}), "bottleneck: is stated together with out_scalar"),
         (document(global_tokens={"n_tokens": 2}), "bottleneck|global_tokens"),
         (document(prompts={"n_prompt": 2, "d_prompt": 2}), "bottleneck: is stated together with prompts|prompts"),
-        (document(BARE | {"attention": ATTENTION | {"d_value_source": 8}}), "d_value_source: found 8; allowed: null"),
+        (document(BARE | {"attention": ATTENTION | {"d_value_source": 8}}), "d_value_source: found 8; expected null"),
         (
             document(BARE | {"attention": ATTENTION | {"position": {"kind": "disentangled", "n_distances": 4}}}),
             "bottleneck: relative positions are as wide as the stream",

@@ -356,11 +356,11 @@ def test_dtypes(dtype: torch.dtype) -> None:
     ("call", "message"),
     [
         (lambda model: model(ids(1, 5), cache=model.new_cache(1, 4)), "capacity: 5 tokens are more than the cache has"),
-        (lambda model: read_twice(model, 3, 2), "allowed: up to 4, past included"),
+        (lambda model: read_twice(model, 3, 2), "expected up to 4, past included"),
         (lambda model: model.new_cache(1, 13), "capacity: 13 tokens are more than the table of positions has"),
-        (lambda model: model.new_cache(1, 0), "capacity: found 0; allowed: 1 or more"),
+        (lambda model: model.new_cache(1, 0), "capacity: found 0; expected 1 or more"),
         (lambda model: model.new_cache(0, 4), "batch: found 0"),
-        (lambda model: model(ids(2, 1), cache=model.new_cache(1, 4)), "batch: 2 sequences; allowed: the cache's 1"),
+        (lambda model: model(ids(2, 1), cache=model.new_cache(1, 4)), "batch: 2 sequences; expected the cache's 1"),
         (lambda model: model(ids(1, 1), cache=model.new_cache(3, 4)), "batch: 1 sequences"),
         (
             lambda model: model(ids(1, 1), cache=model.new_cache(1, 4), positions=torch.ones(1)),

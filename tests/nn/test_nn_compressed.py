@@ -101,9 +101,9 @@ def test_padding_is_refused() -> None:
     ("more", "error"),
     [
         ({"n_out_groups": 5}, r"n_out_groups: 5 does not divide the heads' width 12"),
-        ({"d_out_group": 5}, r"d_out_group: found 5; allowed: 6"),
+        ({"d_out_group": 5}, r"d_out_group: found 5; expected 6"),
         ({"d_rope": 8}, r"d_head: 6 is less than d_rope 8"),
-        ({"compression": {"n_pool": 1}}, r"n_pool: found 1; allowed: 2 or more"),
+        ({"compression": {"n_pool": 1}}, r"n_pool: found 1; expected 2 or more"),
         ({"position": {"kind": "rope", "values": True}}, r"position.values: compressed attention does not support it"),
     ],
 )

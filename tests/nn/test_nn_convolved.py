@@ -37,7 +37,7 @@ def test_padding_changes_nothing_and_sites_have_their_shapes(spec: Spec) -> None
 @pytest.mark.parametrize("field", ["d_value_conv", "d_span_conv"])
 def test_an_even_number_of_tokens_has_no_middle(field: str) -> None:
     attention = {"kind": "convolved", "n_heads": 2, field: 4}
-    with pytest.raises(InputError, match=rf"attention\.{field}: found 4; allowed: an odd number$"):
+    with pytest.raises(InputError, match=rf"attention\.{field}: found 4; expected an odd number$"):
         decode(document(attention=attention))
 
 
@@ -56,7 +56,7 @@ def document(**layer: Any) -> dict[str, Any]:
         ),
         (
             {"attention": {"kind": "gqa", "n_heads": 1, "d_head": 6, "k_block": 2}},
-            r"k_block: groups of 2 channels do not divide 8 → 6; allowed: a divisor of the width",
+            r"k_block: groups of 2 channels do not divide 8 → 6; expected a divisor of the width",
         ),
         ({"ffn": {"kind": "plain", "activation": "relu", "d_ff": 6, "down_block": 4}}, r"down_block: groups of 4"),
     ],

@@ -99,7 +99,7 @@ def test_no_gradient_passes_through_a_detached_run() -> None:
 def test_lenses_read_cycles_and_others_refuse_them() -> None:
     model = build_module(decode(document()), "cpu").eval()
     assert inside.lens(model, [1, 2, 3]).kl_nats[-1].abs().max() == 0
-    with pytest.raises(InputError, match="cycles: the layers run in cycles, on two states; allowed: null; `trace`"):
+    with pytest.raises(InputError, match="cycles: the layers run in cycles, on two states; expected null; `trace`"):
         inside.attribute(model, [1, 2, 3])
 
 
@@ -130,8 +130,8 @@ def test_marked_tokens_see_each_other_as_in_transformers(tmp_path: Path) -> None
         (document(cycles=None), "decoder.runs: detached: the stack has no cycles"),
         (document(cycles={"n_low": 3, "n_high": 1}), "cycles: 3 layers are not as many in each of 4 runs"),
         (document(changed(2, detached=True)), "gradients would end in the middle of a cycle"),
-        (document(changed(1, weights_of=1)), r"runs\[1\].weights_of: found 1; allowed: an earlier run"),
-        (document(changed(1, placement="post")), r"runs\[1\].weights_of: found 0; allowed: an earlier run"),
+        (document(changed(1, weights_of=1)), r"runs\[1\].weights_of: found 1; expected an earlier run"),
+        (document(changed(1, placement="post")), r"runs\[1\].weights_of: found 0; expected an earlier run"),
         (
             document([{"count": 3, "pattern": [LAYER]}], cycles=None, prefix=True, role="encoder"),
             "encoder.prefix: a layer does not read later tokens, or the model does not mark any",

@@ -89,7 +89,7 @@ def test_attention_of_all_tokens_and_what_is_refused() -> None:
     assert distance.shape == (2, 5)
     assert reading.arms["layers.0.attn"].query_names("abcde") == ("a", "b", "c", "d", "e", "G 0", "G 1", "G 2")
     for call in (inside.lens, inside.attribute):
-        with pytest.raises(InputError, match="global_tokens: the layers have 3 global tokens; allowed: null; `trace`"):
+        with pytest.raises(InputError, match="global_tokens: the layers have 3 global tokens; expected null; `trace`"):
             call(model, [1, 2, 3])
 
 

@@ -226,7 +226,7 @@ def test_token_dropout_is_esms() -> None:
 
 def test_one_state_of_a_text_has_no_places() -> None:
     model = build(load(bert_sequence().spec))
-    with pytest.raises(InputError, match="n_logits: found 1; allowed: left out"):
+    with pytest.raises(InputError, match="n_logits: found 1; expected no value"):
         model(torch.zeros(1, 3, dtype=torch.long, device="meta"), n_logits=1)
 
 

@@ -78,11 +78,11 @@ SHORT = {"attention": ATTENTION["arms"][0]["part"], "norm": {"kind": "rmsnorm"}}
     [
         ({"branches": [ATTENTION, LATER]}, {}, r"branches\[1\]\.joins: hyper-connections write all streams"),
         ({"branches": [ATTENTION | {"skip": 0.5}]}, {}, r"branches\[0\]\.skip: hyper-connections have none"),
-        (SHORT | {"skip": 0.5}, {}, r"pattern\[0\]\.skip: hyper-connections have none; allowed: left out$"),
+        (SHORT | {"skip": 0.5}, {}, r"pattern\[0\]\.skip: hyper-connections have none; expected no value$"),
         (
             SHORT | {"placement": "post"},
             {},
-            r"pattern\[0\]\.placement: hyper-connections have no norm after the sum; allowed: pre, sandwich, output",
+            r"pattern\[0\]\.placement: hyper-connections have no norm after the sum; expected pre, sandwich, output",
         ),
         (SHORT, {"n_mtp": 1}, r"streams: modules of multi-token prediction"),
     ],

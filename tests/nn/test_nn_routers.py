@@ -62,13 +62,13 @@ TWO = [{"norm_in": NORM, "arms": [{"name": name, "part": MOE | {"router_mlp": RO
     [
         ([layer(attention=CCA | {"n_heads": 3, "n_kv_heads": 2})], {}, f"{RUN}[0].attention.n_kv_heads: 2 does not"),
         ([layer(attention=CCA | {"n_heads": 1, "d_head": 3})], {}, f"{RUN}[0].attention.d_before: half of 3 values"),
-        ([layer(attention=CCA | {"d_before": 8})], {}, f"{RUN}[0].attention.d_before: 8 of 8 values; allowed: 1 to 7"),
+        ([layer(attention=CCA | {"d_before": 8})], {}, f"{RUN}[0].attention.d_before: 8 of 8 values; expected 1 to 7"),
         (
             [layer(attention=CCA | {"position": {"kind": "rope", "values": True}})],
             {},
             f"{RUN}[0].attention.position.values: compressed convolutional attention does not support it",
         ),
-        ([layer(skip_bias=True)], {}, f"{RUN}[0].skip_bias: there is no skip_weight; allowed: skip_weight: true"),
+        ([layer(skip_bias=True)], {}, f"{RUN}[0].skip_bias: there is no skip_weight; expected skip_weight: true"),
         ([mixture(adds_previous=True)], {}, f"{RUN}[0].ffn.router_mlp.adds_previous: no earlier layer has a router"),
         ([mixture(), mixture(d_router=4)], {}, f"{RUN}[1].ffn.router_mlp: the routers of a stack differ in more"),
         ([{"branches": TWO}], {}, f"{RUN}[0].branches[0].arms[1].part.router_mlp: another router of the layer"),

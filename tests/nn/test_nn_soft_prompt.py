@@ -83,7 +83,7 @@ def test_biases_are_those_of_distances_and_of_pairs_of_segments() -> None:
 
 
 def test_what_cannot_be_looked_into_is_refused() -> None:
-    with pytest.raises(InputError, match="soft_prompt: a soft prompt is run, not looked into; allowed: null"):
+    with pytest.raises(InputError, match="soft_prompt: a soft prompt is run, not looked into; expected null"):
         inside.attention(randomized(decode(document())), [1, 2, 3])
 
 
@@ -94,8 +94,8 @@ def test_what_cannot_be_looked_into_is_refused() -> None:
         (document(ATTENTION | {"window": 3}), "decoder.reads_pass: a layer reads part of a pass"),
         (document(ATTENTION | {"position": {"kind": "rope"}}), "decoder.reads_pass: a layer reads part of a pass"),
         (document(prefix=True), "decoder.(reads_pass|prefix)"),
-        (document(soft_prompt=PROMPT | {"first": 7}), "soft_prompt.first: 10 of 9 rows; allowed: rows of the table"),
-        (document(soft_prompt=PROMPT | {"segment": 3}), "soft_prompt.segment: found 3; allowed: a row of the table"),
+        (document(soft_prompt=PROMPT | {"first": 7}), "soft_prompt.first: 10 of 9 rows; expected rows of the table"),
+        (document(soft_prompt=PROMPT | {"segment": 3}), "soft_prompt.segment: found 3; expected a row of the table"),
         (document(soft_prompt=PROMPT | {"segment": 2}), "n_segments: padding would change how far the text is"),
         (document(position={"kind": "learned"}), "soft_prompt: is stated together with position"),
         (document(soft_prompt=None), "n_segments: the stack has no 3 segments"),

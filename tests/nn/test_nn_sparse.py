@@ -91,7 +91,7 @@ def document(pattern: dict[str, Any], stack: str = "encoder", *more: dict[str, A
 @pytest.mark.parametrize(
     ("refused", "says"),
     [
-        (document(PATTERN, "decoder"), "decoder.*attention: reads later tokens; allowed: a part of a decoder"),
+        (document(PATTERN, "decoder"), "decoder.*attention: reads later tokens; expected a part of a decoder"),
         (document(PATTERN | {"position": BIAS | {"shared": "layer"}}), "pattern.position.shared: found 'layer'"),
         (
             document(PATTERN | {"position": BIAS}, "encoder", PATTERN | {"position": BIAS, "n_block": 5}),

@@ -585,7 +585,7 @@ def test_scores_are_computed_only_where_they_are_read(model: Any, ids: Tensor) -
             taps.Edit("attn.patern", 0, half),
             r"'layers.0.attn.patern' is not a site \(did you mean 'layers.0.attn.pattern'",
         ),
-        (taps.Edit("attn.q", 2, half), "layer: found 2; allowed: 0 to 1"),
+        (taps.Edit("attn.q", 2, half), "layer: found 2; expected 0 to 1"),
         (taps.Edit("attn.q", -1, half), "layer: found -1"),
         (taps.Edit("attn.q", None, half), "'attn.q' is not a site"),
         (taps.Edit("resid_mid", 0, half, at="2"), "resid_mid: at: found '2'"),
@@ -594,7 +594,7 @@ def test_scores_are_computed_only_where_they_are_read(model: Any, ids: Tensor) -
         (taps.Edit("resid_mid", 0, half, at=slice(0, 4, 0)), "resid_mid: at: found slice"),
         (taps.Edit("resid_mid", 0, half, keys=1), "layers.0.resid_mid: keys: its columns are not keys"),
         (taps.Edit("attn.q", 1, lambda x: x[:1]), r"layers.1.attn.q: the edit returns \[1, 3, 9, 4\] of torch.float32"),
-        (taps.Edit("attn.q", 1, lambda x: x.double()), "of torch.float64 on cpu; allowed: .* of torch.float32"),
+        (taps.Edit("attn.q", 1, lambda x: x.double()), "of torch.float64 on cpu; expected .* of torch.float32"),
         (taps.Edit("attn.q", 1, lambda x: None), "the edit returns None"),
     ],
     ids=lambda one: one if isinstance(one, str) else one.site,
@@ -613,7 +613,7 @@ def test_a_site_that_is_not_there_or_not_passed(model: Any, ids: Tensor) -> None
     with pytest.raises(InputError, match="embed: has no axis of keys"):
         taps.record(model, ids).key_positions("embed")
     pair = made(load("t5-small", {"n_layers": 1, "d_model": 8, "vocab_size": 23}))
-    with pytest.raises(InputError, match=r"'attn.q' is in no stack; allowed: 'encoder.' or 'decoder.' before it"):
+    with pytest.raises(InputError, match=r"'attn.q' is in no stack; expected 'encoder.' or 'decoder.' before it"):
         taps.record(pair, ids, ids, edits=[taps.Edit("attn.q", 0, half)])
     cache = pair.new_cache(2, 9)
     pair.encode(ids, cache=cache)
@@ -624,7 +624,7 @@ def test_a_site_that_is_not_there_or_not_passed(model: Any, ids: Tensor) -> None
 def test_a_packed_model_is_refused(model: Any, ids: Tensor) -> None:
     packed = pack(model)
     for wrong in (packed, packed.model, nn.Linear(2, 2)):
-        with pytest.raises(InputError, match=r"model: found .*; allowed: a model as it is built or loaded, not packed"):
+        with pytest.raises(InputError, match=r"model: found .*; expected a model as it is built or loaded, not packed"):
             taps.record(wrong, ids)
         with pytest.raises(InputError, match="not packed"), taps.edit(wrong, taps.Edit("embed", None, half)):
             pass

@@ -139,7 +139,7 @@ def test_the_shortest_contexts(phase: Phase, up_to: int) -> None:
 @pytest.mark.parametrize("path", ["x.jpg", "x", "-", "png"])
 def test_other_suffixes_are_refused(path: str) -> None:
     spec = load("tiny")
-    with pytest.raises(InputError, match=r"^plot: found .*; allowed: a name that ends in \.html, \.png or \.svg"):
+    with pytest.raises(InputError, match=r"^plot: found .*; expected a name that ends in \.html, \.png or \.svg"):
         chart_file(path, context(spec, "prefill"))
 
 

@@ -27,22 +27,22 @@ INTEGER = "an integer from 1 to 4294967296"
 # (where, what is written there, what the message starts with, what else it says)
 BAD: list[tuple[str, Any, str, str]] = [
     # Names.
-    ("d_modle", 16, "unknown key 'd_modle' (did you mean 'd_model'?)", "allowed: name, about"),
+    ("d_modle", 16, "unknown key 'd_modle' (did you mean 'd_model'?)", "expected name, about"),
     ("titel", "A", "unknown key 'titel' (did you mean 'title'?)", "dropout, title, source"),
-    ("decoder.n_layer", 2, "decoder: unknown key 'n_layer' (did you mean 'n_layers'?)", "allowed: n_layers, runs"),
+    ("decoder.n_layer", 2, "decoder: unknown key 'n_layer' (did you mean 'n_layers'?)", "expected n_layers, runs"),
     (f"{ATTENTION}.n_kv_head", 2, f"{PLACE}.attention: unknown key 'n_kv_head'", "(did you mean 'n_kv_heads'?)"),
-    (f"{FFN}.dff", 64, f"{PLACE}.ffn: unknown key 'dff'", "(did you mean 'd_ff'?); allowed: kind, d_ff"),
+    (f"{FFN}.dff", 64, f"{PLACE}.ffn: unknown key 'dff'", "(did you mean 'd_ff'?); expected kind, d_ff"),
     (f"{ATTENTION}.position.zz", 1, f"{PLACE}.attention.position: unknown key 'zz';", "theta, d_rotary"),
-    ("kind", "decoder", "unknown key 'kind'", "allowed: name"),
-    ("a`b", 3, "unknown key 'a`b'", "allowed: name"),
-    ("x\ny\x1b[31m", 3, r"unknown key 'x\ny\x1b[31m'", "allowed: name"),
+    ("kind", "decoder", "unknown key 'kind'", "expected name"),
+    ("a`b", 3, "unknown key 'a`b'", "expected name"),
+    ("x\ny\x1b[31m", 3, r"unknown key 'x\ny\x1b[31m'", "expected name"),
     # Kinds.
-    (f"{ATTENTION}.kind", "gqaa", f"{PLACE}.attention.kind: found 'gqaa' (did you mean 'gqa'?)", "allowed: gqa, mla"),
-    (f"{ATTENTION}.kind", 3, f"{PLACE}.attention.kind: found 3", "allowed: gqa, mla"),
-    (f"{ATTENTION}.kind", None, f"{PLACE}.attention.kind: found null", "allowed: gqa, mla"),
-    (f"{ATTENTION}.kind", REMOVED, f"{PLACE}.attention: the required field 'kind' is missing", "allowed: gqa, mla"),
+    (f"{ATTENTION}.kind", "gqaa", f"{PLACE}.attention.kind: found 'gqaa' (did you mean 'gqa'?)", "expected gqa, mla"),
+    (f"{ATTENTION}.kind", 3, f"{PLACE}.attention.kind: found 3", "expected gqa, mla"),
+    (f"{ATTENTION}.kind", None, f"{PLACE}.attention.kind: found null", "expected gqa, mla"),
+    (f"{ATTENTION}.kind", REMOVED, f"{PLACE}.attention: the required field 'kind' is missing", "expected gqa, mla"),
     (f"{FFN}.kind", "gatde", f"{PLACE}.ffn.kind: found 'gatde' (did you mean 'gated'?)", "plain, gated, moe"),
-    (f"{LAYER}.norm", {"kind": "RMSNorm"}, f"{PLACE}.norm.kind: found 'RMSNorm'", "allowed: layernorm, rmsnorm"),
+    (f"{LAYER}.norm", {"kind": "RMSNorm"}, f"{PLACE}.norm.kind: found 'RMSNorm'", "expected layernorm, rmsnorm"),
     (f"{LAYER}.norm", "rmsnorm", f"{PLACE}.norm: found 'rmsnorm'", "a mapping of kind layernorm or rmsnorm"),
     (
         f"{ATTENTION}.position",
@@ -52,7 +52,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     ),
     (f"{ATTENTION}.position.kind", "rop", f"{PLACE}.attention.position.kind: found 'rop'", "(did you mean 'rope'?)"),
     (f"{ATTENTION}.position.scaling", {"kind": "ntk"}, f"{PLACE}.attention.position.scaling.kind: found 'ntk'", "yarn"),
-    ("decoder.position", {"kind": "rope"}, "decoder.position.kind: found 'rope'", "allowed: learned, sinusoidal"),
+    ("decoder.position", {"kind": "rope"}, "decoder.position.kind: found 'rope'", "expected learned, sinusoidal"),
     (ATTENTION, MLA | {"position": {"kind": "alibi"}}, f"{PLACE}.attention.position.kind: found 'alibi'", "rope"),
     # Words from a list.
     (f"{LAYER}.placement", "prenorm", f"{PLACE}.placement: found 'prenorm' (did you mean 'pre'?)", "sandwich"),
@@ -72,7 +72,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("head", {"tied": 1}, "head.tied: found 1", "true or false"),
     ("name", 5, "name: found 5", "text of 1 to 200 characters"),
     ("name", "", "name: found ''", "text of 1 to 200 characters"),
-    ("name", "x" * 201, "name: found 'xxxxx", "…; allowed: text of 1 to 200 characters"),
+    ("name", "x" * 201, "name: found 'xxxxx", "…; expected text of 1 to 200 characters"),
     ("name", "half \ud800", r"the text 'half \ud800' contains half a character", "Unicode"),
     (f"{LAYER}.name", "Big Layer", f"{PLACE}.name: found 'Big Layer'", "lower-case letters, digits and _"),
     ("source", 5, "about.source: found 5", "text, or a list"),
@@ -111,7 +111,7 @@ BAD: list[tuple[str, Any, str, str]] = [
         ATTENTION,
         MLA | {"d_rope": 4, "position": {"kind": "rope", "d_rotary": 2}},
         f"{PLACE}.attention.position.d_rotary: 2 differs from d_rope",
-        "allowed: 4",
+        "expected 4",
     ),
     (ATTENTION, MLA | {"indexer": INDEXER}, f"{PLACE}.attention.indexer: there is no latent of queries", "a q_rank"),
     (
@@ -216,34 +216,34 @@ def test_a_mistake_gets_one_line(path: str, value: Any, start: str, says: str):
         (
             "decoder",
             {"attention": GQA, "mixer": CONV},
-            r"mixer: the layer has an attention too; allowed: one of the two",
+            r"mixer: the layer has an attention too; expected one of the two",
         ),
         (
             "decoder",
             {"mixer": {"kind": "gated_delta", "n_heads": 3, "n_key_heads": 2, "d_key": 4}},
-            r"mixer.n_key_heads: 2 key heads; allowed: a divisor of n_heads = 3",
+            r"mixer.n_key_heads: 2 key heads; expected a divisor of n_heads = 3",
         ),
         (
             "decoder",
             {"attention": MLA | {"position": None, "q_rank": 4, "indexer": INDEXER}},
-            r"indexer: there is no position to rotate its keys by; allowed: a position, or no indexer",
+            r"indexer: there is no position to rotate its keys by; expected a position, or no indexer",
         ),
         (
             "decoder",
             {"mixer": MAMBA2 | {"n_state_groups": 2}},
-            r"mixer.n_state_groups: 2 groups; allowed: a divisor of n_heads = 3",
+            r"mixer.n_state_groups: 2 groups; expected a divisor of n_heads = 3",
         ),
         (
             "decoder",
             {"mixer": MAMBA2 | {"step_min": 0.5, "step_max": 0.25}},
-            r"mixer.step_max: smaller than step_min; allowed: step_min or more",
+            r"mixer.step_max: smaller than step_min; expected step_min or more",
         ),
         (
             "decoder",
             {"mixer": MAMBA2 | {"norm": None, "norm_when": "before"}},
-            r"mixer.norm_when: there is no norm; allowed: after",
+            r"mixer.norm_when: there is no norm; expected after",
         ),
-        ("encoder", {"mixer": CONV}, r"mixer: reads only earlier tokens; allowed: a part of an encoder"),
+        ("encoder", {"mixer": CONV}, r"mixer: reads only earlier tokens; expected a part of an encoder"),
         ("encoder", {"branches": [{"arms": [{"name": "mixer", "part": CONV}]}]}, r"part: reads only earlier tokens"),
         ("decoder", {"mixer": CONV, "placement": "parallel"}, r"needs attention or mixer, and ffn"),
     ],
@@ -262,7 +262,7 @@ IDLE_ARM = {"arms": [{"name": "cross", "part": GQA, "reads": "nothing"}]}
 @pytest.mark.parametrize(
     ("layer", "found"),
     [
-        (IDLE | {"cross": None}, r"cross_reads: the layer has no cross-attention; allowed: source"),
+        (IDLE | {"cross": None}, r"cross_reads: the layer has no cross-attention; expected source"),
         (IDLE | {"attention": None}, r"no part of the layer is computed"),
         ({"branches": [IDLE_ARM]}, r"no part of the layer is computed"),
         (
@@ -302,35 +302,35 @@ def test_biases_of_keys_and_product_keys_know_their_bounds():
     chunked = kept | {"window": 4, "window_kind": "chunked"}
     experts = {"kind": "product_keys", "n_experts": 18, "n_active": 17}
     for layer, line in (
-        ({"attention": chunked}, "key_bias.n_kept: keys are kept among all, not among those of a chunk; allowed: null"),
-        ({"ffn": experts}, "ffn.n_active: 17 of 16 experts; allowed: 1 to 16"),
+        ({"attention": chunked}, "key_bias.n_kept: keys are kept among all, not among those of a chunk; expected null"),
+        ({"ffn": experts}, "ffn.n_active: 17 of 16 experts; expected 1 to 16"),
         (
             {"ffn": WEIGHTED | {"weigh": "softmax"}},
-            "ffn.weigh: the router weighs the shared experts; allowed: left out",
+            "ffn.weigh: the router weighs the shared experts; expected no value",
         ),
         (
             {"ffn": WEIGHTED | {"shared_bias": True}},
-            "ffn.shared_bias: the router weighs the shared experts; allowed: false",
+            "ffn.shared_bias: the router weighs the shared experts; expected false",
         ),
-        ({"ffn": WEIGHTED | {"n_shared": 0}}, "ffn.scores_shared: there are no shared experts; allowed: n_shared of 1"),
+        ({"ffn": WEIGHTED | {"n_shared": 0}}, "ffn.scores_shared: there are no shared experts; expected n_shared of 1"),
         (
             {"attention": GQA | {"d_conv": 3, "value_is_key": True, "v_norm": NORM}},
-            "attention.d_conv: values that are the keys are convolved once; allowed: null",
+            "attention.d_conv: values that are the keys are convolved once; expected null",
         ),
-        ({"ffn": experts | {"n_active": 1, "n_keys": 5}}, "ffn.n_keys: found 5; allowed: ⌊√n_experts⌋, 4"),
+        ({"ffn": experts | {"n_active": 1, "n_keys": 5}}, "ffn.n_keys: found 5; expected ⌊√n_experts⌋, 4"),
     ):
         with pytest.raises(InputError, match=re.escape(line)):
             load(changed("decoder.runs.0.pattern", [{"norm": NORM} | layer]))
-    with pytest.raises(InputError, match=r"cross\.d_conv: a convolution reads earlier tokens; allowed: null"):
+    with pytest.raises(InputError, match=r"cross\.d_conv: a convolution reads earlier tokens; expected null"):
         load(cross(d_conv=3))
-    with pytest.raises(InputError, match=r"cross\.key_bias: keys of a source have no bias; allowed: null"):
+    with pytest.raises(InputError, match=r"cross\.key_bias: keys of a source have no bias; expected null"):
         load(cross(key_bias={}))
     idle = {"arms": [{"name": "cross", "part": GQA, "reads": "nothing", "d_out_conv": 3}]}
-    with pytest.raises(InputError, match=r"arms\[0\]\.d_out_conv: a convolution reads earlier tokens; allowed: null"):
+    with pytest.raises(InputError, match=r"arms\[0\]\.d_out_conv: a convolution reads earlier tokens; expected null"):
         load(changed("decoder.runs.0.pattern", [{"branches": [idle]}]))
     for attention, line in (
-        (kept, r"attention\.key_bias: keys of an encoder have no bias; allowed: null"),
-        (GQA | {"d_conv": 3}, r"attention\.d_conv: it reads earlier tokens only; allowed: a part of an encoder"),
+        (kept, r"attention\.key_bias: keys of an encoder have no bias; expected null"),
+        (GQA | {"d_conv": 3}, r"attention\.d_conv: it reads earlier tokens only; expected a part of an encoder"),
     ):
         with pytest.raises(InputError, match=line):
             load(changed("encoder", {"runs": [{"count": 1, "pattern": [{"norm": NORM, "attention": attention}]}]}))
@@ -355,7 +355,7 @@ def test_cross_attention_knows_its_bounds():
 
 @pytest.mark.parametrize("document", [{1: 2}, {None: 2}, {("a",): 2}, {"base": "tiny", 1: 2}])
 def test_keys_are_text(document: dict[Any, Any]):
-    with pytest.raises(InputError, match="is not text; allowed: text keys"):
+    with pytest.raises(InputError, match="is not text; expected text keys"):
         load(document)
 
 
@@ -364,5 +364,5 @@ def test_an_extra_is_as_wide_as_heads_where_there_are_some():
     assert load(changed("extras", extra)).extras
     ffn = {"kind": "plain", "d_ff": 8, "activation": "gelu"}
     headless = changed("decoder.runs.0.pattern", [{"norm": NORM, "ffn": ffn}])
-    with pytest.raises(InputError, match=r"extras\[0\]\.axes: the model has no heads; allowed: other axes"):
+    with pytest.raises(InputError, match=r"extras\[0\]\.axes: the model has no heads; expected other axes"):
         load(headless | {"extras": extra})

@@ -13,14 +13,14 @@ from archcalc.sources import load
 BASES = {
     "missing": ("base: ./nowhere.yaml", "no such file"),
     "unknown": ("base: gpt33", "no preset is called 'gpt33' (did you mean 'gpt3'?)"),
-    "a number": ("base: 5", "base: found 5; allowed: the name or path of another spec"),
-    "a list": ("base: [gpt3]", "base: found a list; allowed: the name or path of another spec"),
+    "a number": ("base: 5", "base: found 5; expected the name or path of another spec"),
+    "a list": ("base: [gpt3]", "base: found a list; expected the name or path of another spec"),
     "unknown override": (
         "base: tiny\nn_layrs: 3",
         "n_layrs: there is no field 'n_layrs' (did you mean 'n_layers'?)",
     ),
     "unknown place": ("base: tiny\nffn.d_model: 3", "ffn.d_model: there is no field 'ffn.d_model'"),
-    "bad override": ("base: tiny\nd_model: wide", "d_model: found 'wide'; allowed: an integer from 1"),
+    "bad override": ("base: tiny\nd_model: wide", "d_model: found 'wide'; expected an integer from 1"),
     "contradiction": ("base: tiny\nn_heads: 5", "n_kv_heads: 2 does not divide n_heads 5"),
     "no name": ("base: tiny\n'': 3", "there is no field ''"),
 }
@@ -88,7 +88,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path):
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("gpt33", "no preset is called 'gpt33' (did you mean 'gpt3'?); allowed: a preset"),
+        ("gpt33", "no preset is called 'gpt33' (did you mean 'gpt3'?); expected a preset"),
         ("llama-3-8c", "(did you mean 'llama-3-8b'?)"),
         ("", "no preset is called ''"),
         ("a\0b", r"a\x00b: no preset is called"),

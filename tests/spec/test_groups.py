@@ -66,7 +66,7 @@ def test_each_sharing_run_has_weights_of_its_own():
 
 
 def test_two_that_differ_cannot_have_one_name():
-    with pytest.raises(InputError, match="two different layers are named 'a'; allowed: unique names"):
+    with pytest.raises(InputError, match="two different layers are named 'a'; expected unique names"):
         groups(stack(run(2, layer(4, "a"), layer(8, "a"))))
 
 

@@ -48,7 +48,7 @@ def test_a_table_of_its_own_is_counted_beside_the_other() -> None:
 def test_ids_and_tokens_are_those_of_each_side() -> None:
     spec = load(pair(**OWN))
     check_prompts(spec, [[12]])
-    with pytest.raises(InputError, match="found id 13; allowed: 0 to 12"):
+    with pytest.raises(InputError, match="found id 13; expected 0 to 12"):
         check_prompts(spec, [[13]])
     assert most_tokens(spec) == 5
     assert (workload(spec).seq, workload(spec).source_seq) == (8, 5)
@@ -81,7 +81,7 @@ def test_a_stack_with_sizes_of_its_own_knows_its_bounds(own: dict[str, Any], fou
 def test_a_source_is_as_wide_as_it_is() -> None:
     document = pair(**OWN)
     wrong = LAYER | {"cross": GQA | {"d_source": 5}}
-    with pytest.raises(InputError, match=r"cross\.d_source: found 5; allowed: the encoder's 4"):
+    with pytest.raises(InputError, match=r"cross\.d_source: found 5; expected the encoder's 4"):
         load(document | {"decoder": {"runs": [{"count": 1, "pattern": [wrong]}]}})
     with pytest.raises(InputError, match=r"attention\.d_source: attends to no source"):
         load(pair(runs=[{"count": 1, "pattern": [LAYER | {"attention": GQA | {"d_source": 4}}]}]))

@@ -184,5 +184,5 @@ def test_objects_are_out_of_reach():
 
 
 def test_without_a_template():
-    with pytest.raises(InputError, match="the tokenizer has no chat template; allowed: a plain prompt"):
+    with pytest.raises(InputError, match="the tokenizer has no chat template; expected a plain prompt"):
         render(None, MESSAGES)

@@ -185,7 +185,7 @@ def test_vocab_and_merges_are_gpt2s(folder: Path):
     in_two_files(folder)
     assert of_folder(folder).encode(TEXT) == whole.encode(TEXT)
     rewrite(folder / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer")
-    with pytest.raises(InputError, match=r"do not say how a 'Qwen2Tokenizer' splits; allowed: tokenizer.json"):
+    with pytest.raises(InputError, match=r"do not say how a 'Qwen2Tokenizer' splits; expected tokenizer.json"):
         of_folder(folder)
 
 
@@ -222,7 +222,7 @@ def test_an_end_that_is_no_id_is_told(folder: Path, ids: Any):
 
 
 def test_a_folder_without_a_tokenizer(tmp_path: Path):
-    with pytest.raises(InputError, match=r"has no tokenizer; allowed: tokenizer.json, or vocab.json and merges.txt"):
+    with pytest.raises(InputError, match=r"has no tokenizer; expected tokenizer.json, or vocab.json and merges.txt"):
         of_folder(tmp_path)
 
 
@@ -250,7 +250,7 @@ def test_bytes_decode_any_ids(ids: list[int]):
 
 def test_bytes_say_what_they_are_and_what_they_need():
     assert "stand-in" in ByteTokenizer(n_vocab=256).label
-    with pytest.raises(InputError, match="a vocabulary of 255 has no room for bytes; allowed: 256 or more"):
+    with pytest.raises(InputError, match="a vocabulary of 255 has no room for bytes; expected 256 or more"):
         ByteTokenizer(n_vocab=255)
 
 

@@ -117,7 +117,7 @@ def test_more_merges_make_shorter_texts():
 @pytest.mark.parametrize(
     ("kind", "size", "line"),
     [
-        ("bpe", 255, r"a vocabulary of 255 has no room for 256 bytes \(bpe\); allowed: 256 or more"),
+        ("bpe", 255, r"a vocabulary of 255 has no room for 256 bytes \(bpe\); expected 256 or more"),
         ("wordpiece", 20, r"^vocab_size: a vocabulary of 20 has no room for this text's characters \(wordpiece\); "),
         ("unigram", 20, r"^vocab_size: a vocabulary of 20 has no room for this text's characters \(unigram\); "),
         *((kind, 50_000, rf"^vocab_size: the text is too small for 50,000 tokens \({kind}\); ") for kind in KINDS),
@@ -149,7 +149,7 @@ def test_the_most_that_is_told_is_what_the_text_gives(kind: TokenizerKind):
 
 @pytest.mark.parametrize(
     ("content", "line"),
-    [(b"", "has no text"), (b" \n", "has no text"), (b"abc\xff", r"is not UTF-8 \(byte 3\); allowed: a text in UTF-8")],
+    [(b"", "has no text"), (b" \n", "has no text"), (b"abc\xff", r"is not UTF-8 \(byte 3\); expected a text in UTF-8")],
 )
 def test_a_file_that_is_no_text(tmp_path: Path, content: bytes, line: str):
     file = tmp_path / "a.txt"

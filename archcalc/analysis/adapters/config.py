@@ -95,7 +95,7 @@ def read_adapter_config(data: Mapping[str, Any]) -> AdapterConfig:
             raise InputError(
                 msg("found {found}, which changes shapes and is not counted", found=shown(value)),
                 where=key,
-                allowed=msg("to leave it out"),
+                advice=msg("Leave it out."),
             )
         if key in keys:
             name, read = keys[key]
@@ -113,11 +113,11 @@ def _check(config: AdapterConfig, data: Mapping[str, Any]) -> None:
         raise InputError(
             msg("a pattern already chooses the layers"),
             where="layers_to_transform",
-            allowed=msg("to leave it out"),
+            advice=msg("Leave it out."),
         )
     if config.layer_lists and not config.layers:
         raise InputError(
-            msg("without layers_to_transform"), where="layers_pattern", allowed=msg("to leave it out, or both")
+            msg("without layers_to_transform"), where="layers_pattern", advice=msg("Leave it out, or state both.")
         )
     if config.has_bias and config.method == "dora":
         raise InputError(msg("with use_dora"), where="lora_bias", allowed="false")

@@ -311,7 +311,7 @@ def check_texts(
         raise InputError(
             msg("reads a source and a target") if target is None else msg("found for a model with one stack"),
             where=spec.name if target is None else "target",
-            allowed=msg("both") if target is None else msg("left out"),
+            allowed=msg("both") if target is None else msg("no value"),
         )
     source = clean if isinstance(corrupted, Noise) else corrupted
     check_ids(spec.stacks[0], list(clean), "clean")

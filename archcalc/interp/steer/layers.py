@@ -20,7 +20,7 @@ def stack_of(spec: Spec, name: StackName | None) -> tuple[ModelStack, StackName 
     """
     if spec.family != "encoder-decoder":
         if name is not None:
-            raise InputError(msg("found for a model with one stack"), where="stack", allowed=msg("left out"))
+            raise InputError(msg("found for a model with one stack"), where="stack", allowed=msg("no value"))
         return spec.stacks[-1], None
     names = get_args(StackName)
     chosen: StackName = "decoder" if name is None else name

@@ -41,7 +41,7 @@ class Edit:
         """Return the sites to change. Raises InputError if there are none, or if `keys` is set and they have none."""
         sites = find_sites(spec, self._name(spec))
         if self.keys is not None and (without_keys := [site.name for site in sites if site.axes[-1] != "S"]):
-            raise InputError(msg("its columns are not keys"), where=f"{without_keys[0]}: keys", allowed=msg("left out"))
+            raise InputError(msg("its columns are not keys"), where=f"{without_keys[0]}: keys", allowed=msg("no value"))
         return sites
 
     def _name(self, spec: Spec) -> str:

@@ -43,7 +43,7 @@ def decoder_ids(source: ModelSource, text: DecoderText | None) -> list[int] | No
             raise InputError(
                 msg("found for a model of the family {family}", family=source.spec.family),
                 where="target",
-                allowed=msg("left out"),
+                allowed=msg("no value"),
             )
         return None
     if isinstance(text, list):

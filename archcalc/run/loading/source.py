@@ -72,7 +72,7 @@ class ModelSource:
                 msg("found {found}", found=torch_device.type), where="quantize", allowed=msg("on the cpu alone")
             )
         if quantize and not packed:
-            raise InputError(msg("found a model that is not packed"), where="quantize", allowed=msg("left out"))
+            raise InputError(msg("found a model that is not packed"), where="quantize", allowed=msg("no value"))
         dtype = dtype or self._dtype(torch_device)
         if dtype not in memory_check.DTYPE_NAMES:
             raise InputError(

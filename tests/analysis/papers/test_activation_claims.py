@@ -123,19 +123,19 @@ def test_a_real_models_dropout_decides_what_the_ledger_has() -> None:
             PAPER,
             r"claims\[0\]\.quantity: there is no recomputation .*did you mean 'selecti",
         ),
-        ("saved:selective", "70", PAPER, r"claims\[0\]\.value: found '70' for .*allowed: a figure in %"),
+        ("saved:selective", "70", PAPER, r"claims\[0\]\.value: found '70' for .*expected a figure in %"),
         ("square_activations", "80 %", PAPER, r"claims\[0\]\.value: found '80 %'"),
         (
             "saved:selective",
             "70 %",
             "stored once",
-            r"claims\[0\]\.accounting: .*no accounting 'stored once'; allowed: K",
+            r"claims\[0\]\.accounting: .*no accounting 'stored once'; expected K",
         ),
         (
             "mfu:1:2:3",
             "5 %",
             LEDGER,
-            r"claims\[0\]\.quantity: found '1:2:3'; allowed: SEQUENCES:DEVICES:SECONDS:TERA",
+            r"claims\[0\]\.quantity: found '1:2:3'; expected SEQUENCES:DEVICES:SECONDS:TERA",
         ),
         ("mfu:1:2:0:4", "5 %", LEDGER, r"claims\[0\]\.quantity: found '1:2:0:4'"),
         ("mfu:1:2:x:4", "5 %", LEDGER, r"claims\[0\]\.quantity: found '1:2:x:4'"),
@@ -145,7 +145,7 @@ def test_a_real_models_dropout_decides_what_the_ledger_has() -> None:
             "of_baseline:full recomputation:0",
             "5 %",
             PAPER,
-            r"claims\[0\]\.quantity: found .*allowed: LINE:DEVICES",
+            r"claims\[0\]\.quantity: found .*expected LINE:DEVICES",
         ),
         ("of_baseline:full recomputation", "5 %", PAPER, r"claims\[0\]\.quantity: found"),
         ("of_baseline:full recomputation:1.5", "5 %", PAPER, r"claims\[0\]\.quantity: found"),
@@ -158,7 +158,7 @@ def test_bad_claims(quantity: str, value: str, accounting: str, problem: str) ->
 
 
 def test_others_than_decoders_are_refused() -> None:
-    with pytest.raises(InputError, match=r"claims\[0\]\.quantity: bert-base is an encoder; allowed: a decoder"):
+    with pytest.raises(InputError, match=r"claims\[0\]\.quantity: bert-base is an encoder; expected a decoder"):
         checked(load("bert-base"), "saved:selective", "70 %", PAPER)
 
 

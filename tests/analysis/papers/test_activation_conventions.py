@@ -215,7 +215,7 @@ def test_every_tensor_stands_on_one_line(spec: Spec, batch: int, seq: int, recom
     if mixers:
         with pytest.raises(InputError) as refused:
             activation_conventions(spec, work, how)
-        assert str(refused.value) == f"{mixers[0]}: the paper gives no formula for such a layer; allowed: attention"
+        assert str(refused.value) == f"{mixers[0]}: the paper gives no formula for such a layer; expected attention"
         return
     found = activation_conventions(spec, work, how)
     assert sum(line.bytes for line in found.tensors) == total_bytes(build(spec, how), work)
@@ -266,5 +266,5 @@ def test_a_gated_model_is_beyond_the_papers_terms() -> None:
 
 
 def test_others_than_decoders_are_refused() -> None:
-    with pytest.raises(InputError, match="allowed: a decoder"):
+    with pytest.raises(InputError, match="expected a decoder"):
         of("bert-base")

@@ -77,5 +77,5 @@ def test_a_mixture_is_far_from_6n_of_all_its_experts() -> None:
 
 
 def test_others_than_decoders_are_refused() -> None:
-    with pytest.raises(InputError, match="allowed: a decoder"):
+    with pytest.raises(InputError, match="expected a decoder"):
         by_name(load("bert-base"), seq=128)

@@ -54,7 +54,7 @@ def test_a_real_model_over_64_devices() -> None:
 
 def test_stages_by_name() -> None:
     assert [stage_of(stage) for stage in STAGES] == list(STAGES)
-    with pytest.raises(InputError, match=r"there is no stage 'os\+p'.*allowed: none, os, os\+g, os\+g\+p"):
+    with pytest.raises(InputError, match=r"there is no stage 'os\+p'.*expected none, os, os\+g, os\+g\+p"):
         stage_of("os+p")
 
 
@@ -105,12 +105,12 @@ def test_a_wrong_record_is_seen() -> None:
 @pytest.mark.parametrize(
     ("quantity", "value", "problem"),
     [
-        ("device_bits:7.5 B:os:64", "1 GB", r"claims\[0\]\.quantity: there is no quantity .*allowed: device_bytes"),
-        ("device_bytes:7.5 B:os", "1 GB", r"claims\[0\]\.quantity: found '7\.5 B:os'; allowed: SIZE:STAGE:DEVICES"),
+        ("device_bits:7.5 B:os:64", "1 GB", r"claims\[0\]\.quantity: there is no quantity .*expected device_bytes"),
+        ("device_bytes:7.5 B:os", "1 GB", r"claims\[0\]\.quantity: found '7\.5 B:os'; expected SIZE:STAGE:DEVICES"),
         ("device_bytes:7.5 B:os:0", "1 GB", r"claims\[0\]\.quantity: found"),
-        ("device_bytes:7.5 B:oz:4", "1 GB", r"claims\[0\]\.quantity: there is no stage 'oz'; allowed: none, os,"),
+        ("device_bytes:7.5 B:oz:4", "1 GB", r"claims\[0\]\.quantity: there is no stage 'oz'; expected none, os,"),
         ("device_bytes:much:os:4", "1 GB", r"claims\[0\]\.quantity: found 'much'"),
-        ("device_bytes:7.5 B:os:4", "1 B", r"claims\[0\]\.value: found '1 B'; allowed: a figure in kB, MB, GB or TB"),
+        ("device_bytes:7.5 B:os:4", "1 B", r"claims\[0\]\.value: found '1 B'; expected a figure in kB, MB, GB or TB"),
         ("device_bytes:7.5 B:os:4", "1 gb", r"claims\[0\]\.value: found '1 gb'"),
     ],
 )

@@ -81,17 +81,17 @@ def without(tensors: Tensors, name: str) -> Tensors:
 
 # The quantization settings, the tensors that replace one weight, and the error that they give.
 BAD: dict[str, tuple[dict[str, Any], Tensors, str]] = {
-    "no scale": (FP8, without(fp8(), f"{W}_scale_inv"), f"'{W}_scale_inv': is missing; allowed: a part of .*'{W}'"),
+    "no scale": (FP8, without(fp8(), f"{W}_scale_inv"), f"'{W}_scale_inv': is missing; expected a part of .*'{W}'"),
     "scale of integers": (FP8, fp8() | {f"{W}_scale_inv": torch.zeros(2, 2).int()}, "_scale_inv': is stored as I32"),
     "scale of another block": (
-        FP8, fp8() | {f"{W}_scale_inv": torch.zeros(4, 2)}, rf"'{W}_scale_inv': has shape \[4, 2\]; allowed: \[2, 2\]",
+        FP8, fp8() | {f"{W}_scale_inv": torch.zeros(4, 2)}, rf"'{W}_scale_inv': has shape \[4, 2\]; expected \[2, 2\]",
     ),
     "another matrix": (
         FP8,
         {W: torch.zeros(16, 32).to(torch.float8_e4m3fn), f"{W}_scale_inv": torch.zeros(1, 2)},
-        rf"'{W}': has shape \[16, 32\]; allowed: \[32, 32\]",
+        rf"'{W}': has shape \[16, 32\]; expected \[32, 32\]",
     ),
-    "no matrix": (FP8, fp8() | {W: torch.zeros(32).to(torch.float8_e4m3fn)}, r"has shape \[32\]; allowed: a matrix"),
+    "no matrix": (FP8, fp8() | {W: torch.zeros(32).to(torch.float8_e4m3fn)}, r"has shape \[32\]; expected a matrix"),
     "nothing": (FP8, fp8() | {W: torch.zeros(0, 32).to(torch.float8_e4m3fn)}, rf"'{W}': has shape \[0, 32\]"),
     "kept by the config": (
         FP8 | {"modules_to_not_convert": ["q_proj"]}, fp8(), f"'{W}': is stored as F8_E4M3, where the config has fp32",
@@ -99,23 +99,23 @@ BAD: dict[str, tuple[dict[str, Any], Tensors, str]] = {
     "of another method": (GPTQ, fp8(), f"'{W}': is stored as F8_E4M3"),
     "of an unread method": ({"quant_method": "hqq"}, fp8(), r"config.json: quantization_config: .*'hqq'.*awq"),
     "no zeros": (GPTQ, without(gptq(), f"{M}.qzeros"), rf"'{M}\.qzeros': is missing"),
-    "other groups": (GPTQ | {"group_size": 8}, gptq(), rf"'{M}\.scales': has shape \[2, 32\]; allowed: \[4, 32\]"),
+    "other groups": (GPTQ | {"group_size": 8}, gptq(), rf"'{M}\.scales': has shape \[2, 32\]; expected \[4, 32\]"),
     "other bits": (GPTQ | {"bits": 8}, gptq(), rf"'{M}\.\w+': has shape"),
-    "unknown bits": (GPTQ | {"bits": 7}, gptq(), "config.json: quantization_config.bits: found 7; allowed: 2, 3, 4, 8"),
+    "unknown bits": (GPTQ | {"bits": 7}, gptq(), "config.json: quantization_config.bits: found 7; expected 2, 3, 4, 8"),
     "of a marlin kernel": (GPTQ | {"checkpoint_format": "marlin"}, gptq(), "config.json: quantization_config"),
     "truncated state": (NF4, nf4('{"shape": [32'), f"'{STATE}': is no JSON"),
     "deep state": (NF4, nf4("[" * 9000), f"'{STATE}': is no JSON"),
     "no block size": (NF4, nf4({"shape": [32, 32]}), f"'{STATE}': blocksize is None"),
     "state of nothing": (NF4, nf4(NF4_STATE | {"shape": [32, -1]}), rf"'{STATE}': states the shape \[32, -1\]"),
-    "huge state": (NF4, nf4(NF4_STATE | {"shape": [2**31, 2**31]}), r"has shape \[512, 1\]; allowed: \[2305843"),
-    "few scales": (NF4, nf4(NF4_STATE | {"blocksize": 32}), rf"'{W}\.absmax': has shape \[16\]; allowed: \[32\]"),
+    "huge state": (NF4, nf4(NF4_STATE | {"shape": [2**31, 2**31]}), r"has shape \[512, 1\]; expected \[2305843"),
+    "few scales": (NF4, nf4(NF4_STATE | {"blocksize": 32}), rf"'{W}\.absmax': has shape \[16\]; expected \[32\]"),
     "no offset": (NF4, nested() | {STATE: nf4(NF4_STATE | {"nested_blocksize": 2})[STATE]}, "nested_offset is None"),
     "no nested scales": (NF4, without(nested(), f"{W}.nested_absmax"), r"is stored as U8 without nested_absmax"),
     "no state": (NF4, without(nf4(), STATE), f"'{STATE}': is missing"),
     "a shape of numbers": (PACKED, packed(torch.tensor(32)), f"'{W}_shape': states the shape"),
     "negative shape": (PACKED, packed(torch.tensor([-32, 32])), rf"'{W}_shape': states the shape \[-32, 32\]"),
     "long shape": (PACKED, packed(torch.ones(10**6).long()), f"'{W}_shape': states the shape"),
-    "other shape": (PACKED, packed(torch.tensor([32, 48])), rf"'{W}_packed': has shape \[32, 4\]; allowed: \[32, 6\]"),
+    "other shape": (PACKED, packed(torch.tensor([32, 48])), rf"'{W}_packed': has shape \[32, 4\]; expected \[32, 6\]"),
 }  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def test_without_the_fault_they_load(name: str, plain: Path, tmp_path: Path) -> 
 def test_groups_that_a_file_does_not_have_are_refused(plain: Path, tmp_path: Path) -> None:
     parts = gptq() | {f"{M}.g_idx": torch.full((32,), 2, dtype=torch.int32)}
     checkpoint = open_checkpoint(str(broken(plain, tmp_path, GPTQ, parts)))
-    with pytest.raises(InputError, match=rf"'{M}\.g_idx': found 2 … 2; allowed: groups from 0 to 1"):
+    with pytest.raises(InputError, match=rf"'{M}\.g_idx': found 2 … 2; expected groups from 0 to 1"):
         checkpoint.load()
 
 
@@ -194,5 +194,5 @@ def test_stacks_need_the_parts_of_each_matrix(tmp_path: Path) -> None:
         }
 
     write(tmp_path, "gpt_oss", pack, {"quant_method": "mxfp4"}, intermediate_size=64)
-    with pytest.raises(InputError, match=r"down_proj_scales': has shape \[5, 32, 2\]; allowed: \[6, 32, 2\]"):
+    with pytest.raises(InputError, match=r"down_proj_scales': has shape \[5, 32, 2\]; expected \[6, 32, 2\]"):
         open_checkpoint(str(tmp_path))

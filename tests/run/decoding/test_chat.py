@@ -71,7 +71,7 @@ def test_a_forgotten_conversation(ready: LoadedModel) -> None:
 
 def test_a_conversation_longer_than_its_context(ready: LoadedModel) -> None:
     chat = Chat(ready, n_ctx=40)
-    with pytest.raises(InputError, match=r"conversation: \d+ tokens; allowed: fewer than 40"):
+    with pytest.raises(InputError, match=r"conversation: \d+ tokens; expected fewer than 40"):
         said(chat, "the cat sat on the mat " * 20)
     assert chat.messages == [], "what could not be read was not said"
 

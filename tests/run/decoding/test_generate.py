@@ -50,7 +50,7 @@ def test_what_cannot_be_read_is_one_line(folder: str) -> None:
         archcalc.generate("gpt2", "x")
     found = open_source(folder)
     bare = replace(found.load(generation_workload(found.spec, [[1]], 1)), source=replace(found, tokenizer=None))
-    with pytest.raises(InputError, match=r"prompt: there is no tokenizer; allowed: token ids"):
+    with pytest.raises(InputError, match=r"prompt: there is no tokenizer; expected token ids"):
         archcalc.generate(bare, "x")
-    with pytest.raises(InputError, match=r"dtype: found torch\.float64; allowed: torch\.float32, "):
+    with pytest.raises(InputError, match=r"dtype: found torch\.float64; expected torch\.float32, "):
         archcalc.generate(folder, "x", dtype=torch.float64)

@@ -81,5 +81,5 @@ def test_unpacked_is_the_canonical_module() -> None:
     assert isinstance(packed.model, PackedModel)
     assert type(canonical.model) is SingleStack
     assert made(packed, PROMPTS) == made(canonical, PROMPTS)
-    with pytest.raises(InputError, match="quantize: found a model that is not packed; allowed: left out"):
+    with pytest.raises(InputError, match="quantize: found a model that is not packed; expected no value"):
         opened(packed=False, quantize="int8")

@@ -80,10 +80,10 @@ def test_a_rank_that_torchrun_ends_says_so_first(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("call", "environment", "line"),
     [
-        (["--tp", "2"], {}, "--tp: asks for several processes, and this is one; allowed: torchrun --nproc-per-node 2"),
-        (["--fsdp"], {}, "--fsdp: asks for several processes, and this is one; allowed: torchrun --nproc-per-node N"),
-        (["--tp", "2", "--fsdp"], {}, "--tp, --fsdp: both; allowed: one of them"),
-        (["--tp", "3"], {"RANK": "0", "WORLD_SIZE": "2"}, "--tp: found 3, and torchrun started 2; allowed: 2"),
+        (["--tp", "2"], {}, "--tp: asks for several processes, and this is one; expected torchrun --nproc-per-node 2"),
+        (["--fsdp"], {}, "--fsdp: asks for several processes, and this is one; expected torchrun --nproc-per-node N"),
+        (["--tp", "2", "--fsdp"], {}, "--tp, --fsdp: both; expected one of them"),
+        (["--tp", "3"], {"RANK": "0", "WORLD_SIZE": "2"}, "--tp: found 3, and torchrun started 2; expected 2"),
         ([], {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x"}, "torchrun started 2 processes for one job"),
     ],
 )

@@ -139,7 +139,7 @@ def test_a_tied_table_is_one_storage() -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "n", "line"),
     [
-        ("gpt2", {}, 5, "tp: found 5, which does not divide n_heads = 12; allowed: 1, 2, 3, 4, 6, 12"),
+        ("gpt2", {}, 5, "tp: found 5, which does not divide n_heads = 12; expected 1, 2, 3, 4, 6, 12"),
         (
             "llama-3-8b",
             {"n_heads": 36, "n_kv_heads": 6, "d_head": 8},
@@ -147,7 +147,7 @@ def test_a_tied_table_is_one_storage() -> None:
             "tp: found 4, which does not divide n_kv_heads = 6",
         ),
         ("gpt2", {"ffn.down_norm": {"kind": "rmsnorm"}}, 2, "tp: hidden units are normed over their whole width"),
-        ("gpt2", {}, 0, "tp: found 0; allowed: 1 or more"),
+        ("gpt2", {}, 0, "tp: found 0; expected 1 or more"),
     ],
 )
 def test_ranks_that_cannot_share_heads_are_refused_in_one_line(name: str, changes: dict, n: int, line: str) -> None:

@@ -94,21 +94,21 @@ def test_dtypes(name: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("source", "options", "line"),
     [
-        ("tiny", {"dtype": "fp33"}, "dtype: found 'fp33' (did you mean 'fp32'?); allowed: 'fp32', 'bf16', 'fp16'"),
-        ("tiny", {"dtype": torch.bfloat16}, "dtype: found torch.bfloat16; allowed: 'fp32', 'bf16', 'fp16'"),
+        ("tiny", {"dtype": "fp33"}, "dtype: found 'fp33' (did you mean 'fp32'?); expected 'fp32', 'bf16', 'fp16'"),
+        ("tiny", {"dtype": torch.bfloat16}, "dtype: found torch.bfloat16; expected 'fp32', 'bf16', 'fp16'"),
         (
             "tiny",
             {"dtype": "bf16", "packed": True},
-            "dtype: found 'bf16' for a packed model; allowed: 'fp32', or packed=False",
+            "dtype: found 'bf16' for a packed model; expected 'fp32', or packed=False",
         ),
-        ("tiny", {"device": "meta"}, "device: found meta; allowed: cpu, cuda, cuda:0 …"),
+        ("tiny", {"device": "meta"}, "device: found meta; expected cpu, cuda, cuda:0 …"),
         (
             "gpt2",
             {},
-            "gpt2: has no weights; allowed: a folder with safetensors, a .gguf file, a Hugging Face repo id",
+            "gpt2: has no weights; expected a folder with safetensors, a .gguf file, a Hugging Face repo id",
         ),
         ("./nowhere", {}, "./nowhere: no such file"),
-        ("nowhere", {}, "nowhere: no preset is called 'nowhere'; allowed: a preset"),
+        ("nowhere", {}, "nowhere: no preset is called 'nowhere'; expected a preset"),
     ],
 )
 def test_what_cannot_be_loaded_gets_one_line(source: str, options: dict[str, Any], line: str) -> None:

@@ -72,7 +72,7 @@ def test_sequences_are_copied_or_turned_round(reverse: bool) -> None:
 
 
 def test_a_text_that_is_too_short_is_told() -> None:
-    with pytest.raises(InputError, match=r"text: has 7 tokens to learn from and 9 held out; allowed: more than the 7"):
+    with pytest.raises(InputError, match=r"text: has 7 tokens to learn from and 9 held out; expected more than the 7"):
         NextTokens(SETTINGS, range(7), range(9), 1)
     with pytest.raises(InputError, match=r"has 50 tokens .* and 6 held out"):
         MaskedTokens(SETTINGS, range(50), range(6), 3, 9)

@@ -109,11 +109,11 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_take_it_in() -> Non
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"steps": 0}, "steps: found 0; allowed: 1 or more"),
-        ({"lr": 0.0}, "lr: found 0.0; allowed: above 0"),
+        ({"steps": 0}, "steps: found 0; expected 1 or more"),
+        ({"lr": 0.0}, "lr: found 0.0; expected above 0"),
         ({"lr": math.nan}, "lr: found nan"),
-        ({"clip": -1.0}, "clip: found -1.0; allowed: above 0"),
-        ({"warmup": 11}, "warmup: found 11; allowed: 0 to the 10 steps"),
+        ({"clip": -1.0}, "clip: found -1.0; expected above 0"),
+        ({"warmup": 11}, "warmup: found 11; expected 0 to the 10 steps"),
     ],
 )
 def test_settings_that_cannot_be(wrong: dict[str, float], told: str) -> None:

@@ -101,12 +101,12 @@ def test_the_same_seed_gives_the_same_losses_and_another_others(tmp_path: Path) 
 
 def test_a_run_is_not_mixed_with_another(tmp_path: Path) -> None:
     whole(tmp_path)
-    with pytest.raises(InputError, match=r"holds a run already; allowed: `resume`, or another folder"):
+    with pytest.raises(InputError, match=r"holds a run already; expected `resume`, or another folder"):
         open_session(dataset(), SETTINGS, tmp_path, device=CPU)
     with pytest.raises(InputError, match=r"holds no run to resume"):
         open_session(dataset(), SETTINGS, tmp_path / "new", device=CPU, resume=True)
     longer = Settings(steps=9, batch=3, seq=16, warmup=2, every=2)
-    with pytest.raises(InputError, match=r"^steps: found 9; allowed: 7, as in .*step-00000007"):
+    with pytest.raises(InputError, match=r"^steps: found 9; expected 7, as in .*step-00000007"):
         open_session(dataset(longer), longer, tmp_path, device=CPU, resume=True)
     with pytest.raises(InputError, match=r"learned from another text"):
         open_session(
@@ -147,11 +147,11 @@ def test_sequences_are_turned_round_without_a_mistake(tmp_path: Path) -> None:
 
 
 def test_texts_and_tasks_are_for_models_that_can(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"it is not trained on a text; allowed: `task`, or"):
+    with pytest.raises(InputError, match=r"it is not trained on a text; expected `task`, or"):
         of_text(sequences(), TEXT, "char", SETTINGS)
     with pytest.raises(InputError, match=r"^task: is for an encoder-decoder"):
         of_task(decoder(), "copy", SETTINGS)
-    with pytest.raises(InputError, match=r"^seq: found 33; allowed: up to the context's 32"):
+    with pytest.raises(InputError, match=r"^seq: found 33; expected up to the context's 32"):
         of_text(decoder(), TEXT, "bpe", Settings(steps=1, batch=1, seq=33, warmup=0))
-    with pytest.raises(InputError, match=r"^tokenizer: found 'bpee'; allowed: bpe, char"):
+    with pytest.raises(InputError, match=r"^tokenizer: found 'bpee'; expected bpe, char"):
         of_text(decoder(), TEXT, "bpee", SETTINGS)
