@@ -61,7 +61,7 @@ def test_a_layer_may_have_a_format_of_its_own() -> None:
     [
         ({"formats": [{"name": "x", "pattern": "("}]}, "formats[0].pattern: the pattern '(' does not parse"),
         ({"formats": [{"name": "x", "pattern": "(a+)+"}]}, "formats[0].pattern: found '(a+)+'"),
-        ({"formats": [{"name": "x"}], "naming": "gguf", "model_type": "bert"}, "naming: bert has no GGUF files"),
+        ({"formats": [{"name": "x"}], "naming": "gguf", "model_type": "bart"}, "naming: bart has no GGUF files"),
         (
             {"formats": [{"name": "x"}], "naming": "transformers", "model_type": "bert"},
             "no longer has the architecture",
