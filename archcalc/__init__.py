@@ -6,6 +6,8 @@ Examples:
     >>> archcalc.report(spec)["params"]["total"]
     174604259328
 
+Where a function takes a `spec`, any source of `load` does as well: `archcalc.report("gpt3")`.
+
 The public API is `__all__`, including four namespaces: `archcalc.taps` reads and edits activations, `archcalc.trace`
 traces a forward pass step by step, `archcalc.inside` looks into a model (lenses, patching, steering), `archcalc.text`
 has tokenizers and chat templates. All other modules are private and may change in any release.
@@ -42,8 +44,11 @@ if TYPE_CHECKING:
     from archcalc.run.loading.source import LoadedModel
     from archcalc.sources import load
     from archcalc.spec import Spec
+    from archcalc.spec.document import Document
     from archcalc.spec.execution import Device, Execution, Experts, Kernel, Recompute
-    from archcalc.spec.workload import Workload, workload
+    from archcalc.spec.workload import Workload
+
+    Source = Spec | str | os.PathLike[str] | Document
 
 __all__ = [
     "ArchcalcError",
@@ -96,7 +101,6 @@ _HOMES = {
     "report": "archcalc.contract",
     "sweep": "archcalc.analysis.sweep.grid",
     "verify": "archcalc.proof",
-    "workload": "archcalc.spec.workload",
 }
 
 
@@ -114,7 +118,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def params(spec: Spec) -> pd.DataFrame:
+def params(spec: Source) -> pd.DataFrame:
     """Return a DataFrame with a row for each weight.
 
     The columns are path, group, component, tensor_kind ('trainable', 'frozen' or 'buffer'), axes, shape,
@@ -124,6 +128,7 @@ def params(spec: Spec) -> pd.DataFrame:
 
     Like all functions that return a DataFrame, it raises MissingExtraError without pandas (the extra `frames`).
     """
+    spec = _spec(spec)
     from archcalc.analysis.params import weight_params
     from archcalc.ledger.build import build as build_ledger
     from archcalc.results import frame
@@ -131,7 +136,7 @@ def params(spec: Spec) -> pd.DataFrame:
     return frame(weight_params(build_ledger(spec)))
 
 
-def flops(spec: Spec, work: Workload | None = None, **sizes: Any) -> pd.DataFrame:
+def flops(spec: Source, work: Workload | None = None, **sizes: Any) -> pd.DataFrame:
     """Return a DataFrame with a row for each matrix product and convolution of a workload.
 
     The columns are path, group, component, axes, layers, forward, forward_causal, backward, share, formula (of
@@ -141,6 +146,7 @@ def flops(spec: Spec, work: Workload | None = None, **sizes: Any) -> pd.DataFram
 
     Raises InputError for an invalid workload.
     """
+    spec = _spec(spec)
     from archcalc.analysis.flops import by_op
     from archcalc.analysis.workload_flops import matmul_flops
     from archcalc.ledger.build import build as build_ledger
@@ -151,7 +157,7 @@ def flops(spec: Spec, work: Workload | None = None, **sizes: Any) -> pd.DataFram
 
 
 def memory(
-    spec: Spec, work: Workload | None = None, *, dtype: str = "auto", cache_dtype: str = "auto", **sizes: Any
+    spec: Source, work: Workload | None = None, *, dtype: str = "auto", cache_dtype: str = "auto", **sizes: Any
 ) -> pd.DataFrame:
     """Return a DataFrame with a row for each weight and each cache of a workload.
 
@@ -164,6 +170,7 @@ def memory(
 
     Raises InputError for a format that is unknown or does not fit a tensor's shape, and as in `flops`.
     """
+    spec = _spec(spec)
     from archcalc.analysis.inference_memory import inference_memory
     from archcalc.ledger.build import build as build_ledger
     from archcalc.results import frame
@@ -172,7 +179,7 @@ def memory(
     return frame((*result.weights, *result.caches))
 
 
-def activations(spec: Spec, work: Workload | None = None, how: Execution | None = None, **sizes: Any) -> pd.DataFrame:
+def activations(spec: Source, work: Workload | None = None, how: Execution | None = None, **sizes: Any) -> pd.DataFrame:
     """Return a DataFrame with a row for each tensor that autograd saves in a training step.
 
     The columns are path (of the operation that saves it), group, tensor, component, dtype, layers (0 outside the
@@ -183,6 +190,7 @@ def activations(spec: Spec, work: Workload | None = None, how: Execution | None 
 
     Raises InputError for a workload with a past, and as in `flops`.
     """
+    spec = _spec(spec)
     from archcalc.analysis.activations import saved_tensors
     from archcalc.ledger.build import build as build_ledger
     from archcalc.results import frame
@@ -193,7 +201,7 @@ def activations(spec: Spec, work: Workload | None = None, how: Execution | None 
 
 
 def training_memory(
-    spec: Spec,
+    spec: Source,
     work: Workload | None = None,
     *,
     recipe: str | None = None,
@@ -217,6 +225,7 @@ def training_memory(
 
     Raises InputError for an unknown name, a dtype that the recipe does not support, and as in `activations`.
     """
+    spec = _spec(spec)
     from archcalc.analysis.training_memory import training_memory as memory_of
     from archcalc.analysis.training_setup import training_setup
     from archcalc.results import plain
@@ -237,7 +246,7 @@ def training_memory(
     return memory_dict
 
 
-def conventions(spec: Spec, work: Workload | None = None, **sizes: Any) -> list[ConventionFlops]:
+def conventions(spec: Source, work: Workload | None = None, **sizes: Any) -> list[ConventionFlops]:
     """Return the FLOPs of a training step by the conventions of papers: 6N, Kaplan, Chinchilla, PaLM, Megatron.
 
     Each has `convention` (its name), `train_step` in FLOPs, `difference` (relative, from the exact count), `expression`
@@ -245,13 +254,14 @@ def conventions(spec: Spec, work: Workload | None = None, **sizes: Any) -> list[
 
     Raises InputError for a model that is not a decoder, and as in `flops`.
     """
+    spec = _spec(spec)
     from archcalc.analysis.papers.conventions import convention_flops
     from archcalc.ledger.build import build as build_ledger
 
     return convention_flops(spec, build_ledger(spec), _workload(spec, work, sizes))
 
 
-def context(spec: Spec, phase: Literal["prefill", "decode"] = "prefill", up_to: int | None = None) -> ContextFlops:
+def context(spec: Source, phase: Literal["prefill", "decode"] = "prefill", up_to: int | None = None) -> ContextFlops:
     """Return the FLOPs of a prefill or a decode step along the context length, and where attention overtakes the FFN.
 
     `points` have `tokens` and the FLOPs by part at powers of two of tokens, up to `up_to` (default: n_ctx, or at least
@@ -264,12 +274,13 @@ def context(spec: Spec, phase: Literal["prefill", "decode"] = "prefill", up_to: 
 
     Raises InputError for a decode step of an encoder, and for more tokens than positions.
     """
+    spec = _spec(spec)
     from archcalc.analysis.context import context as context_flops
 
     return context_flops(spec, phase, up_to)
 
 
-def growth(spec: Spec, *, batch: int = 1, cache_dtype: str = "bf16", up_to: int | None = None) -> CacheGrowth:
+def growth(spec: Source, *, batch: int = 1, cache_dtype: str = "bf16", up_to: int | None = None) -> CacheGrowth:
     """Return the bytes of the KV cache as the context grows.
 
     `points` have `tokens` (per sequence) and `kv_cache_bytes` (of the batch) at powers of two up to `up_to`, whose
@@ -281,6 +292,7 @@ def growth(spec: Spec, *, batch: int = 1, cache_dtype: str = "bf16", up_to: int 
 
     Raises InputError for a model without a cache, an unknown format, and more tokens than positions.
     """
+    spec = _spec(spec)
     from archcalc.analysis.growth import growth as cache_growth
     from archcalc.ledger.build import build as build_ledger
 
@@ -288,7 +300,7 @@ def growth(spec: Spec, *, batch: int = 1, cache_dtype: str = "bf16", up_to: int 
 
 
 def ranks(
-    spec: Spec,
+    spec: Source,
     engine: Literal["tp", "fsdp"],
     n: int,
     work: Workload | None = None,
@@ -305,6 +317,7 @@ def ranks(
 
     Raises InputError for a format without a fixed number of bytes, heads that `n` does not divide, and as in `flops`.
     """
+    spec = _spec(spec)
     from archcalc.analysis.shards import sharded_memory
     from archcalc.ledger.build import build as build_ledger
     from archcalc.results import plain
@@ -315,7 +328,7 @@ def ranks(
     return ranks_dict
 
 
-def diff(left: Spec, right: Spec) -> dict[str, Any]:
+def diff(left: Source, right: Source) -> dict[str, Any]:
     """Return the differences between two models, as `archcalc diff --format json` prints them.
 
     "params" has, for each component and total ("figure"), both counts ("left", "right"), their "difference" (right −
@@ -325,11 +338,11 @@ def diff(left: Spec, right: Spec) -> dict[str, Any]:
     from archcalc.analysis.comparison import model_difference
     from archcalc.results import plain
 
-    difference: dict[str, Any] = plain(model_difference(left, right))
+    difference: dict[str, Any] = plain(model_difference(_spec(left), _spec(right)))
     return difference
 
 
-def structures(specs: Sequence[Spec], *, seq: int | None = None, position: int | None = None) -> dict[str, Any]:
+def structures(specs: Sequence[Source], *, seq: int | None = None, position: int | None = None) -> dict[str, Any]:
     """Return the path of one token through each model, as `archcalc structures --format json` prints it.
 
     "steps" has for each model and step the path, the tokens that it reads ("token", "left", "all", "source" or "text"),
@@ -341,12 +354,16 @@ def structures(specs: Sequence[Spec], *, seq: int | None = None, position: int |
     from archcalc.analysis.token_path import token_paths
     from archcalc.results import plain
 
-    paths: dict[str, Any] = plain(token_paths(specs, seq, position))
+    paths: dict[str, Any] = plain(token_paths(_specs(specs), seq, position))
     return paths
 
 
 def structures_page(
-    specs: Sequence[Spec], *, seq: int | None = None, position: int | None = None, lang: Literal["en", "zh"] = "en"
+    specs: Sequence[Source],
+    *,
+    seq: int | None = None,
+    position: int | None = None,
+    lang: Literal["en", "zh"] = "en",
 ) -> str:
     """Return the interactive HTML page of `archcalc structures`: diagrams side by side, and the path of one token.
 
@@ -355,7 +372,37 @@ def structures_page(
     from archcalc.render.structures_page import as_html
     from archcalc.words import translator
 
-    return as_html(specs, seq, position, translator(lang))
+    return as_html(_specs(specs), seq, position, translator(lang))
+
+
+def workload(
+    spec: Source, *, batch: int = 1, seq: int | None = None, past: int = 0, source_seq: int | None = None
+) -> Workload:
+    """Return the workload of a model. `seq` defaults to min(2048, n_ctx), `source_seq` to `seq`.
+
+    Raises InputError for sizes that are not positive, a past without a cache, a source without an encoder, or more
+    tokens than positions.
+    """
+    from archcalc.spec.workload import workload as workload_of
+
+    return workload_of(_spec(spec), batch=batch, seq=seq, past=past, source_seq=source_seq)
+
+
+def _spec(spec: Source) -> Spec:
+    """Return a Spec as it is, and that of any other source."""
+    from archcalc.sources import spec_of
+
+    return spec_of(spec)
+
+
+def _specs(specs: Sequence[Source]) -> list[Spec]:
+    """Return the Specs of several models. Raises InputError for something that is no list."""
+    from archcalc.errors import InputError, shown
+    from archcalc.words import msg
+
+    if not isinstance(specs, list | tuple):
+        raise InputError(msg("found {found}", found=shown(specs)), where="specs", allowed=msg("a list of models"))
+    return [_spec(spec) for spec in specs]
 
 
 def _training_workload(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workload:
@@ -383,7 +430,7 @@ def _workload(spec: Spec, work: Workload | None, sizes: dict[str, Any]) -> Workl
 
 
 def build(
-    spec: Spec, device: str = "meta", dtype: torch.dtype | None = None, *, how: Execution | None = None
+    spec: Source, device: str = "meta", dtype: torch.dtype | None = None, *, how: Execution | None = None
 ) -> torch.nn.Module:
     """Return the architecture as a PyTorch module; on the meta device it takes no memory.
 
@@ -392,6 +439,7 @@ def build(
 
     Raises MissingExtraError if torch is not installed.
     """
+    spec = _spec(spec)
     from archcalc.extras import require
     from archcalc.words import msg
 
@@ -436,7 +484,7 @@ def load_model(
     return load(source, dtype=dtype, device=device, packed=packed)
 
 
-def random_model(spec: Spec, *, seed: int = 0) -> Any:
+def random_model(spec: Source, *, seed: int = 0) -> Any:
     """Return the PyTorch model of a spec with random float32 weights on the CPU, in eval mode and without gradients.
 
     Its interface is that of `load_model`; equal seeds give equal weights. `archcalc trace SOURCE --random-weights`
@@ -445,6 +493,7 @@ def random_model(spec: Spec, *, seed: int = 0) -> Any:
     Raises TooLargeError, before anything is allocated, for a model that does not fit; MissingExtraError if a required
     package is not installed.
     """
+    spec = _spec(spec)
     from archcalc.extras import require_running
 
     require_running()

@@ -20,7 +20,7 @@ from archcalc.errors import InputError, shown
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import Component
 from archcalc.results import Sureness
-from archcalc.sources import config_of
+from archcalc.sources import config_of, spec_of
 from archcalc.spec import Spec
 from archcalc.spec.model import Family
 from archcalc.spec.workload import workload
@@ -158,15 +158,15 @@ def report(
     source_seq: int | None = None,
     engine: Engine = "archcalc",
 ) -> Report | CountedReport:
-    """Return the figures of a spec and a workload as plain data, as `archcalc report --format json` prints them.
+    """Return the figures of a model and a workload as plain data, as `archcalc report --format json` prints them.
 
     Keys: schema, name, family, params (counts), workload, flops, memory (bytes), kinds (exact, measured or modeled),
     provenance. Keys may be added in later releases and are never removed. `seq` defaults to min(2048, n_ctx). For an
     encoder-decoder it is the target length, and also the source length unless `source_seq` is given.
 
-    With `engine='transformers'`, `spec` may also be a source of any model that the installed transformers knows (as for
-    `archcalc.load`). Its parameters are counted on the meta device: params, memory.weights_bytes, kinds, provenance. No
-    code of a repository is run.
+    `spec` is a Spec, or a source as for `archcalc.load`. With `engine='transformers'`, it may be a source of any model
+    that the installed transformers knows. Its parameters are counted on the meta device: params, memory.weights_bytes,
+    kinds, provenance. No code of a repository is run.
 
     Raises InputError for an unknown dtype or engine, an invalid workload, and a config that transformers refuses;
     MissingExtraError if the engine is not installed.
@@ -174,6 +174,7 @@ def report(
     check_dtype(dtype)
     if engine != "archcalc":
         return _counted(spec, dtype, engine, {"batch": batch != 1, "seq": seq, "past": past, "source_seq": source_seq})
+    spec = spec_of(spec)
     ledger, work = build(spec), workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
     subject = model_workload(spec, ledger, work, dtype)
     values = figures(ledger, work, subject.dtype, subject.weights_bytes)
@@ -194,7 +195,7 @@ def report(
             "source": about.source if isinstance(about.source, str) else list(about.source),
             "archcalc": __version__,
             "ignored": list(provenance.ignored),
-            "assumed": list(provenance.assumed),
+            "assumed": list(map(str, provenance.assumed)),
         },
     }
     if subject.stored:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from archcalc.extras import require
 from archcalc.formats.file_tensor import FileTensor
 from archcalc.ledger.build import build as build_ledger
 from archcalc.results import Row, count, data, number, text
+from archcalc.sources import spec_of
 from archcalc.spec import Spec
 from archcalc.words import msg
 
@@ -45,8 +46,10 @@ class Comparison(Row, frozen=True, kw_only=True):
 Comparisons = list[Comparison]
 
 
-def verify(spec: Spec, *, against: str | None = None, files: Mapping[str, FileTensor] | None = None) -> Comparisons:
+def verify(spec: Any, *, against: str | None = None, files: Mapping[str, FileTensor] | None = None) -> Comparisons:
     """Compare the ledger with our PyTorch module on the meta device, and optionally with the model of transformers.
+
+    `spec` is a Spec, or a source as for `archcalc.load`.
 
     Every stored tensor is compared by name, shape and kind. Returns a comparison for each pair of readings: `left` and
     `right`, `is_equal`, `differences` (path, left, right), `tensors` and `parameters` (how many), `seconds`.
@@ -54,6 +57,7 @@ def verify(spec: Spec, *, against: str | None = None, files: Mapping[str, FileTe
     are compared by name, shape and storage format. Raises MissingExtraError without torch or transformers,
     InputError if transformers lacks the architecture.
     """
+    spec = spec_of(spec)
     comparisons = [_against_module(spec)]
     if against == "transformers":
         comparisons.append(_against_transformers(spec))

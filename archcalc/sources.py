@@ -23,12 +23,13 @@ from archcalc.locations import (
     has_path_form,
     locate,
 )
+from archcalc.source_warnings import warn_of_misspellings
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, decode, override, with_about
 from archcalc.spec.yaml_reader import MAX_BYTES, parse
 from archcalc.words import msg
 
-__all__ = ["document_of", "load", "locate"]
+__all__ = ["check_source", "document_of", "load", "locate", "spec_of"]
 
 MAX_BASES = 10
 
@@ -44,13 +45,27 @@ def load(source: str | os.PathLike[str] | Document, changes: Document | None = N
     A source is a path (YAML, config.json or a folder with one, a GGUF file), a preset's name, a Hugging Face repo id,
     '-' for standard input, or a dict with the content of such a file.
 
-    Raises InputError for anything that is not a valid architecture.
+    Raises InputError for anything that is not a valid architecture. Logs a warning for a key of a config.json that is
+    not read and nearly equals one that is.
     """
+    check_source(source)
     try:
         document = document_of(source)
         return decode(_with_title(override(document, changes), changes) if changes else document)
     except InputError as error:
         raise (_base_error(source) or error).within("" if isinstance(source, dict) else str(source)) from None
+
+
+def check_source(source: object) -> None:
+    """Raise InputError for something that can be no source of `load`."""
+    if not isinstance(source, str | os.PathLike | dict):
+        allowed = msg("the name of a model, a path or a dict")
+        raise InputError(msg("found {found}", found=shown(source)), where="source", allowed=allowed)
+
+
+def spec_of(source: Spec | str | os.PathLike[str] | Document) -> Spec:
+    """Return a Spec as it is, and that of any other source. Raises InputError as `load` does."""
+    return source if isinstance(source, Spec) else load(source)
 
 
 def document_of(source: str | os.PathLike[str] | Document | Location) -> Document:
@@ -65,6 +80,7 @@ def config_of(source: str | os.PathLike[str] | Document) -> dict[str, Any]:
 
     Raises InputError for a source that is no architecture, or one that no model of transformers has.
     """
+    check_source(source)
     location = None if isinstance(source, dict) else locate(str(source))
     try:
         data = source if location is None else None if isinstance(location, Gguf) else parse(_read(location))
@@ -160,7 +176,9 @@ def _as_document(data: Any, seen: tuple[str, ...]) -> Document:
     if "model_type" in data:
         from archcalc.hf import from_config
 
-        return from_config(data)
+        document = from_config(data)
+        warn_of_misspellings(document, seen[-1] if seen else "")
+        return document
     if "base" not in data:
         if not _SPEC_KEYS & data.keys():
             from archcalc.hf.other_files import check

@@ -17,6 +17,7 @@ from archcalc.formats.layouts import Grouped, PerRow, PerTensor, Tiled
 from archcalc.spec import Spec
 from archcalc.spec.about import About, Provenance, StoredMtp
 from archcalc.spec.activation import CappedSwish, ClampedSwish
+from archcalc.spec.assumption import Assumption
 from archcalc.spec.attention import (
     AnyAttention,
     Attention,
@@ -1191,7 +1192,10 @@ CLAIMS = st.builds(
     where=st.just("table 1"),
     verdict=st.sampled_from(("holds", "truncates", "differs")),
 )
-PROVENANCES = st.sampled_from((Provenance(), Provenance(ignored=("use_mrope",)), Provenance(assumed=("the head",))))
+ASSUMPTION = Assumption(kind="default", value="num_key_value_heads", of="num_key_value_head")
+PROVENANCES = st.sampled_from(
+    (Provenance(), Provenance(ignored=("use_mrope",)), Provenance(assumed=("the head", ASSUMPTION)))
+)
 STORED_MTP = st.sampled_from((StoredMtp(n_modules=1), StoredMtp(n_modules=2, has_tables=True)))
 STORED_FORMATS = st.builds(
     StoredFormat,
@@ -1725,6 +1729,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Dropout: DROPOUTS,
     Claim: CLAIMS,
     About: ABOUTS,
+    Assumption: st.just(ASSUMPTION),
     Provenance: PROVENANCES,
     Spec: specs(),
 }

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -95,6 +96,43 @@ def test_bad_input_is_an_input_error() -> None:
         archcalc.load("gtp3")
     assert isinstance(caught.value, archcalc.ArchcalcError)
     assert issubclass(archcalc.MissingExtraError, archcalc.ArchcalcError)
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "sweep": lambda source: archcalc.sweep(source, {"n_layers": [1, 2]}).to_dict(),
+    "ranks": lambda source: archcalc.ranks(source, "fsdp", 2),
+    "diff": lambda source: archcalc.diff(source, source),
+    "structures": lambda source: archcalc.structures([source]),
+    "structures_page": lambda source: archcalc.structures_page([source]),
+    "verify": lambda source: [one.is_equal for one in archcalc.verify(source)],
+    "build": lambda source: sorted(archcalc.build(source).state_dict()),
+    "random_model": lambda source: sorted(archcalc.random_model(source).state_dict()),
+    "load_model": lambda source: archcalc.load_model(source) and None,
+    "generate": lambda source: archcalc.generate(source, "And", max_tokens=1).ids,
+}
+NO_MODELS = {"workload": archcalc.workload, "conventions": archcalc.conventions, "context": archcalc.context}
+NO_MODELS |= {"growth": archcalc.growth, "training_memory": archcalc.training_memory, "report": archcalc.report}
+FRAMES = ("params", "flops", "memory", "activations")
+CALLS |= NO_MODELS
+CALLS |= {name: lambda source, name=name: getattr(archcalc, name)(source).to_dict() for name in FRAMES}
+
+
+def test_every_function_that_takes_a_model_is_called() -> None:
+    """The others make a value or are types and namespaces."""
+    functions = {name for name in archcalc.__all__ if inspect.isfunction(getattr(archcalc, name))}
+    assert functions == {*CALLS, "load"}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_function_takes_any_source_and_refuses_what_is_none(name: str) -> None:
+    if name not in ("load_model", "generate"):
+        small = {"base": "tiny", "name": "small", "n_layers": 1}
+        ours, theirs = CALLS[name](archcalc.load(small)), CALLS[name](small)
+        assert ours == theirs or name == "verify"
+    for source in (3, None, "nope", [1]):
+        with pytest.raises(archcalc.InputError) as caught:
+            CALLS[name](source)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", presets.names())

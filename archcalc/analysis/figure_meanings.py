@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from archcalc.analysis.figures import Figure
-from archcalc.analysis.memory import Dtype
 from archcalc.analysis.value_names import COMPONENT_NAMES
-from archcalc.formats.element_types import element_bytes
+from archcalc.formats.element_types import ELEMENT_TYPES, ElementName, element_bytes
+from archcalc.units import exact
 from archcalc.words import Message, msg, plural
 
 FIGURE_MEANINGS = {
@@ -26,7 +26,7 @@ FIGURE_MEANINGS = {
     "memory.weights_bytes": msg("all parameters in {dtype}, {bytes} each"),
     "memory.kv_cache_bytes": msg("all keys and values kept, in {dtype}, {bytes} each"),
     "memory.state_bytes": msg("the state of recurrent layers"),
-    "memory.activations_bytes": msg("what autograd keeps of a training step, eagerly"),
+    "memory.activations_bytes": msg("activations that an eager training step saves for the backward pass"),
     "per_layer_embedding": msg("all of the component {component}"),
     "embedding": msg("all of the component {component}"),
     "position": msg("all of the component {component}"),
@@ -48,8 +48,12 @@ FIGURE_MEANINGS = {
 }
 
 
-def figure_meaning(figure: Figure, dtype: Dtype) -> Message:
+def figure_meaning(figure: Figure, dtype: ElementName) -> Message:
     """Return what a figure counts, with the name of its component or the size of its elements."""
+    if figure.formats:
+        sizes = ", ".join(f"{name} {exact(n_bytes)}" for name, n_bytes in figure.formats)
+        return msg("the bytes of all parameters as the files store them: {formats}", formats=sizes)
+    dtype = next((name for name in ELEMENT_TYPES if name == figure.dtype), dtype)
     each = plural("{n} byte", "{n} bytes", n=element_bytes(dtype))
     name = COMPONENT_NAMES[figure.component] if figure.component else ""
     return FIGURE_MEANINGS[figure.name].fill(component=name, dtype=dtype, bytes=each)

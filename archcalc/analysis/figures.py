@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from archcalc.analysis.memory import Dtype
+from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, PER_LAYER, SOURCE_TABLE, TOKEN_TABLE, components
-from archcalc.formats.element_types import element_bytes
+from archcalc.analysis.weights import WeightBytes
+from archcalc.formats.element_types import ELEMENT_TYPES, element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS, Component
 from archcalc.ledger.rows import Ledger, MatmulRow, SavedActivationRow, WeightRow
@@ -18,11 +21,16 @@ PartName = Literal["weights", "biases", "tokens_by_weights", "tokens_by_tokens",
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """A named sum of rows; `parts` are its named partial sums."""
+    """A named sum of rows; `parts` are its named partial sums.
+
+    `formats`: of the bytes of weights that are not all in one plain dtype, those in each format.
+    """
 
     name: str
     formula: Poly
     parts: tuple[tuple[PartName, Poly], ...] = ()
+    dtype: str = ""
+    formats: tuple[tuple[str, int], ...] = ()
 
     @property
     def component(self) -> Component | None:
@@ -31,9 +39,10 @@ class Figure(msgspec.Struct, frozen=True):
         return next((component for component in COMPONENTS if component == name), None)
 
 
-def figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
+def figures(subject: ModelWorkload) -> list[Figure]:
     """Return all figures: parameters, then FLOPs and bytes of a workload, whose sizes are in `ledger.at(work)`."""
-    return [*params_figures(ledger), *flops_figures(ledger), *memory_figures(ledger, dtype)]
+    ledger = subject.ledger
+    return [*params_figures(ledger), *flops_figures(ledger), *memory_figures(ledger, subject.dtype, subject.stored)]
 
 
 def params_figures(ledger: Ledger) -> list[Figure]:
@@ -76,15 +85,28 @@ def flops_figures(ledger: Ledger) -> list[Figure]:
     ]
 
 
-def memory_figures(ledger: Ledger, dtype: Dtype) -> list[Figure]:
-    """Return bytes of weights, caches, states and saved activations, in a plain dtype."""
+def memory_figures(ledger: Ledger, dtype: Dtype, stored: Sequence[WeightBytes] = ()) -> list[Figure]:
+    """Return bytes of weights, caches, states and saved activations in a dtype; weights as `stored`, if given."""
     cached = Poly.sum(row.formula for row in ledger.caches)
     return [
-        Figure("memory.weights_bytes", element_bytes(dtype) * ledger.formula()),
+        _weights_bytes(ledger, dtype, stored),
         Figure("memory.kv_cache_bytes", element_bytes(dtype) * cached),
         Figure("memory.state_bytes", Poly.sum(row.bytes_formula(element_bytes(dtype)) for row in ledger.states)),
         *([_activations(ledger.saved_activations)] if ledger.saved_activations else []),
     ]
+
+
+def _weights_bytes(ledger: Ledger, dtype: Dtype, stored: Sequence[WeightBytes]) -> Figure:
+    """Return the bytes of all parameters: a formula in one plain dtype, else the sum over the formats of the files."""
+    by_format: Counter[str] = Counter()
+    for line in stored:
+        by_format[line.format] += line.total_bytes if line.kind != "buffer" else 0
+    names = [name for name, n_bytes in by_format.items() if n_bytes] or [dtype]
+    found = next((name for name in ELEMENT_TYPES if names == [name]), None)
+    if found and found != "int4" and (not stored or by_format[found] == ledger.total() * element_bytes(found)):
+        return Figure("memory.weights_bytes", element_bytes(found) * ledger.formula(), dtype=found)
+    sizes = tuple((name, n_bytes) for name, n_bytes in by_format.most_common() if n_bytes)
+    return Figure("memory.weights_bytes", Poly.constant(by_format.total()), formats=sizes)
 
 
 def _activations(rows: Sequence[SavedActivationRow]) -> Figure:

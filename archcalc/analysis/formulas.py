@@ -53,10 +53,10 @@ def explanation(subject: ModelWorkload, row: str | None) -> Explanation:
     Raises InputError if `row` names nothing.
     """
     ledger, sizes = subject.ledger, subject.ledger.at(subject.work)
-    called, rows = figures(ledger, subject.dtype), list[NamedRow]()
+    called, rows = figures(subject), list[NamedRow]()
     totals = [figure for figure in called if not figure.component]
     if row is not None:
-        called, rows = look_up(ledger, subject.dtype, row)
+        called, rows = look_up(subject, row)
     explainer = _Explainer(Rewriter(structs.replace(ledger, sizes=sizes)), subject.dtype, totals)
     symbols = set().union(*(figure.formula.symbols() for figure in called), *(_symbols(one.row) for one in rows))
     of_work = {symbol for symbol in symbols if is_of_work(symbol)}

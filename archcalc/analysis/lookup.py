@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from archcalc.analysis.figures import Figure, figures
-from archcalc.analysis.memory import Dtype
+from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.row_names import path_in_group, path_pattern, row_label
 from archcalc.errors import InputError, nearest, shown
 from archcalc.ledger.rows import CacheRow, Ledger, MatmulRow, WeightRow
@@ -58,9 +58,9 @@ def named_rows(ledger: Ledger) -> list[NamedRow]:
     ]
 
 
-def look_up(ledger: Ledger, dtype: Dtype, wanted: str) -> tuple[list[Figure], list[NamedRow]]:
+def look_up(subject: ModelWorkload, wanted: str) -> tuple[list[Figure], list[NamedRow]]:
     """Return the figures and the rows of this name. Raise InputError if there are none."""
-    known_figures = figures(ledger, dtype)
+    ledger, known_figures = subject.ledger, figures(subject)
     plain = wanted.strip().replace("-", "_").replace(" ", "_")
     same_name, rows = [figure for figure in known_figures if figure.name == plain], matching_rows(ledger, wanted)
     if same_name or rows:

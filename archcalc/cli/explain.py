@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from archcalc.analysis.formulas import explanation
-from archcalc.analysis.memory import DTYPES, Dtype
-from archcalc.analysis.model_workload import ModelWorkload
+from archcalc.analysis.memory import AUTO, DTYPES, DtypeOrAuto
+from archcalc.analysis.stored_weights import cache_dtype_of, model_workload
 from archcalc.cli.language import emit
 from archcalc.cli.options import load_source, output, settings, sizes, source
 from archcalc.ledger.build import build
@@ -23,7 +23,11 @@ from archcalc.spec.workload import workload
 @click.argument("row", required=False)
 @sizes
 @click.option(
-    "--dtype", type=click.Choice(DTYPES), default="bf16", show_default=True, help="Dtype of weights and KV cache."
+    "--dtype",
+    type=click.Choice((AUTO, *DTYPES)),
+    default=AUTO,
+    show_default=True,
+    help="Dtype of weights and KV cache; auto: as the source states it, bf16 if it does not.",
 )
 @settings
 @output
@@ -34,7 +38,7 @@ def command(
     seq: int | None,
     past: int,
     source_seq: int | None,
-    dtype: Dtype,
+    dtype: DtypeOrAuto,
     settings: tuple[str, ...],
     form: Format,
     output: str | None,
@@ -49,8 +53,9 @@ def command(
     spec = load_source(source, settings)
     work = workload(spec, batch=batch, seq=seq, past=past, source_seq=source_seq)
     # Saved activations belong to a training step, which has no past and does not compute in fp8.
-    how = None if past or dtype == "fp8" else Execution(dtype=dtype)
-    subject = ModelWorkload(spec, build(spec, how), work, dtype)
+    computed = cache_dtype_of(spec) if dtype == AUTO else dtype
+    how = None if past or computed == "fp8" else Execution(dtype=computed)
+    subject = model_workload(spec, build(spec, how), work, dtype)
 
     result = explanation(subject, row)
 

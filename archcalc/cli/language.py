@@ -15,6 +15,7 @@ from archcalc.words import (
     VARIABLE,
     Message,
     Translator,
+    msg,
     preferred_byte_units,
     preferred_lang,
     translator,
@@ -78,6 +79,11 @@ def emit(*args: Any, **options: Any) -> None:
 def emit_result(*args: Any, **options: Any) -> None:
     """Print a result in the language of the command; see `archcalc.render.output.emit_result`."""
     output.emit_result(*args, **options, say=current())
+
+
+def warn(message: Message) -> None:
+    """Print a warning on standard error, in the language of the command."""
+    note(msg("warning: {message}", message=message))
 
 
 def note(message: Message) -> None:

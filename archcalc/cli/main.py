@@ -10,9 +10,10 @@ import click
 
 from archcalc._version import __version__
 from archcalc.cli.help import click_texts, in_language, stated_lang
-from archcalc.cli.language import current
+from archcalc.cli.language import current, warn
 from archcalc.errors import ArchcalcError, InputError, nearest, printable
 from archcalc.render.output import discard_output
+from archcalc.source_warnings import shown_by
 from archcalc.words import LANGS, Message, msg, translator
 
 # Name → (module in this package, help text in the list of commands).
@@ -148,7 +149,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def run(args: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; errors are printed in one line on standard error."""
     lang = stated_lang(sys.argv[1:] if args is None else args)
-    with click_texts(lang):
+    with click_texts(lang), shown_by(warn):
         return _run(args, lang)
 
 

@@ -222,8 +222,10 @@ _SOURCES: Final[dict[str, Callable[[], tuple[str, Document]]]] = {"preset": _pre
 
 def model_workload() -> ModelWorkload:
     """Return the chosen architecture with the workload and dtype of the report."""
+    from archcalc.analysis import stored_weights
+    from archcalc.analysis.memory import AUTO
     from archcalc.ledger.build import build
     from archcalc.spec.workload import workload
 
     spec = selection().spec
-    return ModelWorkload(spec, build(spec), workload(spec), "bf16")
+    return stored_weights.model_workload(spec, build(spec), workload(spec), AUTO)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError, shown
+from archcalc.spec.assumption import Assumption
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def class_name(data: Mapping[str, Any]) -> str | None:
     return ALIASES.get(name, name)
 
 
-def resolve(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def resolve(config: dict[str, Any]) -> tuple[dict[str, Any], list[Assumption]]:
     """Return a config with the current names of its model type and class, and the assumptions made for it.
 
     A model type that only custom code knows is read as the model type of its class (Kimi-K2 as DeepSeek-V3).
@@ -51,7 +52,7 @@ def resolve(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         config = _decision(config)
     assumptions = []
     if text := composites.text_model(config):
-        assumptions = [f"the text model alone; the engine transformers of report counts all of {config['model_type']}"]
+        assumptions = [Assumption(kind="text_model", of=str(config["model_type"]))]
         config = text
     name, model_type = class_name(config), config.get("model_type")
     data = config | ({"architectures": [name]} if name else {})
@@ -60,12 +61,12 @@ def resolve(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     _check_parts(config)
     types = [each for each in upstream.types_of(name or "") if each in registry.model_types()]
     if not types and (twin := composites.twin(data)) is not data:
-        return twin, [f"model_type {twin['model_type']}, which has the layers of {model_type}"]
+        return twin, [Assumption(kind="twin", value=twin["model_type"], of=model_type)]
     if not types:
         return data, []
     # Several types may share a class: prefer the one that it is named after.
     first = next((each for each in types if str(name).lower().startswith(each.replace("_", ""))), types[0])
-    return data | {"model_type": first}, [f"model_type {first}, whose class is {name}"]
+    return data | {"model_type": first}, [Assumption(kind="model_type", value=first, of=str(name))]
 
 
 def _decision(config: dict[str, Any]) -> dict[str, Any]:
@@ -84,11 +85,11 @@ def _decision(config: dict[str, Any]) -> dict[str, Any]:
     return text | head | {"architectures": [DECISION_CLASS]}
 
 
-def with_assumptions(document: Document, assumptions: list[str]) -> Document:
+def with_assumptions(document: Document, assumptions: list[Assumption]) -> Document:
     """Return a document with these assumptions added to its provenance."""
     about = document.get("about", {})
     provenance = about.get("provenance", {})
-    both = [*assumptions, *provenance.get("assumed", ())]
+    both = [*(one.data for one in assumptions), *provenance.get("assumed", ())]
     return document | ({"about": about | {"provenance": provenance | {"assumed": both}}} if both else {})
 
 

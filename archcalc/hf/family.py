@@ -17,6 +17,7 @@ from archcalc.hf.irrelevant_keys import COMMON_CONSTRAINTS, IRRELEVANT
 from archcalc.hf.lens import ConfigDraft, Constraint, MismatchError, Template, names, read, write
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorEntry, TensorMap
+from archcalc.spec.assumption import Assumption
 from archcalc.words import Message, msg
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
     needs_kernel: bool = False
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
-    class_notes: Mapping[str, str] = {}
+    class_notes: Mapping[str, Assumption] = {}
     runs_all_experts: bool = False
     runs_pooler: bool = False
     other_products: Message | None = None
@@ -195,24 +196,24 @@ class Family(msgspec.Struct, frozen=True, dict=True):
 
     def _provenance(self, config: Config) -> Document:
         """Return the provenance of a document: ignored keys, and assumptions about the class and absent keys."""
-        assumed = []
+        assumed = list[Assumption]()
         if not config.data.get("architectures"):
-            assumed.append(f"the class {self.classes[0]}")
+            assumed.append(Assumption(kind="class", value=self.classes[0]))
         if note := self.class_notes.get(self._kind(config.data)):
             assumed.append(note)
         if config.ignored:
-            assumed += self._misspelling_notes(config)
+            assumed += self._misspellings(config)
         if not config.ignored and not assumed:
             return {}
-        return {"provenance": {"ignored": list(config.ignored), "assumed": assumed}}
+        return {"provenance": {"ignored": list(config.ignored), "assumed": [one.data for one in assumed]}}
 
-    def _misspelling_notes(self, config: Config) -> Iterator[str]:
+    def _misspellings(self, config: Config) -> Iterator[Assumption]:
         """Yield an assumption for each ignored key that is nearly equal to an absent one."""
         from difflib import get_close_matches
 
         for name in config.ignored:
             for key in get_close_matches(name, self.keys - config.data.keys(), n=1, cutoff=0.9):
-                yield f"the default of {key}, which the file may mean by {name}"
+                yield Assumption(kind="default", value=key, of=name)
 
     def _constraint_errors(self, config: Config) -> Iterator[InputError]:
         """Yield the error of each constraint that a config violates."""

@@ -39,7 +39,7 @@ def table_view(result: Explanation, options: None = None) -> Page:
 
 
 def _subtitle(name: str) -> Message:
-    return msg("{name}: how each figure comes about", name=name)
+    return msg("{name}: the formula of each figure", name=name)
 
 
 def _notable(formulas: Sequence[FigureFormula]) -> Iterator[FigureFormula]:
@@ -59,6 +59,9 @@ def _in_short(formulas: Iterable[FigureFormula]) -> Text:
     shown = [one for one in totals if one.n_terms or one.figure.startswith("flops.")]
     lines: list[Message] = []
     for one in shown:
+        if one.expression == str(one.value) and one.value:
+            lines.append(msg("{name}: {meaning}", name=f"{one.figure} = {exact(one.value)}", meaning=one.meaning))
+            continue
         equation = joined(" = ", (_terms(one), exact(one.value)))
         lines.append(msg("{name}: {formula}", name=one.figure, formula=equation))
     used = dict.fromkeys(relation for one in shown for relation in one.relations)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from archcalc.spec.assumption import Assumption
 from archcalc.spec.base import ModuleSize, Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.storage import Storage
+from archcalc.words import Message, joined, msg
 
 
 class Provenance(Part, frozen=True, kw_only=True):
@@ -14,13 +16,14 @@ class Provenance(Part, frozen=True, kw_only=True):
     """
 
     ignored: tuple[str, ...] = ()
-    assumed: tuple[str, ...] = ()
+    assumed: tuple[str | Assumption, ...] = ()
 
     @property
-    def notes(self) -> list[str]:
+    def notes(self) -> list[Message]:
         """Return a line for each kind of note."""
-        notes = {"ignored": ", ".join(self.ignored), "assumed": "; ".join(self.assumed)}
-        return [f"{kind}: {items}" for kind, items in notes.items() if items]
+        ignored = [msg("ignored: {keys}", keys=", ".join(self.ignored))] if self.ignored else []
+        parts = [one if isinstance(one, str) else one.message for one in self.assumed]
+        return ignored + ([msg("assumed: {values}", values=joined("; ", parts))] if parts else [])
 
 
 class StoredMtp(Part, frozen=True, kw_only=True):

@@ -13,13 +13,15 @@ from hypothesis import given
 from msgspec import structs
 
 import archcalc
-from archcalc.analysis.stored_weights import stored_weights, weight_lines
+from archcalc.analysis.formulas import explanation
+from archcalc.analysis.stored_weights import model_workload, stored_weights, weight_lines
 from archcalc.analysis.weights import stored_bytes, weights
 from archcalc.errors import InputError
 from archcalc.formats.layouts import PerRow
 from archcalc.ledger.build import build
 from archcalc.spec import Spec
 from archcalc.spec.storage import Storage, StoredFormat
+from archcalc.spec.workload import workload
 from tests.strategies import specs
 
 
@@ -59,7 +61,7 @@ def test_a_layer_may_have_a_format_of_its_own() -> None:
     [
         ({"formats": [{"name": "x", "pattern": "("}]}, "formats[0].pattern: the pattern '(' does not parse"),
         ({"formats": [{"name": "x", "pattern": "(a+)+"}]}, "formats[0].pattern: found '(a+)+'"),
-        ({"formats": [{"name": "x"}], "naming": "gguf", "model_type": "bert"}, "naming: bert has no GGUF files"),
+        ({"formats": [{"name": "x"}], "naming": "gguf", "model_type": "bart"}, "naming: bart has no GGUF files"),
         (
             {"formats": [{"name": "x"}], "naming": "transformers", "model_type": "bert"},
             "no longer has the architecture",
@@ -111,3 +113,22 @@ def test_a_gguf_file_counts_as_the_library_reads_it(tmp_path: Path, kind: GGMLQu
     spec = archcalc.load(path)
     assert archcalc.report(spec)["memory"]["weights_bytes"] == sum(int(one.n_bytes) for one in GGUFReader(path).tensors)
     assert archcalc.report(spec)["workload"]["dtype"] == "fp16", "as llama.cpp allocates the cache"
+    assert explained_bytes(spec) == reported_bytes(spec)
+
+
+def explained_bytes(spec: Spec) -> dict[str, int]:
+    subject = model_workload(spec, build(spec), workload(spec), "auto")
+    names = ("weights_bytes", "kv_cache_bytes", "state_bytes")
+    return {name: explanation(subject, f"memory.{name}").formulas[0].value for name in names}
+
+
+def reported_bytes(spec: Spec) -> dict[str, Any]:
+    return {**archcalc.report(spec)["memory"]}
+
+
+@given(specs())
+def test_formulas_have_the_bytes_of_the_report(spec: Spec) -> None:
+    in_rows = StoredFormat(name="rows", layout=PerRow(1, 2), roles=("linear", "experts"))
+    for storage in (Storage(dtype="fp32"), Storage(dtype="fp16", formats=(in_rows,))):
+        stored = stored_in(spec, storage)
+        assert explained_bytes(stored) == reported_bytes(stored)

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -226,6 +227,25 @@ def test_a_cache_says_what_it_holds(good: Good) -> None:
     assert "axes of each sequence [n_kv_heads, cached, d_head] = [8, 14, 128]" in text
     assert "in fp8: 1 · 458,752 = 458,752" in text
     assert "all keys and values kept, in fp8, 1 byte each" in text
+
+
+def test_bytes_are_by_default_as_the_source_states_them(good: Good, tmp_path: Path) -> None:
+    """In one plain dtype by a formula, and in several formats as the sum over them."""
+    config: dict[str, Any] = {"model_type": "llama", "num_hidden_layers": 1, "torch_dtype": "float32"}
+    (tmp_path / "plain.json").write_text(json.dumps(config))
+    (tmp_path / "int8.json").write_text(json.dumps(config | {"quantization_config": {"load_in_8bit": True}}))
+    for name, line in (("plain", "memory.weights_bytes: 4·total = "), ("int8", "as the files store them: int8-row")):
+        stated = json.loads(good("report", f"./{name}.json", "-f", "json"))["memory"]
+        assert line in (text := good("explain", f"./{name}.json"))
+        assert f"memory.weights_bytes{':' if name == 'plain' else ' ='}" in text
+        for figure in ("weights_bytes", "kv_cache_bytes"):
+            assert figure_of(good, f"./{name}.json", f"memory.{figure}") == stated[figure]
+    assert "in fp32, 4 bytes each" in good("explain", "./plain.json", "memory.weights_bytes")
+
+
+def figure_of(good: Good, source: str, name: str) -> int:
+    value: int = explained(good("explain", source, name, "-f", "json"))[name]["value"]
+    return value
 
 
 def test_a_module_is_its_weights_and_its_product(good: Good) -> None:

@@ -52,3 +52,6 @@ def test_what_cannot_be_joined_is_refused(config: dict[str, Any], line: str) -> 
 def test_ignored_keys_are_reported_by_their_path() -> None:
     spec = decode(from_config(composed({"nothing": 1}, CROSSES | {"naught": 2}) | {"nil": 3}))
     assert spec.about.provenance.ignored == ("nil", "encoder.nothing", "decoder.naught")
+    assert all(one.kind == "class" for one in spec.about.provenance.assumed)
+    slip = decode(from_config(composed({}, CROSSES | {"hidden_dropout_probs": 0.5})))
+    assert "decoder.hidden_dropout_probs" in str(slip.about.provenance.assumed[-1])

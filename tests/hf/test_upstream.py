@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 import archcalc
-from archcalc.cli.main import cli
+from archcalc.cli.main import cli, run
 from archcalc.errors import InputError
 from archcalc.hf import extract, from_config, model_types, upstream
 from archcalc.spec.document import decode
+from archcalc.words import translator
 from tests.hf.hf_configs import LLAMA, LLAMA3
 
 BASE = {"model_type": "llama"} | LLAMA
@@ -68,10 +71,43 @@ def test_a_nested_key_is_reported_by_its_path() -> None:
 
 def test_what_may_be_a_misspelling_says_which_default_stands() -> None:
     spec = decode(from_config({"model_type": "llama", "hiden_size": 512}))
-    assert spec.about.provenance.notes == [
+    assert list(map(str, spec.about.provenance.notes)) == [
         "ignored: hiden_size",
         "assumed: the class LlamaForCausalLM; the default of hidden_size, which the file may mean by hiden_size",
     ]
+    assert archcalc.report(spec)["provenance"]["assumed"][1].startswith("the default of hidden_size")
+
+
+SLIP = BASE | {"num_key_value_head": 1, "use_mrope": False}
+SAID = "num_key_value_head is not read (did you mean num_key_value_heads?)"
+
+
+def test_a_misspelled_key_is_a_warning_of_every_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Once a run, of a base too; not for a key that is merely unknown."""
+    (tmp_path / "config.json").write_text(json.dumps(SLIP))
+    (tmp_path / "mine.yaml").write_text("base: ./config.json\nname: mine\n")
+    config, mine = str(tmp_path / "config.json"), str(tmp_path / "mine.yaml")
+    for args in (["report"], ["memory", "-f", "json"], ["diff", config], ["sweep", "--over", "n_layers=1,2"]):
+        assert run([args[0], config, *args[1:]]) == 0
+        assert capsys.readouterr().err == f"archcalc: warning: {config}: {SAID}\n"
+    assert run(["flops", mine]) == 0
+    assert capsys.readouterr().err.count(SAID) == 1
+    assert run(["report", config, "--lang", "zh"]) == 0
+    assert "did you mean" not in capsys.readouterr().err
+
+
+def test_python_logs_a_misspelled_key(caplog: pytest.LogCaptureFixture) -> None:
+    archcalc.load(SLIP)
+    assert [record.getMessage() for record in caplog.records] == [SAID]
+    archcalc.load(BASE | {"use_mrope": False})
+    assert len(caplog.records) == 1
+
+
+def test_notes_are_in_the_language_of_the_reader() -> None:
+    spec = decode(from_config(SLIP))
+    text = " ".join(map(translator("zh"), spec.about.provenance.notes))
+    assert not {"ignored", "assumed", "the", "which", "class"}.intersection(re.findall(r"[a-z]+", text))
+    assert {"use_mrope", "num_key_value_heads"} <= {*re.findall(r"\w+", text, re.ASCII)}
 
 
 def test_the_report_says_it_once(tmp_path) -> None:

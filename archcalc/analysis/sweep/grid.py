@@ -22,7 +22,7 @@ from archcalc.analysis.sweep.runner import Axis, Runner
 from archcalc.errors import InputError, nearest, shown
 from archcalc.extras import require_numpy, require_pandas
 from archcalc.results import Row, count, data, plain, text
-from archcalc.sources import document_of
+from archcalc.sources import check_source, document_of
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, encode
 from archcalc.words import Message, joined, msg
@@ -92,13 +92,17 @@ def sweep(
     for all of a group.
 
     Combinations that `load` or `report` refuse have no row: `attrs["refused"]` has their number, the reason and the
-    first of them. Raises InputError for an unknown field and an invalid value; MissingExtraError without pandas.
+    first of them. Raises InputError for an unknown field, an invalid value, and a grid without a valid combination;
+    MissingExtraError without pandas.
     """
     require_pandas()
     import pandas as pd
 
     work = {"batch": batch, "seq": seq, "past": past, "source_seq": source_seq}
     result = arrays(source, grid, changes=changes, work=work, dtype=dtype, figures=figures)
+    if not len(result.places):
+        reason = result.refusals[0].reason
+        raise InputError(msg("no combination is left; the first is refused: {reason}", reason=reason), where="grid")
     frame = pd.DataFrame(result.columns(), copy=False)
     frame.attrs["cells"] = math.prod(result.shape)
     frame.attrs["refused"] = plain(result.refusals)
@@ -126,6 +130,8 @@ def arrays(
     import numpy as np
 
     check_dtype(dtype)
+    if not isinstance(source, Spec):
+        check_source(source)
     axes = _axes(grid)
     shape = tuple(len(axis.values) for axis in axes)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import msgspec
@@ -82,16 +82,18 @@ class ComposedFamily(Family, frozen=True, dict=True):
             raise config.error(
                 "encoder.hidden_size", encoder["d_model"], f"{decoder['d_model']}, the width of the decoder"
             )
+        misspelled: list[Document] = []
         for role, part in parts.items():
-            ignored = part.get("about", {}).get("provenance", {}).get("ignored", ())
-            config.ignored.update({f"{role}.{name}": None for name in ignored})
+            provenance = part.get("about", {}).get("provenance", {})
+            config.ignored.update({f"{role}.{name}": None for name in provenance.get("ignored", ())})
+            misspelled += _misspelled(role, provenance.get("assumed", ()))
         return {
             **decoder,
             "name": self._name(data),
             "encoder": encoder["encoder"] | {field: encoder.get(field) for field in OWN},
             "decoder": _with_cross(decoder["decoder"]),
             "extras": [*(decoder.get("extras") or ()), *(POOLER if encoder.get("pooler") else ())],
-            "about": self._provenance(config),
+            "about": _with_assumed(self._provenance(config), misspelled),
         }
 
     def configs(self, spec: Spec, misfits: list[Misfit] | None = None) -> Iterator[dict[str, Any]]:
@@ -153,6 +155,20 @@ def _document(role: str, config: dict[str, Any]) -> Document:
     except InputError as error:
         where = f"{role}.{error.where}" if error.where else role
         raise InputError(error.problem, allowed=error.allowed, where=where) from None
+
+
+def _misspelled(role: str, assumed: Sequence[Document]) -> list[Document]:
+    """Return the assumptions about misspelled keys of a part, with the paths of the keys."""
+    return [
+        one | {"value": f"{role}.{one['value']}", "of": f"{role}.{one['of']}"}
+        for one in assumed
+        if one["kind"] == "default"
+    ]
+
+
+def _with_assumed(about: Document, assumed: list[Document]) -> Document:
+    provenance = about.get("provenance", {})
+    return about | {"provenance": provenance | {"assumed": [*provenance.get("assumed", ()), *assumed]}}
 
 
 def _with_cross(stack: Document) -> Document:

@@ -19,6 +19,7 @@ from archcalc.hf.templates.bert_like import DECODER_BIAS, EMBEDDING_NAMES, LAYER
 from archcalc.hf.templates.t5_like import NORM, SPELLING, T5Defaults, template, tensors
 from archcalc.hf.tensors import TensorMap, module, modules, table
 from archcalc.hf.vocabulary import activation, biases, flag, keys, size
+from archcalc.spec.assumption import Assumption
 from archcalc.words import msg
 
 # -------------------------------------------------------------------------------------------------- Longformer and LED
@@ -54,9 +55,7 @@ LONGFORMER = derive(
     class_attention={"ForSequenceClassification": classified},
     lists=WINDOWS,
     # The tokens before or after a separator are global.
-    class_notes=dict.fromkeys(
-        ("ForMultipleChoice", "ForQuestionAnswering"), "no global tokens, which follow from the text's separators"
-    ),
+    class_notes=dict.fromkeys(("ForMultipleChoice", "ForQuestionAnswering"), Assumption(kind="no_global_tokens")),
     names=EMBEDDING_NAMES
     | LAYER_NAMES
     | {

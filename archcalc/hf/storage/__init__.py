@@ -15,6 +15,7 @@ from archcalc.errors import shown
 from archcalc.formats.element_types import ELEMENT_TYPES
 from archcalc.hf.storage.methods import LOADED, formats, method_of
 from archcalc.hf.storage.quantization import Quantization
+from archcalc.spec.assumption import Assumption
 from archcalc.spec.storage import FloatName, Storage
 
 __all__ = ["LOADED", "quantization_method", "stated_dtype", "storage_of"]
@@ -25,7 +26,7 @@ _BY_TORCH_NAME = {ELEMENT_TYPES[name].torch: name for name in get_args(FloatName
 _QUANTIZATION_KEYS = ("quantization_config", "compression_config", "quantization")
 
 
-def storage_of(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def storage_of(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[dict[str, Any], list[Assumption]]:
     """Return the storage that a config states, as plain data, and assumptions about it.
 
     `resolved` is the config of the text model whose class is read. The storage is empty if nothing is stated. Raises
@@ -69,7 +70,7 @@ def stated_dtype(config: Mapping[str, Any]) -> FloatName:
     return _dtype(config, text if isinstance(text, dict) else {})[1]
 
 
-def _dtype(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[str, FloatName, list[str]]:
+def _dtype(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[str, FloatName, list[Assumption]]:
     """Return the key that states the dtype, the dtype, and what is assumed where the stated one is unknown."""
     stated = [(key, source[key]) for source in (resolved, config) for key in _DTYPE_KEYS if source.get(key) is not None]
     if not stated or stated[0][1] == "auto":
@@ -77,7 +78,7 @@ def _dtype(config: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[str,
     key, value = stated[0]
     name: FloatName | None = _BY_TORCH_NAME.get(str(value).removeprefix("torch."))
     if name is None:
-        return "", Storage().dtype, [f"weights in {Storage().dtype}, because {key} is {shown(value)}"]
+        return "", Storage().dtype, [Assumption(kind="dtype", value=Storage().dtype, of=f"{key}: {shown(value)}")]
     return key, name, []
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from archcalc.errors import shown
 from archcalc.hf.storage import compressed_tensors, eight_bit, four_bit, groups, modelopt
 from archcalc.hf.storage.quantization import Quantization, UnreadSettingError
+from archcalc.spec.assumption import Assumption
 from archcalc.spec.storage import StoredFormat
 
 _METHODS: dict[str, Callable[[Quantization], list[StoredFormat]]] = {
@@ -40,7 +41,7 @@ _SPELLINGS = {
 }
 
 
-def formats(settings: Quantization) -> tuple[str, list[StoredFormat], list[str]]:
+def formats(settings: Quantization) -> tuple[str, list[StoredFormat], list[Assumption]]:
     """Return the method's name, its formats, and the assumption for settings that are not read.
 
     Raises InputError for a setting of a known method that has no valid value.
@@ -48,15 +49,11 @@ def formats(settings: Quantization) -> tuple[str, list[StoredFormat], list[str]]
     method = method_of(settings)
     read = _METHODS.get(method)
     if read is None:
-        return method, [], [_unquantized(settings, f"the quantization method {shown(method)}")]
+        return method, [], [Assumption(kind="method", of=str(shown(method)))]
     try:
         return method, read(settings), []
     except UnreadSettingError as error:
-        return method, [], [_unquantized(settings, f"{method} with {error}")]
-
-
-def _unquantized(settings: Quantization, what: str) -> str:
-    return f"bytes without quantization, because {what} is not known"
+        return method, [], [Assumption(kind="setting", value=method, of=str(error))]
 
 
 def method_of(settings: Quantization) -> str:

@@ -28,6 +28,7 @@ from archcalc.hf.spellings import GAMMA, Spelling
 from archcalc.hf.stack import FirstLayerSchedule, LastLayer, SharedStackLens, StackLens, UniformSchedule
 from archcalc.hf.tensors import TensorEntry, TensorMap, modules, table
 from archcalc.hf.vocabulary import flag, keys
+from archcalc.spec.assumption import Assumption
 from archcalc.words import Message
 
 TIED = flag("tie_word_embeddings", True)
@@ -144,7 +145,7 @@ class BertSwitches(msgspec.Struct, frozen=True, kw_only=True):
     classifier: Template = "tanh"
     class_heads: Mapping[str, Template] = {}
     class_tensors: Mapping[str, tuple[TensorEntry, ...]] = {}
-    class_notes: Mapping[str, str] = {}
+    class_notes: Mapping[str, Assumption] = {}
     n_relations: Template = 2
     extras: tuple[Mapping[str, Any], ...] = ()
     head_activation: str | None = None

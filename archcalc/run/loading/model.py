@@ -19,6 +19,10 @@ def load_model(
     source: str | os.PathLike[str], *, dtype: str = "fp32", device: str = "cpu", packed: bool = False
 ) -> Any:
     """Load the model of a source, in eval mode and without gradients; see `archcalc.load_model`."""
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(
+            msg("found {found}", found=shown(source)), where="source", allowed=msg("the name of a model, or a path")
+        )
     torch_dtype = _dtype(dtype)
     if packed and torch_dtype != torch.float32:
         raise InputError(
