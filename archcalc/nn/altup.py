@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from archcalc.nn.attention_context import LayerContext
     from archcalc.nn.block import Block
 
+_LEAST = 1e-5  # of a mean square that is divided by
+
 
 class AltUpEnds(nn.Module):
     """The projections of the first layer's input to further streams, and of these to the output of the layers."""
@@ -46,14 +48,21 @@ class AltUpEnds(nn.Module):
 
 def _rescaled(first_BTD: Tensor, projections: Iterable[tuple[nn.Module, Tensor]]) -> list[Tensor]:
     """Return each tensor [B, T, D] through its module, with the magnitude of the first."""
-    outputs = ((module(x_BTD)) for module, x_BTD in projections)
-    return [y_BTD * rescaling(first_BTD, y_BTD) for y_BTD in outputs]
+    magnitude_BT1 = _mean_square(first_BTD).sqrt()
+    rescaled = []
+    for module, x_BTD in projections:
+        y_BTD = module(x_BTD)
+        rescaled.append(y_BTD * magnitude_BT1 / _mean_square(y_BTD).clamp(min=_LEAST).sqrt())
+    return rescaled
 
 
 def rescaling(first_D: Tensor, y_D: Tensor) -> Tensor:
     """Return the factor [..., 1] that gives `y_D` the magnitude of the first stream."""
-    own = y_D.pow(2).mean(-1, keepdim=True).clamp(min=1e-5).sqrt()
-    return first_D.pow(2).mean(-1, keepdim=True).sqrt() / own
+    return _mean_square(first_D).sqrt() / _mean_square(y_D).clamp(min=_LEAST).sqrt()
+
+
+def _mean_square(x_D: Tensor) -> Tensor:
+    return x_D.pow(2).mean(-1, keepdim=True)
 
 
 class AltUp(nn.Module):
