@@ -16,7 +16,7 @@ from msgspec import structs
 from archcalc.formats.layouts import Grouped, PerRow, PerTensor, Tiled
 from archcalc.spec import Spec
 from archcalc.spec.about import About, Provenance, StoredMtp
-from archcalc.spec.activation import ClampedSwish
+from archcalc.spec.activation import CappedSwish, ClampedSwish
 from archcalc.spec.assumption import Assumption
 from archcalc.spec.attention import (
     AnyAttention,
@@ -103,10 +103,11 @@ from archcalc.spec.position import (
     YarnScaling,
 )
 from archcalc.spec.resolve import resolve
+from archcalc.spec.resolve_split import split_problem
 from archcalc.spec.routed import RoutedAttention
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
 from archcalc.spec.storage import Storage, StoredFormat
-from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
+from archcalc.spec.streams import AltUp, HyperConnections, SetAside, Sinkhorn
 from archcalc.spec.xl import XlAttention
 
 # Mostly primes, so that confusing two sizes changes every count.
@@ -120,8 +121,10 @@ _CLAMPED_SWISHES = [
     ClampedSwish(limit=limit, alpha=a, up_offset=b) for limit, a, b in product((0.7, 9.0), (1.0, 2.0), (0.0, 1.0))
 ]
 CLAMPED = st.sampled_from(_CLAMPED_SWISHES)
-FIXED_ACTIVATIONS = st.sampled_from((*get_args(Activation), *_CLAMPED_SWISHES[:2]))
-ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_CLAMPED_SWISHES[:2], "xielu"))
+CAPPED = st.builds(CappedSwish, cap=st.sampled_from((0.5, 4.0)), up_cap=st.sampled_from((0.7, 25.0)))
+_WITH_PARAMETERS = (*_CLAMPED_SWISHES[:2], CappedSwish(cap=0.5, up_cap=0.7))
+FIXED_ACTIVATIONS = st.sampled_from((*get_args(Activation), *_WITH_PARAMETERS))
+ANY_ACTIVATION = st.sampled_from((*get_args(Activation), *_WITH_PARAMETERS, "xielu"))
 
 _DISTANCES = Disentangled(n_distances=3)
 
@@ -301,7 +304,12 @@ def positions(width: int, place: Place, n_heads: int, n_kv_heads: int) -> st.Sea
     return found | st.just(place.table[1]) if n_heads == place.table[0] else found
 
 
-CONTENT = st.builds(ContentBias, d_rel=st.sampled_from((2, 3, 5)), n_distances=st.sampled_from((1, 3, 4, 9)))
+CONTENT = st.builds(
+    ContentBias,
+    d_rel=st.sampled_from((2, 3, 5)),
+    n_distances=st.sampled_from((1, 3, 4, 9)),
+    clip=st.sampled_from((None, 0.05)),
+)
 KEY_BIASES = st.builds(KeyBias, bias=st.booleans(), n_kept=st.sampled_from((None, None, 1, 2, 4)))
 DIFFERENTIAL = st.builds(Differential, offset=st.sampled_from((0.25, 0.8)), norm=NORMS)
 HEADS_EACH = st.sampled_from(((2, 3), (1, 3), (3, 1), (2, 1), (1, 1), (5, 1)))  # n_kv_heads, query heads of each
@@ -309,7 +317,7 @@ WINDOWS = st.sampled_from((*[None] * 9, *range(1, 10)))
 SOFTCAPS = st.sampled_from((None, None, 50.0, 2.0))
 ATTENTION_FLAGS = flags("q_bias", "k_bias", "v_bias", "out_bias", "sinks")
 TEMPERATURES = st.none() | st.none() | LOG_TEMPERATURES | POWER_TEMPERATURES | LATE_TEMPERATURES
-_NO_EXTRAS: dict[str, object] = dict.fromkeys(("value_scale", "clip", "gate", "out_norm", "v_norm"))
+_NO_EXTRAS: dict[str, object] = dict.fromkeys(("value_scale", "clip", "gate", "out_norm", "v_norm", "qk_clip"))
 ATTENTION_EXTRAS = st.just(_NO_EXTRAS) | st.fixed_dictionaries(
     {
         "value_scale": OPTIONAL_SCALES,
@@ -317,7 +325,12 @@ ATTENTION_EXTRAS = st.just(_NO_EXTRAS) | st.fixed_dictionaries(
         "gate": optional(GATES),
         "out_norm": optional(NORMS),
         "v_norm": optional(NORMS),
+        "qk_clip": st.sampled_from((None, 0.05)),
     }
+)
+_NO_CONVOLUTION: dict[str, object] = {"d_conv": None}
+CONVOLUTIONS = st.just(_NO_CONVOLUTION) | st.fixed_dictionaries(
+    {"d_conv": st.sampled_from((1, 3)), "conv_scale": SCALES, "conv_by_token": st.booleans()}
 )
 
 
@@ -372,9 +385,8 @@ def attentions(draw: st.DrawFn, place: Place = Place(), cross: bool = False) -> 
         window=window,
         window_kind=window_kind,
         key_bias=key_bias,
-        d_conv=draw(st.sampled_from((None, None, 1, 3)))
-        if place.is_decoder and not cross and not value_is_key
-        else None,
+        **(draw(CONVOLUTIONS) if place.is_decoder and not cross and not value_is_key else {}),
+        token_sinks=not flags["sinks"] and draw(st.sampled_from((False, False, True))),
         softcap=draw(SOFTCAPS),
         scale=draw(OPTIONAL_SCALES),
         **flags,
@@ -792,7 +804,7 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
     norm_in = draw(optional(NORMS))
     own = [False if norm_in else draw(st.booleans()) for _ in names]
     skip_reads = draw(st.sampled_from(("stream", "normed"))) if norm_in else "stream"
-    return Branch(
+    branch = Branch(
         arms=tuple(draw(arms(name, place, name == source, norm)) for name, norm in zip(names, own, strict=True)),
         norm_in=norm_in,
         norm_out=draw(optional(NORMS)),
@@ -802,6 +814,7 @@ def branches(draw: st.DrawFn, names: tuple[str, ...] = ("attn",), place: Place =
         skip_weight=draw(st.sampled_from((False, False, True))),
         **draw(RESIDUALS),
     )
+    return structs.replace(branch, splits_input=split_problem(branch) is None and draw(st.booleans()))
 
 
 # The arms of each branch of a layer; 'cross' attends to a source.
@@ -819,6 +832,7 @@ def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) 
         return branch
     if not others and branch.skip_reads == "stream":
         branch = structs.replace(branch, norm_in=None)  # nothing would read it
+    branch = structs.replace(branch, splits_input=False)
     reader = structs.replace(last, input_of=draw(st.sampled_from(names)))
     return structs.replace(branch, arms=(*others, reader), in_gate_rank=branch.in_gate_rank if others else None)
 
@@ -826,6 +840,7 @@ def with_shortcut(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) 
 @st.composite
 def with_tied_norms(draw: st.DrawFn, branch: Branch, earlier: tuple[Branch, ...]) -> Branch:
     """Draw the branch with all its norms those of an earlier branch, or of itself."""
+    branch = structs.replace(branch, splits_input=False)
     owner = draw(st.sampled_from((*earlier, branch)))
     part = next((part for _, part in norms(owner)), None)
     if part is None or len([*norms(branch)]) < 1 + (owner is branch):
@@ -938,6 +953,7 @@ def sharing_layers(draw: st.DrawFn, layer: Layer, turn: int) -> Layer:
     changed = [
         Branch(
             **_fields(branch)
+            | {"splits_input": branch.splits_input and branch.arms[0].name not in which}
             | {"arms": tuple([draw(_reader(arm)) if arm.name in which else arm for arm in branch.arms])}
         )
         for branch in layer.branches
@@ -989,6 +1005,7 @@ def queries(draw: st.DrawFn, part: Attention) -> Attention:
     fields |= {"v_norm": None, "value_is_key": False}
     fields |= dict.fromkeys(("q_block", "k_block", "v_block", "out_block", "low_rank"))
     fields |= {"softcap": draw(SOFTCAPS), "sinks": draw(st.booleans()), "qk_norm": draw(optional(QK_NORMS))}
+    fields |= {"token_sinks": part.token_sinks and not fields["sinks"]}
     if part.d_head is not None and (not isinstance(part.position, RelativeBias)):
         n_kv_heads = part.n_kv_heads or part.n_heads
         fields |= {"n_kv_heads": n_kv_heads, "n_heads": n_kv_heads * draw(st.sampled_from((1, 2, 3)))}
@@ -1355,6 +1372,31 @@ def hyper_specs(draw: st.DrawFn) -> Spec:
     return resolve(Spec(name="streams", vocab_size=17, n_ctx=19, d_model=draw(SIZES), decoder=stack, head=head))
 
 
+SET_ASIDE = st.builds(SetAside, n_block=st.integers(1, 4), eps=st.sampled_from((1e-6, 0.02)))
+
+
+@st.composite
+def set_aside_specs(draw: st.DrawFn) -> Spec:
+    """A resolved spec whose stream is set aside now and then; no other draws them."""
+    norm, own = draw(RMS_NORMS), draw(RMS_NORMS)
+    attention = Attention(n_heads=2, n_kv_heads=1, d_head=draw(EVEN), window=draw(st.sampled_from((None, 3))))
+    convolved = structs.replace(attention, d_conv=2, conv_by_token=draw(st.booleans()), conv_scale=draw(SCALES))
+    arms = (
+        Arm(name="attn", part=convolved, norm_out=draw(optional(RMS_NORMS))),
+        Arm(name="low", part=Plain(d_ff=draw(SIZES), activation="identity"), skip=draw(st.booleans())),
+    )
+    n_arms = draw(st.integers(1, 2))
+    splits = n_arms == 1 and draw(st.booleans())
+    scale = draw(st.sampled_from((1.0, 0.5)))
+    first = Branch(norm_in=norm, arms=arms[:n_arms], splits_input=splits, scale=scale)
+    second = Branch(norm_in=norm, arms=(Arm(name="ffn", part=draw(GATED)),), norm_out=draw(optional(RMS_NORMS)))
+    short = Layer(norm=own, attention=attention, ffn=draw(GATED), placement=draw(st.sampled_from(("pre", "sandwich"))))
+    runs = (Run(count=draw(st.integers(1, 5)), pattern=(Layer(branches=(first, second)), short)),)
+    stack = Stack(runs=runs, streams=draw(SET_ASIDE), final_norm=draw(optional(RMS_NORMS)))
+    head = Head(tied=draw(st.booleans()), softcap=draw(SOFTCAPS), n_scored=draw(st.sampled_from((None, 5, 11))))
+    return resolve(Spec(name="streams", vocab_size=17, n_ctx=19, d_model=draw(SIZES), decoder=stack, head=head))
+
+
 ENTRY_INDEXERS = st.builds(EntryIndexer, n_index_heads=SIZES, d_index=st.sampled_from((8, 9, 13)), n_selected=SIZES)
 COMPRESSIONS = st.builds(
     Compression, n_pool=st.sampled_from((2, 3, 4)), overlap=st.booleans(), indexer=optional(ENTRY_INDEXERS)
@@ -1647,6 +1689,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     Mamba2: mamba2s(),
     Multipliers: MULTIPLIERS,
     ClampedSwish: CLAMPED,
+    CappedSwish: CAPPED,
     Plain: PLAIN,
     Gated: GATED,
     MoE: mixtures(),
@@ -1659,6 +1702,7 @@ PARTS: dict[type[Part], st.SearchStrategy] = {
     SoftPrompt: SOFT_PROMPTS,
     Cycles: CYCLES,
     HyperConnections: HYPERS,
+    SetAside: SET_ASIDE,
     CompressedAttention: compressed_attentions(),
     Compression: COMPRESSIONS,
     EntryIndexer: ENTRY_INDEXERS,

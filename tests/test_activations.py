@@ -162,6 +162,17 @@ def test_what_any_spec_computes_again(
     assert counted_step(spec, work, how, early_stop=False) == plain + textbook
 
 
+def test_a_weighted_skip_saves_the_stream_not_what_the_branch_reads() -> None:
+    """The branch reads the sum of the stream with the output of the one before it."""
+    own = {"arms": [{"name": "own", "part": {"kind": "plain", "d_ff": 5, "activation": "relu"}}]}
+    other = {"arms": [{"name": "other", "part": {"kind": "plain", "d_ff": 3, "activation": "relu"}}]}
+    layer = {"branches": [own | {"joins": "next_sum"}, other | {"skip_weight": True}]}
+    stack = {"runs": [{"count": 2, "pattern": [layer]}]}
+    spec = decode({"name": "x", "vocab_size": 17, "n_ctx": 9, "d_model": 6, "decoder": stack})
+    work, how = fitting(spec, 5, batch=2), Execution(dtype="fp32")
+    assert stated(spec, work, how) == measured(spec, work, how)
+
+
 @pytest.mark.parametrize("out_scalar", [False, True])
 def test_the_product_before_a_stored_number_is_computed_again(out_scalar: bool) -> None:
     spec, how = two_layers(None, out_scalar=out_scalar), Execution(dtype="fp32", recompute="full", dropout=False)

@@ -38,6 +38,7 @@ MODELS = (
     "doge:experts",
     "doge:kept",
     "inkling_text:late",
+    "inkling2_text:all kinds",
     "falcon_h1:multiplied",
     "gemma3n_text:lists",
     "gemma4_text:both",
@@ -65,7 +66,7 @@ MODELS = (
     "zaya:sliding",
 )
 # Its products of streams are rows of the streams, and computed by the layers.
-STREAMS = ("gemma3n_text:lists", "deepseek_v4:all kinds")
+STREAMS = ("gemma3n_text:lists", "deepseek_v4:all kinds", "inkling2_text:all kinds")
 # torch's counter asks for the gradient of a table that has none.
 NOT_COUNTED = ("deberta:of another head",)
 each = pytest.mark.parametrize("name", MODELS)

@@ -28,6 +28,8 @@ COSTS: dict[Pointwise, tuple[int, Message]] = {
     "softplus": (3, msg("exponential, sum, logarithm")),
     "scan": (5, msg("product, exponential, two products, sum")),
     "clamped_gate": (4, msg("minimum, maximum, sum, product")),
+    "capped_gate": (4, msg("quotient, tanh, two products")),
+    "length_clip": (3, msg("square, sum, product")),
     "softcap": (3, msg("quotient, tanh, product")),
     "relu": (1, msg("maximum")),
     "relu2": (2, msg("maximum, square")),
@@ -45,6 +47,7 @@ COSTS: dict[Pointwise, tuple[int, Message]] = {
     "laplace": (5, msg("difference, quotient, erf, sum, product")),
     "sqrt_softplus": (4, msg("exponential, sum, logarithm, root")),
     "clamped_swish": (6, msg("minimum, product, exponential, sum, quotient, product")),
+    "capped_swish": (8, msg("quotient, tanh, product, negative, exponential, sum, quotient, product")),
     "identity": (0, in_context("operation", "nothing")),
     "xielu": (12, msg("comparison, minimum, exponential, two differences, five products, two sums")),
 }

@@ -143,6 +143,8 @@ class _Step:
         )
         self.is_tied = spec.head is not None and spec.head.tied
         self.n_logits = prod(sites(spec)[-1].shape(work) or ()) if spec.head else 0
+        # Logits of padding rows are cut, yet stay in memory.
+        self.n_output = self.n_logits * spec.vocab_size // spec.n_scored if spec.predicts_tokens else self.n_logits
         saved = activation_bytes(build(spec, execution), work)
         self.saved = sum(one.bytes for one in saved)
         self.recomputed, self.layer_gradients = _layer_sizes(spec, work, execution, saved)
@@ -164,7 +166,7 @@ class _Step:
     @property
     def logits(self) -> int:
         """Return the bytes of the model's output, which the training loop refers to until the next step."""
-        return self.element * self.n_logits
+        return self.element * self.n_output
 
     @property
     def head(self) -> int:

@@ -118,10 +118,17 @@ def _ranks(stored: Sequence[ShardedTensor], cached: Sequence[ShardedTensor], n: 
 def check_parts(spec: Spec, engine: Engine, n: int) -> None:
     """Raise InputError if a layer has a part that `n` ranks cannot share."""
     if engine == "tp" and n > 1:
+        check_head(spec)
         for own in spec.stacks:
             for layer in layers_of(own.stack):
                 for arm in arms(layer):
                     check_part(arm.part)
+
+
+def check_head(spec: Spec) -> None:
+    """Raise InputError for logits that are cut, which several ranks cannot share under tp."""
+    if spec.head is not None and spec.head.n_scored is not None:
+        raise InputError(msg("the head has rows that pad it"), where="tp", allowed=msg("`fsdp`"))
 
 
 def check_part(part: Part) -> None:

@@ -142,7 +142,7 @@ def names_of(spec: Spec) -> tuple[TensorMap, Spelling]:
             raise InputError(
                 msg("{model_type} has no GGUF files", model_type=storage.model_type), where="about.storage.naming"
             )
-        return family.gguf.map_of(spec), family.gguf.spelling
+        return family.gguf.map_of(spec), family.gguf.spelling_of(spec)
     config = written_as(spec, storage.model_type, storage.class_name) if storage.model_type else to_config(spec)
     form = family_of(config["model_type"]).form(config)
     spelling = form.spelling

@@ -45,6 +45,8 @@ OPERATION_NAMES: dict[Pointwise, Message] = {
     "rope": in_context("operation", "rope"),
     "gate": in_context("operation", "gate"),
     "clamped_gate": in_context("operation", "clamped_gate"),
+    "capped_gate": in_context("operation", "capped_gate"),
+    "length_clip": in_context("operation", "length_clip"),
     "product": in_context("operation", "product"),
     "clamp": in_context("operation", "clamp"),
     "scan": in_context("operation", "scan"),

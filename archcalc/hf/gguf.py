@@ -67,6 +67,8 @@ def config_of(header: Header) -> dict[str, Any]:
     config["tie_word_embeddings"] = HEAD not in header.tensors
     config |= gguf.fixed
     for key_name in ("block_count", "embedding_length", "attention.head_count"):
+        if key_name != "attention.head_count" and isinstance(header.metadata.get(f"{name}.{key_name}"), list):
+            _check_size(header.metadata[f"{name}.{key_name}"], f"{name}.{key_name}")
         if key_name in gguf.keys:
             _check_size(config.get(gguf.keys[key_name]), f"{name}.{key_name}")
     if kv_heads := gguf.keys.get("attention.head_count_kv"):
@@ -158,7 +160,7 @@ def _of_all_layers(value: Any, key: str) -> Any:
 def tensors_of(header: Header, spec: Spec) -> tuple[TensorMap, Spelling]:
     """Return the map of the tensors of a file with this spec, and their spelling."""
     gguf = _architecture(header)[2]
-    return gguf.map_of(spec), gguf.spelling
+    return gguf.map_of(spec), gguf.spelling_of(spec)
 
 
 def _architecture(header: Header) -> tuple[str, str, GgufMap]:

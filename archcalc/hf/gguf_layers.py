@@ -41,13 +41,13 @@ def layer_sizes(header: Header, gguf: GgufMap) -> dict[str, list[int]]:
                 allowed=msg("{n}, one for each layer", n=n_layers),
             )
         for index, size in enumerate(value):
-            n_heads = heads[index] if isinstance(heads, list) else heads
+            n_heads = heads[index] if isinstance(heads, list) and len(heads) == n_layers else heads
+            is_size = type(size) is int and size >= 0
+            allowed = msg("a whole number")
             if key == KV_HEADS:
-                is_allowed = size == n_heads == 0 or (size > 0 and type(n_heads) is int and not n_heads % size)
-                allowed = msg("a divisor of {n}, the number of heads", n=shown(n_heads))
-            else:
-                is_allowed, allowed = size >= 0, msg("a whole number")
-            if type(size) is not int or not is_allowed:
+                divides = is_size and type(n_heads) is int and (not n_heads % size if size else n_heads == 0)
+                is_size, allowed = divides, msg("a divisor of {n}, the number of heads", n=shown(n_heads))
+            if not is_size:
                 raise InputError(msg("found {found}", found=shown(size)), where=f"{where}[{index}]", allowed=allowed)
     return sizes
 

@@ -14,7 +14,7 @@ import msgspec
 
 from archcalc.errors import InputError, shown
 from archcalc.hf.config import MAX_LAYERS
-from archcalc.hf.spellings import Spelling
+from archcalc.hf.spellings import MAX_MTP_MODULES, Spelling
 from archcalc.hf.tensors import TensorEntry, TensorMap, fused_modules, module, modules, table
 from archcalc.spec.branches import parts
 from archcalc.spec.mixer import Mamba2
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from archcalc.spec.model import Spec
 
 
+# Layers behind the model's own that predict further tokens.
+MTP_LAYERS = "nextn_predict_layers"
 _ROPE_TABLES = {r"rope_(freqs|factors_long|factors_short)\.weight": "recovered as the scaling of positions"}
 
 
@@ -57,10 +59,14 @@ class GgufMap(msgspec.Struct, frozen=True):
     values: Mapping[str, tuple[Any, ...]] = {}
     missing: tuple[str, ...] = ()
 
-    @property
-    def spelling(self) -> Spelling:
-        """Return what files may have besides the tensors of the model."""
-        return Spelling(unused=_ROPE_TABLES | dict(self.unused))
+    def spelling_of(self, spec: Spec) -> Spelling:
+        """Return what a spec's files may have besides the tensors of the model."""
+        unused = _ROPE_TABLES | dict(self.unused)
+        n_layers = spec.decoder.n_layers if spec.decoder else None
+        if MTP_LAYERS in self.own_keys and n_layers is not None:
+            places = "|".join(map(str, range(n_layers, n_layers + MAX_MTP_MODULES)))
+            unused[rf"blk\.({places})\..*"] = "predicts further tokens"
+        return Spelling(unused=unused)
 
     def map_of(self, spec: Spec) -> TensorMap:
         """Return the map of the tensors of a spec's files."""
@@ -86,7 +92,8 @@ def partial_rotary(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the share of a head that is rotated, as the config has it; `own_keys` need `PARTIAL_ROTARY`."""
     n_rotated = value_of(header, PARTIAL_ROTARY)
     d_head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    return {"partial_rotary_factor": n_rotated / d_head} if isinstance(n_rotated, int) else {}
+    is_share = type(n_rotated) is type(d_head) is int and d_head > 0
+    return {"partial_rotary_factor": n_rotated / d_head} if is_share else {}
 
 
 def stored(**names: str) -> Callable[[Header, dict[str, Any]], dict[str, Any]]:
@@ -155,6 +162,18 @@ def layer_size(header: Header, key_name: str) -> int | None:
             allowed=msg("the same for all layers that have one"),
         )
     return sizes.pop() if sizes else None
+
+
+def count_of(header: Header, key_name: str) -> int:
+    """Return the count that a key states, 0 without it. Raises InputError for another value."""
+    value = value_of(header, key_name) or 0
+    if type(value) is not int or not 0 <= value <= MAX_LAYERS:
+        raise InputError(
+            msg("found {found}", found=shown(value)),
+            where=f"{header.metadata['general.architecture']}.{key_name}",
+            allowed=msg("a whole number"),
+        )
+    return value
 
 
 def factor_of(header: Header, key_name: str, unit: str) -> int:

@@ -41,6 +41,7 @@ class Spelling(msgspec.Struct, frozen=True):
     """How files name and store tensors differently from the class.
 
     - `renames`: patterns of stored names → the class's names
+    - `of_next_layer`: patterns of names with the number of a layer → the class's names with that of the next, `{i}`
     - `per_expert`: the class's stacked tensor → the tensors stored for each expert `{e}`, joined as the entry says
     - `copies`: a name under which another tensor may be stored again
     - `absent`: the tensor to use instead of one that is not stored
@@ -52,6 +53,7 @@ class Spelling(msgspec.Struct, frozen=True):
     """
 
     renames: Names = {}
+    of_next_layer: Names = {}
     per_expert: Mapping[str, tuple[str, ...]] = {}
     copies: Names = {}
     absent: Names = {}
@@ -69,6 +71,9 @@ class Spelling(msgspec.Struct, frozen=True):
         """Return the class's name of a stored tensor."""
         for pattern, name in self.renames.items():
             stored = re.sub(pattern, name, stored)
+        for pattern, name in self.of_next_layer.items():
+            if match := re.fullmatch(pattern, stored):
+                return name.replace("{i}", str(int(match[1]) + 1))
         return stored
 
     def rows(self, tensors: TensorMap, stored: Collection[str]) -> TensorMap:

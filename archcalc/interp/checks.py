@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from archcalc.errors import InputError
+from archcalc.spec.groups import layers_of
 from archcalc.spec.model import ModelStack, Spec
 from archcalc.words import msg
 
@@ -39,7 +40,9 @@ def check_one_stream(spec: Spec) -> None:
     for stack in spec.stacks:
         if stack.stack.streams is not None:
             raise InputError(
-                msg("the layers have {n} residual streams", n=stack.stack.streams.n_streams),
+                msg(
+                    "the layers have {n} residual streams", n=stack.stack.streams.n_before(len(layers_of(stack.stack)))
+                ),
                 where=f"{stack.prefix}streams",
                 allowed=msg(
                     "one; `trace`, `lens` (logit and tuned), `attention`, `attribute`, `embed` and `taps` read several"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from archcalc.ledger.algebra import ONE
 from archcalc.ledger.forward_context import save
-from archcalc.ledger.leaves import Component, Elementwise, Forward, Save, Weight
+from archcalc.ledger.leaves import Component, Elementwise, Forward, Operation, Save, Weight
 from archcalc.ledger.tensor import Tensor
 from archcalc.spec.activation import ActivationName, AnyActivation, activation_name
 
@@ -24,11 +24,9 @@ def activation(part: AnyActivation, name: str, component: Component, x: Tensor) 
 def gated_activation(part: AnyActivation, name: str, component: Component, gate: Tensor, up: Tensor) -> Forward[Tensor]:
     """Yield the leaves of activation(gate) · up; the product saves both factors."""
     activated = yield from activation(part, name, component, gate)
-    is_clamped = activation_name(part) in _CLAMPED_GATES
-    yield Elementwise(name, up.axes, component, "clamped_gate" if is_clamped else "gate")
-    if is_clamped:
-        yield Save(name, up, component)
-        up = up.new("clamped up")
+    operation, factor = _GATED_FACTORS.get(activation_name(part), ("gate", _identity))
+    yield Elementwise(name, up.axes, component, operation)
+    up = yield from factor(name, component, up)
     yield from save(name, component, activated, up)
     return up.new("gated")
 
@@ -87,6 +85,22 @@ def _clamped_swish(name: str, component: Component, x: Tensor) -> Forward[Tensor
     return (yield from _sigmoid_product(name, component, x.new("clamped")))
 
 
+def _capped_swish(name: str, component: Component, x: Tensor) -> Forward[Tensor]:
+    """tanh and sigmoid save their outputs, the product both factors."""
+    yield from save(name, component, x.new("tanh"), x.new("capped"), x.new("sigmoid"))
+    return x.new("activated")
+
+
+def _clamped_up(name: str, component: Component, up: Tensor) -> Forward[Tensor]:
+    yield Save(name, up, component)
+    return up.new("clamped up")
+
+
+def _capped_up(name: str, component: Component, up: Tensor) -> Forward[Tensor]:
+    yield Save(name, up.new("tanh of up"), component)
+    return up.new("capped up")
+
+
 def _xielu(name: str, component: Component, x: Tensor) -> Forward[Tensor]:
     """Each product saves both factors, the selection its mask; each α is one new number."""
     for alpha in ("alpha_p", "alpha_n"):
@@ -116,9 +130,13 @@ ACTIVATIONS: dict[ActivationName, ActivationFunction] = {
     "laplace": _laplace,
     "sqrt_softplus": _sqrt_softplus,
     "clamped_swish": _clamped_swish,
+    "capped_swish": _capped_swish,
     "identity": _identity,
     "xielu": _xielu,
 }
 
-# Activations whose gated factor is clamped too (gpt-oss).
-_CLAMPED_GATES: frozenset[ActivationName] = frozenset({"clamped_swish"})
+# Activations whose gated factor is changed too (gpt-oss, Inkling 2): the operation, and what it saves and gives.
+_GATED_FACTORS: dict[ActivationName, tuple[Operation, ActivationFunction]] = {
+    "clamped_swish": ("clamped_gate", _clamped_up),
+    "capped_swish": ("capped_gate", _capped_up),
+}

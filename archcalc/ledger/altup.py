@@ -54,7 +54,7 @@ def layer(part: AltUp, builder: LayerBuilder, layer: Layer, x: Tensor) -> Forwar
     if later := later_branches(layer):
         read_stream = yield from read(part, corrected, d, builder.ctx)
         for branch in later:
-            yield from builder.branch(branch, read_stream)
+            yield from builder.branch(branch, read_stream, read_stream)
     return streams(x, d)
 
 

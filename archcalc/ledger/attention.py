@@ -10,6 +10,7 @@ from archcalc.ledger.differential import differences
 from archcalc.ledger.forward_context import ForwardContext, Lent
 from archcalc.ledger.key_bias import key_bias
 from archcalc.ledger.leaves import CachedTensor, Elementwise, Forward, Matmul, Save, Weight
+from archcalc.ledger.length_clip import length_clip
 from archcalc.ledger.linear import linear
 from archcalc.ledger.low_rank import beside
 from archcalc.ledger.mixers.conv import causal_conv
@@ -17,6 +18,7 @@ from archcalc.ledger.output_gate import output_gate
 from archcalc.ledger.rope import rotary
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
+from archcalc.ledger.token_conv import token_conv
 from archcalc.ledger.tokens import BATCH
 from archcalc.spec.attention import Attention, QkNorm
 from archcalc.spec.position import Alibi, Disentangled, RelativeBias, Rope
@@ -46,6 +48,7 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
     )
     biases = yield from key_bias(part, d, d_value, window, v, ctx)
     content = yield from content_bias(part, d, x, _temperatures(part, q, ctx), ctx)
+    sinks = (yield from linear("sink", x, d.n_heads, "attention", bias=False)) if part.token_sinks else None
     options = CoreOptions(
         n_heads=d.n_heads,
         has_one_head=part.has_one_head,
@@ -58,7 +61,8 @@ def leaves(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext) -> Forwa
         n_bias_heads=part.n_heads if isinstance(part.position, Alibi | RelativeBias) else None,
         bias_table=_layer_bias(part),
         softcap=part.softcap is not None,
-        sinks=part.sinks,
+        sinks=part.sinks or part.token_sinks,
+        token_sinks=sinks,
         has_own_value_width=part.d_value is not None,
         is_copy_free=(is_lender or is_sharer) and part.has_key_per_head,
         relative=relative,
@@ -90,16 +94,19 @@ def _keys_values(part: Attention, d: Symbols, d_value: Poly, kv_input: Tensor, c
         keys if part.value_is_key else (yield from _projected_values(part, d, d_value, ctx.value_states or kv_input))
     )
     if part.d_conv is not None:
-        keys = (yield from _convolved("k_conv", d, keys)).new("k")
-        values = (yield from _convolved("v_conv", d, values)).new("v")
+        keys = (yield from _convolved(part, "k_conv", d, keys, kv_input)).new("k")
+        values = (yield from _convolved(part, "v_conv", d, values, ctx.value_states or kv_input)).new("v")
     k = yield from _heads(part, "k", d.n_kv_heads, d, keys, ctx)
     v = yield from _values(part, d, d_value, values, ctx)
     return k, v
 
 
-def _convolved(name: str, d: Symbols, x: Tensor) -> Forward[Tensor]:
-    """Yield the leaves of a convolution that is added to what it reads; the sum saves nothing."""
-    yield from causal_conv(name, x, d.d_conv, bias=False, component="attention")
+def _convolved(part: Attention, name: str, d: Symbols, x: Tensor, read: Tensor) -> Forward[Tensor]:
+    """Yield the leaves of a convolution that is added to `x`, projected from `read`; the sum saves nothing."""
+    if part.conv_by_token:
+        yield from token_conv(name, d.n_kv_heads, x, d.d_conv, read)
+    else:
+        yield from causal_conv(name, x, d.d_conv, bias=False, component="attention")
     return x
 
 
@@ -114,7 +121,7 @@ def _key_value_input(part: Attention, d: Symbols, x: Tensor, ctx: ForwardContext
     """Return the input of the key and value projections: the source's states (even if idle), else `x`."""
     if ctx.source is None and part.d_source:
         return x.new("source states", *x.axes[:-1], d.d_source)
-    return ctx.source or x
+    return ctx.source or ctx.key_states or x
 
 
 def _layer_bias(part: Attention) -> RelativeBias | None:
@@ -189,6 +196,8 @@ def _heads(part: Attention, name: str, n_heads: Poly, d: Symbols, flat: Tensor, 
     elif qk_norm and qk_norm.when == "before":
         y = yield from _head_norm(qk_norm, name, n_heads, y, ctx)
     y = yield from _clamp(part, name, y)
+    if part.qk_clip is not None:
+        y = yield from length_clip(name, y, (d.n_heads, d.d_head) if name == "q" else ())
     if isinstance(part.position, Rope):
         y = yield from rotary(part.position, name, y, d, ctx)
     if qk_norm and qk_norm.when == "after":

@@ -67,7 +67,7 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     `is_copy_free`: several layers share the keys and values, and each query head has its own key head, so that no copy
     is made. `is_eager`: no fused kernel computes it. `n_selected` keys are selected for each query; `selection` is the
     mask of the others. `relative` are relative positions as keys and queries, `key_bias` are biases of keys, `pattern`
-    are the keys that each query reads, if those are not a window.
+    are the keys that each query reads, if those are not a window, `token_sinks` the sinks if tokens compute them.
     """
 
     n_heads: Poly
@@ -90,6 +90,7 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     relative: RelativeTensors | None = None
     key_bias: KeyBiasTensors | None = None
     content: ContentTensors | None = None
+    token_sinks: Tensor | None = None
     pattern: SparsePattern | None = None
 
     @property
@@ -99,7 +100,8 @@ class CoreOptions(msgspec.Struct, frozen=True, kw_only=True):
         rows = self.pattern.global_tensors if self.pattern else None
         biases = (self.key_bias.bias,) if self.key_bias else ()
         content = (self.content.shares,) if self.content else ()
-        found = (*relative, *biases, *content, *((rows.queries, rows.keys, rows.values) if rows else ()))
+        sinks = (self.token_sinks,) if self.token_sinks else ()
+        found = (*relative, *biases, *content, *sinks, *((rows.queries, rows.keys, rows.values) if rows else ()))
         return tuple(tensor for tensor in found if tensor is not None)
 
 

@@ -14,19 +14,21 @@ from archcalc.ledger.linear import linear
 from archcalc.ledger.tensor import Tensor
 from archcalc.spec.bottleneck import Bottleneck
 
+# What queries, keys (None: as queries) and values of an arm are projected from.
+Split = tuple[Tensor, Tensor | None, Tensor]
 # The leaves of the branches, given their stream, the inputs of an arm that reads two, and the context.
-Branches = Callable[[Tensor, Mapping[str, tuple[Tensor, Tensor]], ForwardContext], Forward[Tensor]]
+Branches = Callable[[Tensor, Mapping[str, Split], ForwardContext], Forward[Tensor]]
 
 
 def leaves(
     part: Bottleneck, first_arm: str, width: Poly, x: Tensor, ctx: ForwardContext, branches: Branches
 ) -> Forward[Tensor]:
     """Yield the leaves of a layer whose branches are `width` wide; return its output states."""
-    split = {}
+    split: dict[str, Split] = {}
     if part.has_keys:
         projection = _normed(part, "keys", x, width, ctx, "attention")
         keys = yield from projection if part.splits_attention else only_weights(projection)
-        split = {first_arm: (keys, x)} if part.splits_attention else {}
+        split = {first_arm: (keys, None, x)} if part.splits_attention else {}
     stream = yield from _normed(part, "down", x, width, ctx, "ffn")
     # Within a bottleneck it is what leaves that is dropped out.
     inside = structs.replace(ctx, dropout=structs.replace(ctx.dropout, residual=0.0))

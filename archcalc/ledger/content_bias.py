@@ -5,6 +5,7 @@ from __future__ import annotations
 from archcalc.ledger.attention_core import ContentTensors
 from archcalc.ledger.forward_context import ForwardContext
 from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight
+from archcalc.ledger.length_clip import length_clip
 from archcalc.ledger.linear import linear
 from archcalc.ledger.symbols import Symbols
 from archcalc.ledger.tensor import Tensor
@@ -21,6 +22,8 @@ def content_bias(
     flat = yield from linear("content.r", x, d.n_heads * d.d_rel, "attention", bias=False)
     yield Weight("content.profiles", (d.d_rel, d.n_distances), "position")
     shares = flat.view(*x.axes[:-1], d.n_heads, d.d_rel)
+    if part.position.clip is not None:
+        shares = yield from length_clip("content.r", shares, (d.n_heads, d.d_rel))
     if temperatures is not None:
         yield Elementwise("content", shares.axes, "attention", "product")
         yield Save("content", temperatures, "position")

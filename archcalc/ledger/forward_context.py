@@ -31,8 +31,8 @@ class ForwardContext(msgspec.Struct, frozen=True):
     learned keys that every query attends to besides. `distances` are the rows of the stack's table of relative
     positions, `per_layer` the stack's per-layer embeddings, `streams` its residual streams if it has several,
     `global_tokens` those that follow the text's, `embedded` the input of the first layer, `value_states` what values
-    are projected from where keys have another input, `router_state` the state of an earlier layer's router that this
-    layer's adds.
+    are projected from where keys have another input, `key_states` what keys are where queries have another,
+    `router_state` the state of an earlier layer's router that this layer's adds. `layer` is the index of the layer.
     """
 
     execution: Execution
@@ -51,6 +51,8 @@ class ForwardContext(msgspec.Struct, frozen=True):
     global_tokens: GlobalTokens | None = None
     embedded: Tensor | None = None
     value_states: Tensor | None = None
+    key_states: Tensor | None = None
+    layer: int = 0
     router_state: Tensor | None = None
 
     def position_tensor(self, key: Hashable, factory: Callable[[], Tensor]) -> Tensor:

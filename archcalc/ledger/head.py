@@ -42,7 +42,7 @@ def leaves(head: Head, d: Symbols, x: Tensor, width: Poly, ctx: ForwardContext) 
         own = x.axes[-1] - width
         yield Weight("columns.weight", (rows, own), "head")
         yield Matmul("columns", (*x.axes[:-1], own, rows), "head")
-    logits = x.new("logits", *x.axes[:-1], rows)
+    logits = x.new("logits", *x.axes[:-1], rows)  # those of padding rows too, which are cut later
     if head.softcap:
         yield Save("softcap", logits.new("tanh of the logits"), "head")
     return logits

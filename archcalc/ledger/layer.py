@@ -9,6 +9,7 @@ from msgspec import structs
 
 from archcalc.ledger import bottleneck, input_gate, norm
 from archcalc.ledger.algebra import ONE
+from archcalc.ledger.bottleneck import Split
 from archcalc.ledger.forward_context import ForwardContext, dropout
 from archcalc.ledger.leaves import Elementwise, Forward, Save, Weight, only_weights, with_prefix, without_weights
 from archcalc.ledger.mixers.conv import causal_conv
@@ -37,19 +38,19 @@ class LayerBuilder(msgspec.Struct, frozen=True):
     """A layer with the dimensions of each arm, in a forward pass through its stack.
 
     `inputs` are those of the branches so far, by their first arms. `tied_norms` are the norms without own weights.
-    `split`: what queries and keys, and what values of an arm are projected from, if these differ.
+    `split`: what queries, keys and values of an arm are projected from, if these differ.
     """
 
     symbols: dict[str, Symbols]
     ctx: ForwardContext
     inputs: dict[str, Tensor]
     tied_norms: Mapping[str, str]
-    split: Mapping[str, tuple[Tensor, Tensor]] = {}
+    split: Mapping[str, Split] = {}
 
     def part(self, arm: Arm, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of an arm's part; return its output, before the residual."""
         if arm.name in self.split:
-            x, _ = self.split[arm.name]
+            x, _, _ = self.split[arm.name]
         if arm.in_scale != 1.0:
             x = x.new("scaled")
         leaves: Forward[Tensor] = implementation(arm.part, "ledger")(
@@ -67,8 +68,11 @@ class LayerBuilder(msgspec.Struct, frozen=True):
         if arm.reads == "source":
             return structs.replace(self.ctx, arm=arm.name, span=CROSS, lent_in={})
         lent_in = {arm.name: self.ctx.lent_in[arm.name]} if arm.name in self.ctx.lent_in else {}
-        _, values = self.split.get(arm.name, (None, None))
-        return structs.replace(self.ctx, arm=arm.name, source=None, lent_in=lent_in, value_states=values)
+        ctx = structs.replace(self.ctx, arm=arm.name, source=None, lent_in=lent_in)
+        if arm.name not in self.split:
+            return ctx
+        _, keys, values = self.split[arm.name]
+        return structs.replace(ctx, key_states=keys, value_states=values)
 
     def norm(self, part: Norm | None, name: str | None, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of the norm of this name; return `x` if there is none."""
@@ -101,37 +105,51 @@ class LayerBuilder(msgspec.Struct, frozen=True):
         """Yield the leaves of branches one after another; return the residual stream after them."""
         read = x
         for branch in parts:
-            leaves = self._branch_leaves(branch, read)
+            leaves = self._branch_leaves(branch, read, x)
             read = yield from without_weights(leaves) if branch.weights_of is not None else leaves
             if branch.joins not in ("next", "next_sum"):
                 x = read
         return x
 
-    def _branch_leaves(self, branch: Branch, read: Tensor) -> Forward[Tensor]:
-        """Yield the leaves of a branch that reads `read`; return what the next branch reads."""
+    def _branch_leaves(self, branch: Branch, read: Tensor, stream: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of a branch that reads `read` and joins `stream`; return what the next branch reads."""
         if is_idle(branch):
             yield from self.unused_weights(branch, read)
             return read
         if branch.joins in ("next", "next_sum"):
             y = yield from self.output(branch, read)
             return y.new("joined states") if branch.joins == "next_sum" else y
-        return (yield from self.branch(branch, read))
+        return (yield from self.branch(branch, read, stream))
 
     def unused_weights(self, branch: Branch, x: Tensor) -> Forward[None]:
         """Yield the weights of a branch that is never computed."""
-        yield from only_weights(self.branch(branch, x))
+        yield from only_weights(self.branch(branch, x, x))
 
-    def branch(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
-        """Yield the leaves of a branch; return the residual stream after it. The sum saves nothing."""
+    def branch(self, branch: Branch, x: Tensor, stream: Tensor) -> Forward[Tensor]:
+        """Yield the leaves of a branch that reads `x`; return the residual stream after it. The sum saves nothing."""
         read = yield from self.branch_input(branch, x)
-        yield from self.skip(branch, read if branch.skip_reads == "normed" else x)
-        yield from self.arms(branch, read)
+        yield from self.skip(branch, read if branch.skip_reads == "normed" else stream)
+        builder = yield from self._with_split(branch, read, (x, x))
+        yield from builder.arms(branch, read)
         return (yield from self.norm(branch.norm_after, names(branch).norm_after, x.new("states")))
 
-    def output(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
-        """Yield the leaves of a branch that reads `x`, up to what it adds; return that."""
+    def output(self, branch: Branch, x: Tensor, keys_values: tuple[Tensor, Tensor] | None = None) -> Forward[Tensor]:
+        """Yield the leaves of a branch that reads `x`, up to what it adds; return that.
+
+        `keys_values` are the states for keys and for values, if these read others.
+        """
         read = yield from self.branch_input(branch, x)
-        return (yield from self.arms(branch, read))
+        builder = yield from self._with_split(branch, read, keys_values or (x, x))
+        return (yield from builder.arms(branch, read))
+
+    def _with_split(self, branch: Branch, read: Tensor, keys_values: tuple[Tensor, Tensor]) -> Forward[LayerBuilder]:
+        """Yield the norms of keys and values of these states, if they have their own; return the builder with them."""
+        own, first_arm = names(branch), branch.arms[0].name
+        if own.norm_keys is None:
+            return self
+        keys = yield from self.norm(branch.norm_in, own.norm_keys, keys_values[0])
+        values = yield from self.norm(branch.norm_in, own.norm_values, keys_values[1])
+        return structs.replace(self, split={first_arm: (read, keys, values)})
 
     def branch_input(self, branch: Branch, x: Tensor) -> Forward[Tensor]:
         """Yield the leaves of what the arms of a branch read; return that."""
@@ -176,7 +194,7 @@ def _narrowed(part: Bottleneck, builder: LayerBuilder, parts: tuple[Branch, ...]
     """Yield the leaves of a layer with a bottleneck."""
     first = parts[0].arms[0].name
 
-    def inner(stream: Tensor, split: Mapping[str, tuple[Tensor, Tensor]], ctx: ForwardContext) -> Forward[Tensor]:
+    def inner(stream: Tensor, split: Mapping[str, Split], ctx: ForwardContext) -> Forward[Tensor]:
         return structs.replace(builder, split=split, ctx=ctx).branches(parts, stream)
 
     return bottleneck.leaves(part, first, builder.symbols[first].d_model, x, builder.ctx, inner)

@@ -29,8 +29,8 @@ Recomputation = Literal["never", "always", "without early stop"]
 
 # Elementwise operations; activation functions have their own names.
 Operation = Literal[
-    "softmax", "layernorm", "rmsnorm", "affine", "rope", "gate", "clamped_gate", "softcap", "product", "clamp",
-    "softplus", "scan",
+    "softmax", "layernorm", "rmsnorm", "affine", "rope", "gate", "clamped_gate", "capped_gate", "softcap", "product",
+    "clamp", "length_clip", "softplus", "scan",
 ]  # fmt: skip
 Pointwise = Operation | ActivationName
 

@@ -22,7 +22,6 @@ from archcalc.ledger.leaves import (
     without_gradients,
     without_weights,
 )
-from archcalc.ledger.streams import streams
 from archcalc.ledger.symbols import SizeTable, Symbols
 from archcalc.ledger.tensor import Tensor
 from archcalc.ledger.tokens import BATCH, DECODER, ENCODER, PASS, SOURCE_ENCODER, Span
@@ -46,6 +45,7 @@ from archcalc.spec.model import OWN_SIZES, ModelStack, Spec
 from archcalc.spec.prompts import prompted
 from archcalc.spec.sparse import summary_bias
 from archcalc.spec.stream_variants import stream_implementation
+from archcalc.spec.streams import SetAside
 
 T = TypeVar("T")
 # Slots whose sizes need no name of their own: those of a layer's only parts.
@@ -113,9 +113,9 @@ class StackBuilder(msgspec.Struct, frozen=True):
         table.add_part(self.owner(), self.stack.cycles)
         if prompt := self.stack.soft_prompt:
             table.add(self.owner(), {"n_rows[soft_prompt]": prompt.n_rows, "n_tokens[soft_prompt]": prompt.n_tokens})
-        if self.stack.streams:
-            table.add(self.owner(), {"n_streams": self.stack.streams.n_streams})
-            table.add_part(self.owner(), getattr(self.stack.streams, "mix", None))
+        if (n_streams := getattr(self.stack.streams, "n_streams", None)) is not None:
+            table.add(self.owner(), {"n_streams": n_streams})
+        table.add_part(self.owner(), getattr(self.stack.streams, "mix", None))
         if self.stack.n_mtp:
             table.add(self.owner(), {"n_mtp": self.stack.n_mtp})
         table.add(self.owner(), {"n_layers": sum(len(group.layer_indices) for group in self.groups)})
@@ -174,7 +174,8 @@ class StackBuilder(msgspec.Struct, frozen=True):
         if self.stack.cycles:
             yield from self._cycles(self.stack.cycles, d, ctx)
         if self.stack.streams:
-            x = yield from self._stream_ends("merge", streams(x, d), d)
+            last = self.stack.streams.n_before(sum(len(group.layer_indices) for group in self.groups))
+            x = yield from self._stream_ends("merge", self._streams(x, last, d), d)
         output = yield from self.outside_layers(norm.leaves(self.stack.final_norm, "final_norm", x, ctx))
         if self.stack.n_mtp:
             yield from self._mtp(table, d, ctx)
@@ -220,8 +221,10 @@ class StackBuilder(msgspec.Struct, frozen=True):
         """Yield the leaves of the layers, of which the first reads `x`; groups with equal leaves share a row."""
         groups_by_leaf: dict[Entry, list[Group]] = {}
         lent: dict[int, Mapping[str, Lent]] = {}
-        for group in self.groups:
+        for group in self._places():
             layer_ctx = self._layer_context(group, ctx, lent)
+            if self.stack.streams and group.layer_indices[0]:
+                x = self._streams(x, self.stack.streams.n_before(group.layer_indices[0]), d)
             for leaf in self.entries(self._layer(table, group, x, layer_ctx)):
                 if isinstance(leaf, Weight) and not group.weight_indices:
                     continue  # the weight of an earlier layer, which has its row
@@ -231,22 +234,25 @@ class StackBuilder(msgspec.Struct, frozen=True):
             lenders = [i for i in group.layer_indices if i in self.lending_arms]
             lent |= {i: self._lent_tensors(i, layer_ctx.lent_out, router_arm(group.layer)) for i in lenders}
             x = x.new(x.label)
-        leaf_by_groups: dict[tuple[str, ...], StackLeaf] = {}
+        leaf_by_groups: dict[tuple[int, ...], StackLeaf] = {}
         for leaf, groups_with_leaf in groups_by_leaf.items():
-            names = tuple(group.name for group in groups_with_leaf)
+            firsts = tuple(group.layer_indices[0] for group in groups_with_leaf)
             if "{i}" not in leaf.name:  # a tensor of the whole stack belongs to no layer
                 yield StackLeaf(leaf)
                 continue
-            if names not in leaf_by_groups:
-                leaf_by_groups[names] = self._leaf_with_layers(leaf, groups_with_leaf, d)
-            yield structs.replace(leaf_by_groups[names], leaf=leaf)
+            if firsts not in leaf_by_groups:
+                leaf_by_groups[firsts] = self._leaf_with_layers(leaf, groups_with_leaf, d)
+            yield structs.replace(leaf_by_groups[firsts], leaf=leaf)
 
     def _leaf_with_layers(self, leaf: Entry, groups_with_leaf: list[Group], d: Symbols) -> StackLeaf:
         """Return a leaf with the layers of all groups that have it."""
         weight_indices = tuple(sorted(index for group in groups_with_leaf for index in group.weight_indices))
         layer_indices = tuple(sorted(layer_index for group in groups_with_leaf for layer_index in group.layer_indices))
-        label = "" if len(groups_with_leaf) == len(self.groups) else ", ".join(group.name for group in groups_with_leaf)
-        layer_repeats = self._layer_count(groups_with_leaf, d)
+        names = list(dict.fromkeys(group.name for group in groups_with_leaf))
+        whole = [group for group in self.groups if set(group.layer_indices) <= set(layer_indices)]
+        is_everywhere, has_whole = len(whole) == len(self.groups), len(whole) == len(names)
+        label = "" if is_everywhere else ", ".join(names)
+        layer_repeats = self._layer_count(whole, d) if has_whole else Poly.constant(len(layer_indices))
         repeats = layer_repeats if len(weight_indices) == len(layer_indices) else Poly.constant(len(weight_indices))
         return StackLeaf(leaf, label, weight_indices, layer_indices, repeats, layer_repeats)
 
@@ -280,9 +286,32 @@ class StackBuilder(msgspec.Struct, frozen=True):
         names = [name for i in group.layer_indices for name in self.lending_arms.get(i, ())]
         lender = lender_index(group.layer)
         lent_in = {} if lender is None else {name: lent[lender][name] for name in borrowing_arms(group.layer)}
-        link = self.router_links[group.layer_indices[0]]
+        index = group.layer_indices[0]
+        link = self.router_links[index]
         state = None if link is None else lent[link.lender][link.lending_arm][0]
-        return structs.replace(ctx, lent_in=lent_in, lent_out=dict.fromkeys(names), router_state=state)
+        return structs.replace(ctx, lent_in=lent_in, lent_out=dict.fromkeys(names), router_state=state, layer=index)
+
+    def _places(self) -> Iterator[Group]:
+        """Yield the groups, or parts of them that read equal numbers of streams and write equal ones."""
+        part = self.stack.streams
+        if not isinstance(part, SetAside):
+            yield from self.groups
+            return
+        by_place: dict[tuple[str, bool, int, int], tuple[Group, list[int]]] = {}
+        group_of = {i: group for group in self.groups for i in group.layer_indices}
+        for i in sorted(group_of):
+            place = group_of[i].name, i == 0, part.n_before(i), part.n_before(i + 1)
+            by_place.setdefault(place, (group_of[i], []))[1].append(i)
+        for whole, indices in by_place.values():
+            yield structs.replace(whole, weight_indices=tuple(indices), layer_indices=tuple(indices))
+
+    def _streams(self, x: Tensor, n: int, d: Symbols) -> Tensor:
+        """Return new streams [B, T, n, D]."""
+        return x.new("streams", *x.axes[:2], self._n_streams(n, d), d.d_model)
+
+    def _n_streams(self, n: int, d: Symbols) -> Poly:
+        """Return a number of streams: a size of the stack, or one that depends on the place."""
+        return Poly.constant(n) if isinstance(self.stack.streams, SetAside) else d.n_streams
 
     def _lent_tensors(
         self, layer_index: int, lent_out: Mapping[str, Lent | None], router: str | None
@@ -375,7 +404,8 @@ class StackBuilder(msgspec.Struct, frozen=True):
         Weights of further streams, which have a number, are one row.
         """
         assert self.stack.streams is not None, "the stack has several streams"
-        others, repeats = tuple(range(self.stack.streams.n_streams - 1)), d.n_streams - ONE
+        others = tuple(range(self.stack.streams.n_before(0) - 1))
+        repeats = self._n_streams(self.stack.streams.n_before(0), d) - ONE
 
         def stack_leaf(leaf: Entry) -> StackLeaf:
             if isinstance(leaf, Weight) and "{i}" in leaf.name:

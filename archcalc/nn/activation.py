@@ -71,6 +71,25 @@ class ClampedSwish:
         return up.clamp(-self.part.limit, self.part.limit) + self.part.up_offset
 
 
+@dataclass(frozen=True)
+class CappedSwish:
+    """c(x) · σ(x) with c(x) = cap · tanh(x / cap) (Inkling 2, Thinking Machines Lab 2026, its reference code)."""
+
+    part: spec.CappedSwish
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the activation, in the input's shape."""
+        return _capped(x, self.part.cap) * torch.sigmoid(x)
+
+    def gated(self, up: Tensor) -> Tensor:
+        """Return the factor of the gate: capped."""
+        return _capped(up, self.part.up_cap)
+
+
+def _capped(x: Tensor, cap: float) -> Tensor:
+    return torch.tanh(x / cap) * cap
+
+
 class Xielu(nn.Module):
     """α₊x² + βx for x > 0, else α₋(eˣ − 1 − x) + βx; both α are learned (Huang & Schlag 2024, eq. 9).
 
@@ -118,6 +137,7 @@ ACTIVATIONS: dict[Activation, Function] = {
     "laplace": laplace,
     "sqrt_softplus": sqrt_softplus,
     "clamped_swish": ClampedSwish(spec.ClampedSwish()),
+    "capped_swish": CappedSwish(spec.CappedSwish()),
     "identity": identity,
 }
 
@@ -126,9 +146,11 @@ def activation(part: spec.AnyActivation) -> Function:
     """Return the function, or a module if it has parameters."""
     if isinstance(part, spec.ClampedSwish):
         return ClampedSwish(part)
+    if isinstance(part, spec.CappedSwish):
+        return CappedSwish(part)
     return Xielu() if part == "xielu" else ACTIVATIONS[part]
 
 
 def gated(act: Function, gate: Tensor, up: Tensor) -> Tensor:
     """Return act(gate) · up (Shazeer 2020, eq. 6), or the activation's own gating."""
-    return act(gate) * (act.gated(up) if isinstance(act, ClampedSwish) else up)
+    return act(gate) * (act.gated(up) if isinstance(act, ClampedSwish | CappedSwish) else up)

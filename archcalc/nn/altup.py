@@ -59,7 +59,7 @@ def rescaling(first_D: Tensor, y_D: Tensor) -> Tensor:
 class AltUp(nn.Module):
     """What a layer does with all streams, before and after its branches (Baykal et al. 2023, section 3)."""
 
-    def __init__(self, part: spec.AltUp, layer: Layer, model: Spec) -> None:
+    def __init__(self, part: spec.AltUp, layer: Layer, model: Spec, index: int) -> None:
         super().__init__()
         self.part, n = part, part.n_streams
         self.norm = norm(part.norm, model.d_model)

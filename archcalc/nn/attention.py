@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from archcalc.nn.added_conv import with_convolutions
+from archcalc.nn.added_conv import Convolution, with_convolutions
 from archcalc.nn.arm_cache import CacheConfig, ConvolvedCache, RecurrentState, SourceCache, TokenCache
 from archcalc.nn.attention_context import AlibiBias, AttentionContext
 from archcalc.nn.bias import RelativeBias as BiasTable
@@ -21,6 +21,7 @@ from archcalc.nn.cache_store import Store
 from archcalc.nn.content_bias import ContentBias as Content
 from archcalc.nn.differential import Differences
 from archcalc.nn.key_bias import KeyBias
+from archcalc.nn.length_clip import clipped_length
 from archcalc.nn.linear import GroupedLinear, Linear, LowRankPairs, linear
 from archcalc.nn.mixers.conv import CausalConv
 from archcalc.nn.norm import HeadNorm, norm
@@ -30,6 +31,8 @@ from archcalc.nn.rope import rotate
 from archcalc.nn.score_terms import ScoreTerm
 from archcalc.nn.softmax import Attend, Bias, SoftmaxConfig, attend
 from archcalc.nn.taps.points import tap
+from archcalc.nn.token_conv import TokenConv
+from archcalc.nn.token_sinks import SinkTerm
 from archcalc.spec import Spec
 from archcalc.spec import attention as spec
 from archcalc.spec.execution import Execution
@@ -51,6 +54,8 @@ class Attention(nn.Module):
 
     v: Linear | GroupedLinear | None
     sinks: nn.Parameter | None
+    q_scale: nn.Parameter | None
+    sink: Linear | None
     relative_bias: BiasTable | None
     attend: Attend
     has_keys: ClassVar[bool] = True
@@ -93,13 +98,14 @@ class Attention(nn.Module):
         self.relative = Relative(part, model) if isinstance(part.position, Disentangled) else None
         self.content = Content(part.position, self.n_heads, model) if isinstance(part.position, ContentBias) else None
         if part.d_conv is not None and self.has_keys:
-            self.k_conv, self.v_conv = (
-                CausalConv(self.n_kv_heads * width, part.d_conv, bias=False) for width in (self.d_head, self.d_value)
-            )
+            self.k_conv = self._convolution(part.d_conv, self.d_head, d_source)
+            self.v_conv = self._convolution(part.d_conv, self.d_value, d_values)
+        self.q_scale = None if part.qk_clip is None else nn.Parameter(torch.empty(self.n_heads, self.d_head))
         self.q_norm = self._qk_norm(self.n_heads)
         self.k_norm = self._qk_norm(self.n_kv_heads) if self.has_keys else None
         self.v_norm = norm(part.v_norm, self.d_value) if part.v_norm and self.has_keys else None
         self.sinks = nn.Parameter(torch.empty(self.n_heads)) if part.sinks else None
+        self.sink = Linear(d_in, self.n_heads, bias=False) if part.token_sinks else None
         self.gate, self.gate_bias = gate_weights(part.gate, model.d_model, self.n_heads, self.d_value)
         self.key_bias = None
         if part.key_bias:
@@ -111,7 +117,8 @@ class Attention(nn.Module):
         """Map states [B, T, D] to states [B, T, D]."""
         q_BNTH = self.queries(x_BTD, context)
         # Through a view, gradients of keys and values are summed before those of other layers, as FSDP sums them.
-        states_BSD = x_BTD if context.states is None else context.states.view_as(context.states)
+        own_BTD = x_BTD if context.key_states is None else context.key_states
+        states_BSD = own_BTD if context.states is None else context.states.view_as(context.states)
         k_BKSH, v_BKSU = context.keys_values(lambda: self.keys_values(states_BSD, context))
         context = context.last_keys(k_BKSH.shape[2])
         if self.relative is not None:
@@ -137,7 +144,7 @@ class Attention(nn.Module):
     def queries(self, x_BTD: Tensor, context: AttentionContext) -> Tensor:
         """Return queries [B, N, T, H]: normed, rotated, and scaled by temperature."""
         q_BTZ = self._with_pair(self.q(x_BTD), self.q_pairs, x_BTD, context)
-        q_BNTH = self._project_heads(q_BTZ, self.q_norm, context)
+        q_BNTH = self._project_heads(q_BTZ, self.q_norm, context, self.q_scale)
         if self.part.temperature is not None:
             q_BNTH = q_BNTH * context.temperatures(self.part.temperature, q_BNTH.dtype)
         return tap("q", q_BNTH)
@@ -149,8 +156,11 @@ class Attention(nn.Module):
         values_BSZ = keys_BSZ if self.v is None else self._with_pair(self.v(read), self.v_pairs, read, context)
         if self.part.d_conv is not None:
             state = context.cache.state if isinstance(context.cache, ConvolvedCache) else None
-            both = (self.k_conv, self.v_conv), (keys_BSZ, values_BSZ)
-            keys_BSZ, values_BSZ = with_convolutions(*both, state, context)
+            convolutions: tuple[Convolution, ...] = (self.k_conv, self.v_conv)
+            if self.part.conv_by_token:
+                convolutions = partial(self.k_conv, read_BTD=states_BSD), partial(self.v_conv, read_BTD=read)
+            both = convolutions, (keys_BSZ, values_BSZ)
+            keys_BSZ, values_BSZ = with_convolutions(*both, state, context, self.part.conv_scale)
         k_BKSH = self._project_heads(keys_BSZ, self.k_norm, context)
         v_BKSU = self._split(values_BSZ, self.d_value)
         v_BKSU = self._clip(v_BKSU if self.v_norm is None else self.v_norm(v_BKSU))
@@ -168,7 +178,8 @@ class Attention(nn.Module):
         if self.content is not None:
             part = self.part.temperature
             content = self.content(x_BTD, None if part is None else context.temperatures(part, x_BTD.dtype))
-        return tuple(term for term in (relative, key_bias, content) if term is not None)
+        sinks = None if self.sink is None else SinkTerm.of(self.sink, x_BTD)
+        return tuple(term for term in (relative, key_bias, content, sinks) if term is not None)
 
     def output(self, y_BNTU: Tensor, x_BTD: Tensor) -> Tensor:
         """Return the output [B, T, D] of the heads' values: gated, normed, projected."""
@@ -197,6 +208,13 @@ class Attention(nn.Module):
         sum_BTZ: Tensor = y_BTZ + pairs(x_BTD, context.pair)
         return sum_BTZ
 
+    def _convolution(self, width: int, d_head: int, d_in: int) -> CausalConv | TokenConv:
+        """Return a convolution of all heads of a width, projected from `d_in` channels."""
+        channels = self.n_kv_heads * d_head
+        if self.part.conv_by_token:
+            return TokenConv(self.n_kv_heads, channels, width, d_in)
+        return CausalConv(channels, width, bias=False)
+
     def _qk_norm(self, n_heads: int) -> nn.Module | None:
         if self.part.qk_norm is None:
             return None
@@ -205,10 +223,17 @@ class Attention(nn.Module):
         over = {"head": self.d_head, "full": n_heads * self.d_head}
         return norm(self.part.qk_norm.norm, over[self.part.qk_norm.over])
 
-    def _project_heads(self, x_BTZ: Tensor, qk_norm: nn.Module | None, context: AttentionContext) -> Tensor:
-        """Return queries or keys [B, heads, T, H] of a projection: clipped, and normed before or after rotation."""
+    def _project_heads(
+        self, x_BTZ: Tensor, qk_norm: nn.Module | None, context: AttentionContext, scale_NH: Tensor | None = None
+    ) -> Tensor:
+        """Return queries or keys [B, heads, T, H] of a projection: clipped, and normed before or after rotation.
+
+        `scale_NH` are the numbers that they are multiplied by before their length is clipped.
+        """
         x_BNTH = self._apply_qk_norm(x_BTZ, qk_norm) if self._has_qk_norm("before") else self._split(x_BTZ, self.d_head)
         x_BNTH = self._clip(x_BNTH)
+        if self.part.qk_clip is not None:
+            x_BNTH = clipped_length(x_BNTH, self.part.qk_clip, None if scale_NH is None else scale_NH.unsqueeze(1))
         if isinstance(self.part.position, Rope):
             x_BNTH = self._rotate(x_BNTH, context)
         if qk_norm is not None and self._has_qk_norm("after"):

@@ -28,6 +28,8 @@ from archcalc.spec.sparse import MaskKey
 
 T = TypeVar("T")
 Lent = tuple[Tensor, ...]
+# What queries, keys (None: as queries) and values of an arm are projected from.
+Split = tuple[Tensor, Tensor | None, Tensor]
 Bias = Callable[["AttentionContext", int], Tensor | None]
 
 
@@ -80,6 +82,7 @@ class AttentionContext:
     n_global: int = 0
     prefix: Tensor | None = None
     pair: int = 0
+    key_states: Tensor | None = None
     value_states: Tensor | None = None
     n_lead: int = 0
     segments: tuple[int, int] | None = None
@@ -375,8 +378,8 @@ class LayerContext:
     reads (keys and values, a selection, or a router's state), `lent`, filled with those that later layers read, and
     `prompts`, learned keys and values. `per_layer` is the layer's own embedding [B, T, W], or, before the layers, that
     of all [B, T, L·W]. `ids` [B, T] are those of the tokens, `embedded` [B, T, D] the input of the first layer, where
-    layers read them.
-    `split`: what queries and keys, and what values are projected from, if these differ.
+    layers read them. `split`: what queries, keys (None: as queries) and values of an arm are projected from, if these
+    differ.
     """
 
     own: AttentionContext
@@ -388,7 +391,7 @@ class LayerContext:
     per_layer: Tensor | None = None
     ids: Tensor | None = None
     embedded: Tensor | None = None
-    split: Mapping[str, Pair] = field(default_factory=dict)
+    split: Mapping[str, Split] = field(default_factory=dict)
 
     def for_arm(self, arm: Arm) -> AttentionContext:
         """Return the context of one arm of the layer."""
@@ -401,7 +404,8 @@ class LayerContext:
         if arm.name in self.borrowed:
             context = _with_borrowed(context, arm, self.borrowed[arm.name])
         if arm.name in self.split:
-            context = replace(context, value_states=self.split[arm.name][1])
+            _, keys, values = self.split[arm.name]
+            context = replace(context, key_states=keys, value_states=values)
         if arm.name in self.prompts:
             context = replace(context, prompt=self.prompts[arm.name])
         if arm.name in self.lent:

@@ -75,13 +75,14 @@ class Block(nn.Module):
         model: Spec,
         streams: AnyStreams | None = None,
         global_tokens: GlobalTokens | None = None,
+        index: int = 0,
     ) -> None:
         super().__init__()
         self.branches, self.stream_names = first_branches(layer), names_after(layer)
         self.stream_start, self.bottleneck = stream_start(layer), None
         self.branch_names = [names(branch) for branch in self.branches]
         self.later_branches = later_branches(layer)
-        self.streams = stream_implementation(streams, "module")(streams, layer, model) if streams else None
+        self.streams = stream_implementation(streams, "module")(streams, layer, model, index) if streams else None
         self.token_mixers = {arm.name for arm in arms(layer) if variant(arm.part).mixes_tokens}
         self.per_layer_gates = {arm.name for arm in arms(layer) if isinstance(arm.part, PerLayerGate)}
         self.id_readers = {arm.name for arm in arms(layer) if reads_ids(arm.part)}
@@ -172,8 +173,10 @@ class Block(nn.Module):
 
         `inputs` are those of the branches so far, by their first arms; the branch adds its own.
         """
+        both = read_BTD, read_BTD
         read_BTD = self.branch_input(branch_names, self.joined(branch_names, read_BTD, context))
         inputs[branch.arms[0].name] = read_BTD
+        context = self.split_context(branch_names, read_BTD, both, context)
         skip_BTD = self.weigh_skip(branch_names.skip, read_BTD if branch.skip_reads == "normed" else x_BTD)
         sum_BTD = _sum([multiply(skip_BTD, branch.skip), *self.arm_outputs(branch, branch_names, inputs, context)])
         return (
@@ -189,10 +192,25 @@ class Block(nn.Module):
         x_BTD: Tensor,
         context: LayerContext,
         inputs: dict[str, Tensor],
+        keys_values: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """Return what a branch that reads these states adds, [B, T, D]. `inputs` are as in `run_branch`."""
-        inputs[branch.arms[0].name] = self.branch_input(branch_names, self.joined(branch_names, x_BTD, context))
+        """Return what a branch that reads these states adds, [B, T, D]. `inputs` are as in `run_branch`.
+
+        `keys_values` are the states for keys and for values, if these read others.
+        """
+        inputs[branch.arms[0].name] = read = self.branch_input(branch_names, self.joined(branch_names, x_BTD, context))
+        context = self.split_context(branch_names, read, keys_values or (x_BTD, x_BTD), context)
         return _sum(self.arm_outputs(branch, branch_names, inputs, context))
+
+    def split_context(
+        self, branch_names: BranchNames, read_BTD: Tensor, keys_values: tuple[Tensor, Tensor], context: LayerContext
+    ) -> LayerContext:
+        """Return the context of a branch whose keys and values read norms of their own of these states, if they do."""
+        if branch_names.norm_keys is None:
+            return context
+        keys_BTD = self.apply_norm(branch_names.norm_keys, keys_values[0])
+        values_BTD = self.apply_norm(branch_names.norm_values, keys_values[1])
+        return replace(context, split={branch_names.first: (read_BTD, keys_BTD, values_BTD)})
 
     def joined(self, branch_names: BranchNames, x_BTD: Tensor, context: LayerContext) -> Tensor:
         """Return the states, beside the input of the first layer if the branch reads that too: [B, T, 2·D]."""
@@ -240,7 +258,7 @@ class Block(nn.Module):
         if arm.name in self.per_layer_gates:
             arguments = (context.per_layer,)
         if arm.name in context.split:
-            x_BTD, _ = context.split[arm.name]
+            x_BTD, _, _ = context.split[arm.name]
         x_BTD = multiply(x_BTD, arm.in_scale)
         y_BTD: Tensor = tap_scope(arm.name, self.part_module(arm.name), x_BTD, *arguments)
         return multiply(self.convolve(arm_conv(arm), tap(f"{arm.name}.out", y_BTD), context), arm.scale)

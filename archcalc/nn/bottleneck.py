@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
+from archcalc.nn.attention_context import Split
 from archcalc.nn.linear import Linear
 from archcalc.nn.norm import norm
 from archcalc.nn.taps.points import tap
@@ -16,7 +17,7 @@ from archcalc.spec import Spec
 from archcalc.spec import bottleneck as spec
 
 # The branches of a layer, given their stream and the inputs of an arm that reads two, and dropout.
-Branches = Callable[[Tensor, Mapping[str, tuple[Tensor, Tensor]]], Tensor]
+Branches = Callable[[Tensor, Mapping[str, Split]], Tensor]
 Dropout = Callable[[Tensor], Tensor]
 
 
@@ -41,9 +42,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, x_BTD: Tensor, branches: Branches, dropout: Dropout) -> Tensor:
         """Map states [B, T, D] to states [B, T, D] by branches that work at the narrow width."""
-        x_BTD, split = tap("resid_pre", x_BTD), {}
+        x_BTD, split = tap("resid_pre", x_BTD), dict[str, Split]()
         if self.keys is not None and self.split_arm is not None:
-            split[self.split_arm] = tap("narrow_keys", _normed(self.keys(x_BTD), self.keys_norm)), x_BTD
+            split[self.split_arm] = tap("narrow_keys", _normed(self.keys(x_BTD), self.keys_norm)), None, x_BTD
         stream_BTC = branches(_normed(self.down(x_BTD), self.down_norm), split)
         sum_BTD = x_BTD + dropout(self.up(stream_BTC))
         sum_BTD = sum_BTD if self.up_norm is None else _normed(tap("widened", sum_BTD), self.up_norm)

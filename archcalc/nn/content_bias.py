@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.nn.attention_context import AttentionContext
+from archcalc.nn.length_clip import clipped_length
 from archcalc.nn.linear import Linear
 from archcalc.nn.score_terms import ScoreTerm
 from archcalc.spec import Spec
@@ -44,15 +45,20 @@ class ContentTerm(ScoreTerm):
 class ContentBias(nn.Module):
     """A projection r of the layer's input, and the profiles that it mixes."""
 
+    r_scale: nn.Parameter | None
+
     def __init__(self, part: Part, n_heads: int, model: Spec) -> None:
         super().__init__()
         self.part, self.n_heads = part, n_heads
         self.r = Linear(model.d_model, n_heads * part.d_rel, bias=False)
+        self.r_scale = None if part.clip is None else nn.Parameter(torch.empty(n_heads, part.d_rel))
         self.profiles = nn.Parameter(torch.empty(part.d_rel, part.n_distances))
 
     def forward(self, x_BTD: Tensor, temperatures_T1: Tensor | None) -> ContentTerm:
         """Return the term of queries with these states, multiplied by their temperatures [T, 1] or [B, 1, T, 1]."""
         shares_BTNR = self.r(x_BTD).view(*x_BTD.shape[:-1], self.n_heads, -1)
+        if self.part.clip is not None:
+            shares_BTNR = clipped_length(shares_BTNR, self.part.clip, self.r_scale)
         if temperatures_T1 is not None:
             by_token = temperatures_T1.unsqueeze(-1) if temperatures_T1.dim() == 2 else temperatures_T1.transpose(1, 2)
             shares_BTNR = shares_BTNR * by_token

@@ -21,7 +21,7 @@ from archcalc.spec import model as spec
 class Head(nn.Module):
     """A matrix [O, W], its own or the token table; before it a transform (BERT) or a projection (OPT-350m).
 
-    Further `columns` [O, D − W] of its own may complete it (MobileBERT).
+    Further `columns` [O, D − W] of its own may complete it (MobileBERT). The logits of padding rows are left out.
     """
 
     weight: nn.Parameter | None
@@ -73,6 +73,7 @@ class Head(nn.Module):
             last = self.first_row + logits_BTO.shape[-1]
             logits_BTO = logits_BTO + self.bias_buffer[:, self.first_row : last]
         logits_BTO = logits_BTO if self.part.softcap is None else softcap(logits_BTO, self.part.softcap)
+        logits_BTO = logits_BTO if self.part.n_scored is None else logits_BTO[..., : self.part.n_scored]
         return self.pick_after(logits_BTO, padding_BT)
 
     def scores(self, x_BTW: Tensor, tokens_VW: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ class HyperEnds(StreamWeights):
 class HyperConnections(nn.Module):
     """What each branch of a layer reads of the streams, and adds to them."""
 
-    def __init__(self, part: spec.HyperConnections, layer: Layer, model: Spec) -> None:
+    def __init__(self, part: spec.HyperConnections, layer: Layer, model: Spec, index: int) -> None:
         super().__init__()
         n = part.n_streams
         self.names = streams_names(layer)

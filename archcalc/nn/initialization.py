@@ -16,6 +16,7 @@ STANDARD_DEVIATION = 0.02  # Radford et al. 2018, section 4.1
 _ZEROS = {"bias", "sinks", "correction_bias", "gate_bias", "out_bias", "decay_bias", "dt_bias", "bias_buffer"}
 _ZEROS |= {"start", "input_gate_bias", "decay_gate_bias"}
 _ONES = {"out_scalar", "out_scale", "expert_scales", "scale", "rate", "weight_scale", "temperature", "state_scale"}
+_ONES |= {"q_scale", "r_scale"}
 
 
 @torch.no_grad()

@@ -35,6 +35,10 @@ class ScoreTerm(ABC):
         """Return True where a query does not see a key, given the mask of those that it does not see otherwise."""
         return hidden_TS
 
+    def sinks(self, sinks: Tensor | None) -> Tensor | None:
+        """Return the sinks [N] or [B, N, T, 1], given those of the attention."""
+        return sinks
+
 
 def with_heads(terms: tuple[ScoreTerm, ...], heads: tuple[Tensor, ...]) -> tuple[ScoreTerm, ...]:
     """Return the terms with these tensors, those of the first term first."""

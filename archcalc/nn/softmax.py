@@ -151,7 +151,7 @@ def _pattern(
         scores_BNTS = rows.scores(scores_BNTS, config.scale)
     hidden_TS = context.hidden_mask(config.window, config.is_chunked)
     for term in terms:
-        hidden_TS = term.hidden(hidden_TS)
+        hidden_TS, sinks_N = term.hidden(hidden_TS), term.sinks(sinks_N)
     if hidden_TS is not None:
         scores_BNTS = scores_BNTS.masked_fill(hidden_TS, -torch.inf)
     weights_BNTS = _softmax_with_sinks(tap("scores", scores_BNTS, context), sinks_N)
@@ -207,5 +207,6 @@ def _softmax_with_sinks(scores_BNTS: Tensor, sinks_N: Tensor | None) -> Tensor:
     dtype = upcast_dtype(scores_BNTS.dtype)
     if sinks_N is None:
         return scores_BNTS.softmax(-1, dtype=dtype)
-    sinks_BNT1 = sinks_N.to(scores_BNTS.dtype).view(-1, 1, 1).expand(*scores_BNTS.shape[:-1], 1)
+    sinks_BNT1 = sinks_N.to(scores_BNTS.dtype)
+    sinks_BNT1 = (sinks_BNT1.view(-1, 1, 1) if sinks_N.dim() == 1 else sinks_BNT1).expand(*scores_BNTS.shape[:-1], 1)
     return torch.cat((scores_BNTS, sinks_BNT1), -1).softmax(-1, dtype=dtype)[..., :-1]

@@ -97,7 +97,7 @@ class Layers(nn.Module):
         self.distances = _distances(layers, model)
         self.layers = nn.ModuleDict(
             {
-                owner: Block(layers[int(owner)], model, stack.streams, stack.global_tokens)
+                owner: Block(layers[int(owner)], model, stack.streams, stack.global_tokens, int(owner))
                 for owner in dict.fromkeys(self.owners)
             }
         )

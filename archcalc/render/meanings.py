@@ -116,6 +116,9 @@ MEANINGS: dict[str, Message] = {
     "GlobalTokens": msg("learned states that go through the layers after those of the text's tokens"),
     "GlobalTokens.n_tokens": msg("global tokens"),
     "GlobalTokens.own_norm": msg("the norm before attention has weights of its own for them"),
+    "SetAside": msg("a stream that begins anew every few layers; branches read all of them by a softmax (Inkling 2)"),
+    "SetAside.n_block": msg("layers after which the stream is set aside"),
+    "SetAside.eps": msg("added to the mean square of each stream"),
     "HyperConnections": msg("residual streams that each branch reads and writes with weights of its own"),
     "HyperConnections.n_streams": msg("residual streams"),
     "HyperConnections.magnitude": msg("the largest weight with which a branch adds to a stream"),
@@ -173,6 +176,7 @@ MEANINGS: dict[str, Message] = {
     "Branch": msg("a residual branch: one or more parts, their sum added to the stream"),
     "Branch.arms": msg("the parts, side by side"),
     "Branch.norm_in": msg("the norm before all parts; none: none"),
+    "Branch.splits_input": msg("the keys and the values of its attention read norms of their own (Inkling 2)"),
     "Branch.in_gate_rank": msg(
         "rank of two matrices whose sigmoid multiplies what all parts read (A.X K2); none: no such gate"
     ),
@@ -250,18 +254,24 @@ MEANINGS: dict[str, Message] = {
     "Attention.window_kind.sliding": msg("the tokens before each token"),
     "Attention.window_kind.chunked": msg("the token's own part of the text, cut into parts of that length (Llama 4)"),
     "Attention.sinks": msg("a learned score for each head that takes attention away from all tokens"),
+    "Attention.token_sinks": msg("the same with a score that each token computes (Inkling 2)"),
     "Attention.v_norm": msg("normalizes each head's values"),
     "Attention.value_is_key": msg("the keys before their norm are the values too (Gemma 4)"),
     "Attention.softcap": msg("scores are held within ± this by a tanh; none: not"),
     "Attention.scale": msg("multiplies the scores; none: 1/√d_head"),
     "Attention.value_scale": msg("multiplies the values; none: 1"),
     "Attention.clip": msg("queries, keys and values are held within ± this; none: not"),
+    "Attention.qk_clip": msg(
+        "queries, times learned numbers, and keys longer than this are scaled down to it (Inkling 2); none: not"
+    ),
     "Attention.temperature": msg("queries are multiplied by a function of their position; none: not"),
     "Attention.gate": msg("what the heads give is multiplied by a gate made of the layer's input; none: not"),
     "Attention.out_norm": msg("a norm between the heads and the out projection"),
     "Attention.d_conv": msg(
         "a causal convolution over so many tokens is added to keys and values (Inkling); none: not"
     ),
+    "Attention.conv_scale": msg("multiplies keys and values after their convolution; none: 1"),
+    "Attention.conv_by_token": msg("each token adds numbers of its own to the weights of that convolution (Inkling 2)"),
     "Attention.key_bias": msg("each key has a bias on its scores, computed from the values (Doge); none: not"),
     "Attention.differential": msg("pairs of heads are subtracted (Differential Transformer); none: not"),
     "Attention.d_value_source": msg("width of what values are projected from, unlike that of keys; none: the same"),
@@ -331,6 +341,9 @@ MEANINGS: dict[str, Message] = {
     "SpanConv.activation.sqrt_softplus": msg("√ln(1 + eˣ)"),
     "SpanConv.activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
+    ),
+    "SpanConv.activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
     ),
     "SpanConv.activation.identity": msg("x itself"),
     "ShortConv": msg(
@@ -406,6 +419,9 @@ MEANINGS: dict[str, Message] = {
     "RgLru.activation.sqrt_softplus": msg("√ln(1 + eˣ)"),
     "RgLru.activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
+    ),
+    "RgLru.activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
     ),
     "RgLru.activation.identity": msg("x itself"),
     "TimeMix": msg("the mean of earlier values, with learned weights that decay for each channel (RWKV-4)"),
@@ -601,6 +617,9 @@ MEANINGS: dict[str, Message] = {
     "ContentBias": msg("a bias for each distance that the query's token decides (Inkling)"),
     "ContentBias.d_rel": msg("numbers of each head by which a token mixes learned profiles over the distances"),
     "ContentBias.n_distances": msg("distances that have a bias, from 0 on"),
+    "ContentBias.clip": msg(
+        "those numbers, times learned ones, are scaled down to this length where they are longer (Inkling 2); none: not"
+    ),
     "Disentangled": msg("scores also have products of contents and relative positions (DeBERTa)"),
     "Disentangled.n_distances": msg("distances on either side: half of the table's rows"),
     "Disentangled.max_distance": msg("tokens of distance that the rows reach in logarithmic steps; none: a row each"),
@@ -669,6 +688,9 @@ MEANINGS: dict[str, Message] = {
     "PerLayerGate.activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
     ),
+    "PerLayerGate.activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
+    ),
     "PerLayerGate.activation.identity": msg("x itself"),
     "Adapters": msg("small feed-forwards of which all tokens use one, such as that of their language (X-MOD)"),
     "Adapters.n_adapters": msg("adapters, all of them stored"),
@@ -694,6 +716,9 @@ MEANINGS: dict[str, Message] = {
     "Adapters.activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
     ),
+    "Adapters.activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
+    ),
     "Adapters.activation.identity": msg("x itself"),
     "ProductKeys": msg("experts of one hidden unit each, chosen by product keys (Doge, PEER)"),
     "ProductKeys.n_experts": msg("experts, all of them stored"),
@@ -718,6 +743,9 @@ MEANINGS: dict[str, Message] = {
     "ProductKeys.activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
     ),
+    "ProductKeys.activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
+    ),
     "ProductKeys.activation.identity": msg("x itself"),
     "RouterMlp": msg("a state of a router, which a later layer's router may add, and two dense layers on it (ZAYA1)"),
     "RouterMlp.d_router": msg("width of the state"),
@@ -740,6 +768,9 @@ MEANINGS: dict[str, Message] = {
     "RouterMlp.activation.sqrt_softplus": msg("√ln(1 + eˣ)"),
     "RouterMlp.activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
+    ),
+    "RouterMlp.activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
     ),
     "RouterMlp.activation.identity": msg("x itself"),
     "RouterMlp.adds_previous": msg("a learned vector times the state of the last router before is added"),
@@ -816,6 +847,9 @@ MEANINGS: dict[str, Message] = {
     "MoE.shared_activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
     ),
+    "MoE.shared_activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
+    ),
     "MoE.shared_activation.identity": msg("x itself"),
     "MoE.shared_bias": msg("a bias on the shared experts' matrices; none: as expert_bias"),
     "MoE.scores_shared": msg("the router scores and weighs the shared experts too (Inkling)"),
@@ -828,6 +862,9 @@ MEANINGS: dict[str, Message] = {
     "ClampedSwish.limit": msg("y is x, but this at most; what is gated stays within ± this"),
     "ClampedSwish.alpha": msg("how steep the sigmoid is; 1: as in silu"),
     "ClampedSwish.up_offset": msg("added to what is gated (1 in gpt-oss)"),
+    "CappedSwish": msg("c(x)·σ(x), where c holds x within ± a cap by a tanh; what it gates is held too"),
+    "CappedSwish.cap": msg("c(x) stays within ± this"),
+    "CappedSwish.up_cap": msg("what is gated stays within ± this"),
     "Head": msg("from the last state to a score for each token"),
     "Head.tied": msg("the token table serves as the head's matrix, stored once"),
     "Head.bias": msg("a bias for each token of the vocabulary"),
@@ -836,6 +873,7 @@ MEANINGS: dict[str, Message] = {
     "Head.own_columns": msg("columns of its own complete a matrix that is narrower than the states (MobileBERT)"),
     "Head.labels": msg("what is scored in place of the vocabulary; none: the vocabulary"),
     "Head.transform": msg("a dense layer, activation and norm before the logits (BERT)"),
+    "Head.n_scored": msg("the first so many tokens are scored; other rows of the matrix pad it (Inkling); none: all"),
     "Head.softcap": msg("logits are held within ± this by a tanh; none: not"),
     "Head.scale": msg("multiplies the state before the head; none: 1"),
     "Transform": msg("what a masked-LM head does before its logits"),
@@ -947,6 +985,9 @@ MEANINGS: dict[str, Message] = {
     "Plain.activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
     ),
+    "Plain.activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
+    ),
     "Plain.activation.identity": msg("x itself"),
     "Gated.activation.relu": msg("max(0, x)"),
     "Gated.activation.relu2": msg("relu(x) squared"),
@@ -965,6 +1006,9 @@ MEANINGS: dict[str, Message] = {
     "Gated.activation.sqrt_softplus": msg("√ln(1 + eˣ)"),
     "Gated.activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
+    ),
+    "Gated.activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
     ),
     "Gated.activation.identity": msg("x itself"),
     "MoE.activation.relu": msg("max(0, x)"),
@@ -985,6 +1029,9 @@ MEANINGS: dict[str, Message] = {
     "MoE.activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
     ),
+    "MoE.activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
+    ),
     "MoE.activation.identity": msg("x itself"),
     "Transform.activation.relu": msg("max(0, x)"),
     "Transform.activation.relu2": msg("relu(x) squared"),
@@ -1004,6 +1051,9 @@ MEANINGS: dict[str, Message] = {
     "Transform.activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
     ),
+    "Transform.activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
+    ),
     "Transform.activation.identity": msg("x itself"),
     "Pooler.activation.relu": msg("max(0, x)"),
     "Pooler.activation.relu2": msg("relu(x) squared"),
@@ -1022,6 +1072,9 @@ MEANINGS: dict[str, Message] = {
     "Pooler.activation.sqrt_softplus": msg("√ln(1 + eˣ)"),
     "Pooler.activation.clamped_swish": msg(
         "quick_gelu held to 7 at most (gpt-oss); as a mapping, with numbers of its own"
+    ),
+    "Pooler.activation.capped_swish": msg(
+        "c(x)·σ(x) with c(x) = 4·tanh(x / 4) (Inkling 2); as a mapping, with numbers of its own"
     ),
     "Pooler.activation.identity": msg("x itself"),
 }

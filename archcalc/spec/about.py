@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archcalc.spec.assumption import Assumption
-from archcalc.spec.base import Part, Size
+from archcalc.spec.base import ModuleSize, Part
 from archcalc.spec.claim import Claim
 from archcalc.spec.storage import Storage
 from archcalc.words import Message, joined, msg
@@ -33,7 +33,7 @@ class StoredMtp(Part, frozen=True, kw_only=True):
     nothing of other layers. `has_tables`: each is stored with copies of the token table and of the head's matrix.
     """
 
-    n_modules: Size
+    n_modules: ModuleSize
     has_tables: bool = False
 
 

@@ -108,11 +108,16 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     (of the scores) is 1/√d_head. `v_norm` normalizes each head's values, `value_scale` multiplies them. With
     `value_is_key` the keys before their norm are also the values before `v_norm`, so there is no v (Gemma 4). Queries,
     keys and values are clamped to ±`clip`, after a norm but before the rotation. With `d_conv`, a causal convolution of
-    each channel over the last d_conv tokens is added to projected keys and to values, before all that (Inkling).
-    `out_norm` is after the gate and before the out projection. With `differential`, pairs of heads are subtracted; with
-    a `key_bias`, each key has a bias of its own. `d_source` is the width of the source, if it is not d_model;
-    `d_value_source` that of what values are projected from, if it is not that of keys (in a layer whose bottleneck
-    splits attention). Whether a file stores q, k and v fused or split is not part of the spec.
+    each channel over the last d_conv tokens is added to projected keys and to values, before all that (Inkling), and
+    the sum multiplied by `conv_scale`. With `conv_by_token` a projection of what keys, and one of what values are
+    projected from gives each token and head d_conv numbers, which are added to the weights of its channels (Inkling 2).
+    Where a head's query, times learned numbers, or its key is longer than `qk_clip`, it is scaled down to this length,
+    after any clamp. `sinks` are learned scores of each head that join its softmax without a value; `token_sinks` follow
+    from a projection of the layer's input. `out_norm` is after the gate and before the out projection. With
+    `differential`, pairs of heads are subtracted; with a `key_bias`, each key has a bias of its own. `d_source` is the
+    width of the source, if it is not d_model; `d_value_source` that of what values are projected from, if it is not
+    that of keys (in a layer whose bottleneck splits attention). Whether a file stores q, k and v fused or split is not
+    part of the spec.
 
     A projection with a block (`q_block` …) is grouped: its outputs are in groups, each of which reads so many channels
     of its own (SqueezeBERT, Iandola et al. 2020, section 3.1).
@@ -134,18 +139,22 @@ class Attention(Part, frozen=True, kw_only=True, tag_field="kind", tag="gqa"):
     window: Size | None = None
     window_kind: Literal["sliding", "chunked"] = "sliding"
     sinks: bool = False
+    token_sinks: bool = False
     v_norm: Norm | None = None
     value_is_key: bool = False
     softcap: Positive | None = None
     scale: Positive | None = None
     value_scale: Positive | None = None
     clip: Positive | None = None
+    qk_clip: Positive | None = None
     temperature: Temperature | None = None
     gate: Gate | None = None
     out_norm: Norm | None = None
     differential: Differential | None = None
     key_bias: KeyBias | None = None
     d_conv: Size | None = None
+    conv_scale: Positive = 1.0
+    conv_by_token: bool = False
     d_source: Size | None = None
     d_value_source: Size | None = None
     q_block: Size | None = None

@@ -10,6 +10,9 @@ import msgspec
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**32)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
 LayerCount = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+# Of what is written out one by one: modules that predict further tokens, and streams.
+ModuleCount = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+ModuleSize = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
 # What is added, or nothing.
 Offset = Annotated[float, msgspec.Meta(ge=0, le=1e30)]
@@ -19,7 +22,7 @@ Probability = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
 Activation = Literal[
     "relu", "relu2", "relu6", "leaky_relu", "gelu", "gelu_tanh", "gelu_10", "quick_gelu", "silu", "hardswish", "mish",
-    "sigmoid", "tanh", "laplace", "sqrt_softplus", "clamped_swish", "identity",
+    "sigmoid", "tanh", "laplace", "sqrt_softplus", "clamped_swish", "capped_swish", "identity",
 ]  # fmt: skip
 
 

@@ -88,13 +88,17 @@ def with_parts(layer: Layer, change: Callable[[Any], Any]) -> Layer:
 
 
 class BranchNames(msgspec.Struct, frozen=True):
-    """The names of a branch's norms, gate, weights of the skip, and sums; None if there is none.
+    """The names of a branch's first arm, norms, gate, weights of the skip, and sums; None if there is none.
 
-    `joined` is the input with that of the first layer, `arms_sum` the sum of several arms before `norm_out`, `sum` the
+    `norm_keys` and `norm_values` are those of keys and values, where these read norms of their own. `joined` is the
+    input with that of the first layer, `arms_sum` the sum of several arms before `norm_out`, `sum` the
     residual stream before `norm_after`, `next` what the next branch reads in place of the stream.
     """
 
+    first: str
     norm_in: str | None
+    norm_keys: str | None
+    norm_values: str | None
     in_gate: str | None
     skip: str | None
     arms_sum: str | None
@@ -110,7 +114,10 @@ def names(branch: Branch) -> BranchNames:
     first = branch.arms[0].name
     has_before = branch.norm_in is not None or any(arm.norm is not None for arm in branch.arms)
     return BranchNames(
+        first=first,
         norm_in=f"{first}_norm" if branch.norm_in else None,
+        norm_keys=f"{first}_norm_keys" if branch.splits_input else None,
+        norm_values=f"{first}_norm_values" if branch.splits_input else None,
         in_gate=f"{first}_in_gate" if branch.in_gate_rank else None,
         skip=f"{first}_skip" if branch.skip_weight else None,
         arms_sum=f"{first}_arms_sum" if branch.norm_out and len(branch.arms) > 1 else None,
@@ -147,6 +154,9 @@ def norms(branch: Branch) -> Iterator[tuple[str, Norm]]:
     own = names(branch)
     if own.norm_in and branch.norm_in:
         yield own.norm_in, branch.norm_in
+        if own.norm_keys and own.norm_values:
+            yield own.norm_keys, branch.norm_in
+            yield own.norm_values, branch.norm_in
     for arm in branch.arms:
         if arm.norm:
             yield f"{arm.name}_norm", arm.norm

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from archcalc.spec.attention import AnyAttention, Attention
-from archcalc.spec.base import Count, LayerCount, Part, Positive, Size
+from archcalc.spec.base import Count, LayerCount, ModuleCount, Part, Positive, Size
 from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.embedding import Embedding
 from archcalc.spec.ffn import AnyFfn
@@ -58,7 +58,9 @@ class Branch(Part, frozen=True, kw_only=True):
     `skip_weight` to x times a learned vector (Doge); with `skip_bias` another is added to x before that (ZAYA1). Where
     the stack has several `streams` of kind `altup`, a branch that joins `later_streams` comes after the others, reads
     the corrected active stream, and is added to all streams but the first. `norm_of` names an earlier branch, or this
-    one, by its first arm: all norms of this branch, equal to the first norm of that one, use its weights (X-MOD).
+    one, by its first arm: all norms of this branch, equal to the first norm of that one, use its weights (X-MOD). With
+    `splits_input` the keys and the values of its attention read norms of their own, equal to norm_in, of what the
+    branch reads (Inkling 2).
 
     What joins `next` is not added to the stream: the next branch reads it in place of the stream. With `next_sum` the
     next branch reads its sum with the stream. `weights_of` is an earlier layer of the stack whose equal branch has the
@@ -67,6 +69,7 @@ class Branch(Part, frozen=True, kw_only=True):
 
     arms: Annotated[tuple[Arm, ...], msgspec.Meta(min_length=1, max_length=10)]
     norm_in: Norm | None = None
+    splits_input: bool = False
     in_gate_rank: Size | None = None
     norm_out: Norm | None = None
     norm_after: Norm | None = None
@@ -228,7 +231,7 @@ class Stack(Part, frozen=True, kw_only=True):
     embed_norm: Norm | None = None
     embed_norm_reads: Literal["sum", "tokens"] = "sum"
     final_norm: Norm | None = None
-    n_mtp: Count = 0
+    n_mtp: ModuleCount = 0
     prompts: Prompts | None = None
     per_layer: PerLayerEmbedding | None = None
     streams: AnyStreams | None = None

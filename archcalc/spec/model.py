@@ -52,7 +52,8 @@ class Head(Part, frozen=True, kw_only=True):
     `d_in` is the input width of an untied matrix (default: d_model), to which the transform or else a projection maps
     the states (OPT). `bias_buffer`: a stored buffer is added to the logits (BART's final_logits_bias). With `labels`
     the head scores labels instead of the vocabulary. `own_columns`: a matrix narrower than the states is completed by
-    columns of its own, so that no projection comes before it (MobileBERT's tied table).
+    columns of its own, so that no projection comes before it (MobileBERT's tied table). `n_scored`: the logits are
+    those of the first so many tokens; the last rows of the matrix pad it (Inkling).
     """
 
     tied: bool = False
@@ -64,6 +65,7 @@ class Head(Part, frozen=True, kw_only=True):
     softcap: Positive | None = None
     scale: Positive | None = None
     own_columns: bool = False
+    n_scored: Size | None = None
 
 
 class Pooler(Part, frozen=True, kw_only=True):
@@ -129,6 +131,11 @@ class Spec(Part, frozen=True, kw_only=True):
     def predicts_tokens(self) -> bool:
         """Return whether the head scores the vocabulary."""
         return self.head is not None and self.head.labels is None
+
+    @property
+    def n_scored(self) -> int:
+        """Return the number of tokens that the head scores."""
+        return self.vocab_size if self.head is None or self.head.n_scored is None else self.head.n_scored
 
     @property
     def reads_text(self) -> bool:

@@ -179,11 +179,14 @@ class ContentBias(Part, frozen=True, kw_only=True, tag_field="kind", tag="conten
     """A bias on scores for each distance that the query's token decides (Inkling).
 
     A projection of the layer's input gives d_rel numbers for each head, which mix d_rel learned profiles over the
-    distances 0 … n_distances − 1. Keys further away have no bias. A temperature of the queries multiplies it too.
+    distances 0 … n_distances − 1. Keys further away have no bias. With a `clip` the numbers of a head are multiplied by
+    learned ones and scaled down where they are longer than that, as a vector (Inkling 2). A temperature of the queries
+    multiplies them too.
     """
 
     d_rel: Size
     n_distances: Size
+    clip: Positive | None = None
 
 
 AttentionPosition = Rope | Alibi | RelativeBias | Disentangled | ContentBias

@@ -39,7 +39,15 @@ def check_prompts(stack: Stack, role: str) -> None:
 def _width(part: Attention) -> int | None:
     """Return the width of the keys of all heads; None if an attention has no place for prompts."""
     is_biased = isinstance(part.position, Alibi | RelativeBias | Disentangled | ContentBias)
-    if part.window or part.sinks or part.d_value is not None or is_biased or part.key_bias or part.d_conv:
+    if (
+        part.window
+        or part.sinks
+        or part.token_sinks
+        or part.d_value is not None
+        or is_biased
+        or part.key_bias
+        or part.d_conv
+    ):
         return None
     assert part.n_kv_heads is not None, "the spec is resolved"
     assert part.d_head is not None, "the spec is resolved"

@@ -17,7 +17,7 @@ from archcalc.spec.cycles import check_cycles
 from archcalc.spec.embedding import Embedding, ExtraTable
 from archcalc.spec.global_tokens import check_global_tokens
 from archcalc.spec.layer import Arm, Branch, Layer, Reads, Run, Stack
-from archcalc.spec.model import OWN, OWN_SIZES, Head, ModelStack, Spec
+from archcalc.spec.model import OWN, OWN_SIZES, Head, Labels, ModelStack, Spec
 from archcalc.spec.per_layer import check_per_layer, with_per_layer
 from archcalc.spec.position import ContentBias
 from archcalc.spec.prompts import check_prompts
@@ -25,6 +25,7 @@ from archcalc.spec.resolve_bottleneck import check_bottlenecks, inside, with_val
 from archcalc.spec.resolve_chains import check_chains
 from archcalc.spec.resolve_routers import check_routers
 from archcalc.spec.resolve_shares import check_shares
+from archcalc.spec.resolve_split import split_problem
 from archcalc.spec.resolve_streams import check_streams
 from archcalc.spec.soft_prompt import check_soft_prompt
 from archcalc.spec.sparse import SparseAttention, summary_bias
@@ -149,8 +150,14 @@ def _check_head(head: Head, spec: Spec) -> None:
         _check_columns(head, spec)
     labels = head.labels
     if labels is None:
+        _check_scored(head, spec)
         return
-    for field in ("tied", "bias_buffer"):
+    _check_labels(head, labels, spec)
+
+
+def _check_labels(head: Head, labels: Labels, spec: Spec) -> None:
+    """Raise InputError for a head over labels that a model or another field contradicts."""
+    for field in ("tied", "bias_buffer", "n_scored"):
         if getattr(head, field):
             raise InputError(
                 msg("applies only to a head that scores the vocabulary"), where=f"head.{field}", allowed=msg("no value")
@@ -175,6 +182,13 @@ def _check_head(head: Head, spec: Spec) -> None:
         )
     if spec.decoder and spec.decoder.n_mtp:
         raise InputError(msg("a model with labels does not predict next tokens"), where="decoder.n_mtp", allowed="0")
+
+
+def _check_scored(head: Head, spec: Spec) -> None:
+    """Raise InputError if no row is left out although a number of scored tokens is stated."""
+    if head.n_scored is not None and head.n_scored >= spec.vocab_size:
+        found = msg("found {n}, of a vocabulary of {vocab}", n=head.n_scored, vocab=spec.vocab_size)
+        raise InputError(found, where="head.n_scored", allowed=msg("null, or less than vocab_size"))
 
 
 def _check_columns(head: Head, spec: Spec) -> None:
@@ -455,6 +469,10 @@ def _branch(branch: Branch, spec: Spec, role: str, where: str) -> Branch:
         )
     if branch.skip_reads == "normed" and not branch.norm_in:
         raise InputError(msg("there is no norm_in to read"), where=f"{where}.skip_reads", allowed="stream")
+    if branch.splits_input and (problem := split_problem(branch)) is not None:
+        raise InputError(
+            problem, where=f"{where}.splits_input", allowed=msg("false, or a norm and one attention (gqa)")
+        )
     _check_skip(branch, where)
     if branch.in_gate_rank is not None and all(arm.input_of is not None for arm in branch.arms):
         raise InputError(

@@ -72,6 +72,9 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
         )
     if part.value_is_key and part.d_conv:
         raise InputError(msg("values that are the keys are convolved once"), where=f"{where}.d_conv", allowed="null")
+    _check_convolution(part, where)
+    if part.sinks and part.token_sinks:
+        raise InputError(msg("a head has one sink"), where=f"{where}.token_sinks", allowed=msg("false, or no sinks"))
     _check_blocks(part, spec, d_head, where)
     if isinstance(position, Disentangled):
         _check_distances(position, part.n_heads, n_kv_heads, where)
@@ -92,6 +95,16 @@ def attention(part: Attention, spec: Spec, where: str) -> Attention:
     return msgspec.structs.replace(
         part, n_kv_heads=n_kv_heads, d_head=d_head, position=position, differential=differential
     )
+
+
+def _check_convolution(part: Attention, where: str) -> None:
+    """Raise InputError for fields of a convolution that is not there."""
+    if part.d_conv is not None:
+        return
+    for field, default in {"conv_scale": 1.0, "conv_by_token": False}.items():
+        if getattr(part, field) != default:
+            allowed = msg("no value, or a d_conv")
+            raise InputError(msg("keys and values are not convolved"), where=f"{where}.{field}", allowed=allowed)
 
 
 def _pairs(differential: Differential, part: Attention, n_kv_heads: int, where: str) -> Differential:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from archcalc.errors import InputError
 from archcalc.spec.branches import PLACEMENTS, stream_branches
 from archcalc.spec.layer import Branch, Layer, Stack
 from archcalc.spec.stream_variants import stream_implementation
-from archcalc.spec.streams import AltUp, HyperConnections
+from archcalc.spec.streams import AltUp, HyperConnections, SetAside
 from archcalc.words import Message, msg
 
 # Fields of a branch that is added to streams which it has not read, and those of one that is scaled besides.
@@ -43,21 +45,56 @@ def check_altup(part: AltUp, stack: Stack, role: str) -> None:
         raise InputError(msg("found {n}", n=part.active), where=f"{where}.active", allowed=last)
 
 
+class _Refusals(msgspec.Struct, frozen=True):
+    """Why branches of several streams cannot have a field, a norm after the sum, or another stream to join."""
+
+    field: Message
+    norm: Message
+    joins: Message
+
+
+_HYPER = _Refusals(
+    msg("hyper-connections have none"),
+    msg("hyper-connections have no norm after the sum"),
+    msg("hyper-connections write all streams"),
+)
+_SET_ASIDE = _Refusals(
+    msg("a stream that is set aside has none"),
+    msg("a stream that is set aside has no norm after the sum"),
+    msg("a branch is added to the newest stream"),
+)
+
+
 def check_hyper(part: HyperConnections, stack: Stack, role: str) -> None:
     """Raise InputError for a branch that does more than add its output to the streams."""
-    text = msg("hyper-connections have none")
+    _check_added(stack, role, _HYPER)
+
+
+def check_set_aside(part: SetAside, stack: Stack, role: str) -> None:
+    """Raise InputError for a branch that does more than add its output to a stream, and for shared weights."""
+    _check_added(stack, role, _SET_ASIDE)
+    found, allowed = msg("a layer's place decides which streams it reads"), msg("weights of its own")
+    for r, run in enumerate(stack.runs):
+        if run.share_weights or run.weights_of is not None:
+            field = "share_weights" if run.share_weights else "weights_of"
+            raise InputError(found, where=f"{role}.runs[{r}].{field}", allowed=allowed)
+    for layer, where in _layers(stack, role):
+        if layer.shares is not None and layer.shares.weights is not None:
+            raise InputError(found, where=f"{where}.shares.weights", allowed=allowed)
+
+
+def _check_added(stack: Stack, role: str, refusals: _Refusals) -> None:
+    """Raise InputError for a branch that does more than add its output to the streams."""
     for layer, where in _layers(stack, role):
         if not layer.branches:
-            _check_plain(layer, where, _PLAIN_SKIP, text)
+            _check_plain(layer, where, _PLAIN_SKIP, refusals.field)
             if PLACEMENTS[layer.placement].after:
                 allowed = ", ".join(name for name, places in PLACEMENTS.items() if not places.after)
-                found = msg("hyper-connections have no norm after the sum")
-                raise InputError(found, where=f"{where}.placement", allowed=allowed)
+                raise InputError(refusals.norm, where=f"{where}.placement", allowed=allowed)
         for b, branch in enumerate(layer.branches):
             if branch.joins == "later_streams":
-                found = msg("hyper-connections write all streams")
-                raise InputError(found, where=f"{where}.branches[{b}].joins", allowed="stream")
-            _check_plain(branch, f"{where}.branches[{b}]", _PLAIN, text)
+                raise InputError(refusals.joins, where=f"{where}.branches[{b}].joins", allowed="stream")
+            _check_plain(branch, f"{where}.branches[{b}]", _PLAIN, refusals.field)
 
 
 def _layers(stack: Stack, role: str) -> Iterator[tuple[Layer, str]]:

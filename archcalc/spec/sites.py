@@ -162,7 +162,7 @@ def _sites(spec: Spec) -> Iterator[Site]:
         )
     if spec.predicts_tokens:
         scores = msg("a score for each token of the vocabulary")
-        yield Site(name="logits", axes="BTV", description=scores, sizes={"V": spec.vocab_size})
+        yield Site(name="logits", axes="BTV", description=scores, sizes={"V": spec.n_scored})
     elif spec.head is not None and spec.head.labels is not None:
         axes = "BPY" if spec.reads_text else "BTY"
         sizes = {"P": 1, "Y": spec.head.labels.n_labels}
@@ -180,7 +180,7 @@ def _layers(model_stack: ModelStack) -> Iterator[Site]:
     prefix, stack, is_source = model_stack.prefix, model_stack.stack, model_stack.is_source
     width, n_prompt = {"D": model_stack.model.d_model}, stack.prompts.n_prompt if stack.prompts else 0
     for layer_index, layer in enumerate(layers_of(stack)):
-        for site in _layer(stack, layer, width):
+        for site in _layer(stack, layer, width, layer_index):
             yield msgspec.structs.replace(
                 site,
                 name=f"{prefix}layers.{layer_index}.{site.name}",
@@ -215,7 +215,7 @@ def _before_layers(prefix: str, stack: Stack, width: Sizes, is_source: bool) -> 
             name=f"{prefix}split",
             axes="BTMD",
             description=msg("all streams before the first layer"),
-            sizes={"M": stack.streams.n_streams} | width,
+            sizes={"M": stack.streams.n_before(0)} | width,
             is_source=is_source,
         )
 
@@ -225,13 +225,13 @@ def states_site(name: str, description: Message, sizes: Sizes, is_source: bool =
     return Site(name=name, axes="BTD", description=description, sizes=sizes, is_source=is_source)
 
 
-def _layer(stack: Stack, layer: Layer, width: Sizes) -> Iterator[Site]:
+def _layer(stack: Stack, layer: Layer, width: Sizes, index: int) -> Iterator[Site]:
     """Return the sites of a layer of a stack."""
     if layer.bottleneck is not None:
         return _bottleneck_sites(layer.bottleneck, layer, width)
     if stack.streams is None:
         return layer_sites(layer, width)
-    sites_of: Iterator[Site] = stream_implementation(stack.streams, "sites")(stack.streams, layer, width)
+    sites_of: Iterator[Site] = stream_implementation(stack.streams, "sites")(stack.streams, layer, width, index)
     return sites_of
 
 
@@ -307,6 +307,9 @@ def _branch_input(branch: Branch, width: Sizes) -> Iterator[Site]:
             yield Site(name=branch_names.norm_in, axes="BTZ", description=normed, sizes=sizes)
     elif branch_names.norm_in:
         yield states_site(branch_names.norm_in, msg("the states, normalized"), width)
+    if branch_names.norm_keys and branch_names.norm_values:
+        yield states_site(branch_names.norm_keys, msg("the states, normalized for keys"), width)
+        yield states_site(branch_names.norm_values, msg("the states, normalized for values"), width)
     if branch_names.in_gate:
         yield states_site(branch_names.in_gate, msg("the states, gated: what the parts read"), width)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcalc.spec.branches import later_branches, stream_branches, streams_names
+from archcalc.spec.branches import later_branches, names, stream_branches, streams_names
 from archcalc.spec.layer import Layer
 from archcalc.spec.sites import Site, Sizes, branch_sites, layer_sites, states_site
-from archcalc.spec.streams import AltUp, AnyStreams, HyperConnections
+from archcalc.spec.streams import AltUp, HyperConnections, SetAside
 from archcalc.words import Message, msg
 
 
-def altup(part: AltUp, layer: Layer, width: Sizes) -> Iterator[Site]:
+def altup(part: AltUp, layer: Layer, width: Sizes, index: int) -> Iterator[Site]:
     """Yield the sites of a layer that computes one of its streams."""
     yield all_streams("predicted", msg("all streams, mixed before the layer"), part, width)
     yield from layer_sites(layer, width)
@@ -23,7 +23,7 @@ def altup(part: AltUp, layer: Layer, width: Sizes) -> Iterator[Site]:
     yield all_streams("streams", msg("all streams after the layer"), part, width)
 
 
-def hyper(part: HyperConnections, layer: Layer, width: Sizes) -> Iterator[Site]:
+def hyper(part: HyperConnections, layer: Layer, width: Sizes, index: int) -> Iterator[Site]:
     """Yield the sites of a layer whose branches read and write all streams."""
     n = part.n_streams
     sizes = {"Z": 2 * n + (n * n if part.mix else 0)}
@@ -37,6 +37,24 @@ def hyper(part: HyperConnections, layer: Layer, width: Sizes) -> Iterator[Site]:
         yield all_streams(name_after, after, part, width)
 
 
-def all_streams(name: str, description: Message, part: AnyStreams, width: Sizes) -> Site:
+def set_aside(part: SetAside, layer: Layer, width: Sizes, index: int) -> Iterator[Site]:
+    """Yield the sites of a layer whose branches read all streams and are added to the newest."""
+    n = part.n_before(index)
+    for branch, name_after in zip(stream_branches(layer), streams_names(layer), strict=True):
+        first, is_split = branch.arms[0].name, names(branch).norm_keys is not None
+        if n == 1:
+            yield states_site(f"{first}_read", msg("the one stream, which the branch reads"), width)
+        else:
+            yield states_site(f"{first}_read", msg("the weighted sum of all streams that the branch reads"), width)
+        if is_split and n > 1:
+            yield states_site(f"{first}_read_keys", msg("the weighted sum of all streams that keys read"), width)
+            yield states_site(f"{first}_read_values", msg("the weighted sum of all streams that values read"), width)
+        yield from branch_sites(branch, width)
+        n = part.n_before(index + 1)
+        after = msg("all streams after the layer") if name_after == "streams" else msg("all streams after a branch")
+        yield Site(name=name_after, axes="BTMD", description=after, sizes={"M": n} | width)
+
+
+def all_streams(name: str, description: Message, part: AltUp | HyperConnections, width: Sizes) -> Site:
     """Return a site of all streams [B, T, M, D]."""
     return Site(name=name, axes="BTMD", description=description, sizes={"M": part.n_streams} | width)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from archcalc.spec.base import Part
-from archcalc.spec.streams import AltUp, AnyStreams, HyperConnections
+from archcalc.spec.streams import AltUp, AnyStreams, HyperConnections, SetAside
 from archcalc.spec.variants import imported_function
 
 
@@ -16,10 +16,11 @@ class StreamVariant(msgspec.Struct, frozen=True, kw_only=True):
 
     `check(part, stack, where)` refuses what it cannot be. `split(part, d, x)` and `merge(part, d, streams)` yield the
     leaves before the first and after the last layer, `layer(part, builder, layer, streams)` those of a layer. `ends`
-    builds the module of the stack, `module` that of a layer. `sites(part, layer, width)` are the named points of a
-    layer. `first_steps(part, x, prefix)` and `merged_steps(part, streams, prefix)` are the formulas of the ends,
-    `steps(part, layer_steps, streams)` yields the steps of a layer. `names(layer)` are those of the stream or of all
-    streams after each branch. `attribution(reading, part)` pulls directions back through the streams. `label` and
+    builds the module of the stack, `module(part, layer, model, index)` that of a layer.
+    `sites(part, layer, width, index)` are the named points of a layer. `first_steps(part, x, prefix)` and
+    `merged_steps(part, streams, prefix)` are the formulas of the ends, `steps(part, layer_steps, streams)` yields the
+    steps of a layer. `names(layer)` are those of the stream or of all streams after each branch.
+    `attribution(reading, part)` pulls directions back through the streams. `label` and
     `layer_label(part, say)` are texts in a diagram: of the embedding, and of a layer, or None.
     """
 
@@ -71,6 +72,22 @@ STREAMS: dict[type[Part], StreamVariant] = {
         attribution="archcalc.interp.heads.attribution_streams:HyperStreams",
         label="archcalc.render.diagram.stream_texts:repeated",
         layer_label="archcalc.render.diagram.stream_texts:connected",
+    ),
+    SetAside: StreamVariant(
+        check="archcalc.spec.resolve_streams:check_set_aside",
+        split="archcalc.ledger.set_aside:split",
+        merge="archcalc.ledger.set_aside:merge",
+        layer="archcalc.ledger.set_aside:layer",
+        ends="archcalc.nn.set_aside:SetAsideEnds",
+        module="archcalc.nn.set_aside:SetAside",
+        sites="archcalc.spec.stream_sites:set_aside",
+        first_steps="archcalc.interp.trace.set_aside_steps:first_streams",
+        merged_steps="archcalc.interp.trace.set_aside_steps:merged_streams",
+        steps="archcalc.interp.trace.set_aside_steps:layer_steps",
+        names="archcalc.spec.branches:streams_names",
+        attribution="archcalc.interp.heads.attribution_streams:SetAsideStreams",
+        label="archcalc.render.diagram.stream_texts:set_aside",
+        layer_label="archcalc.render.diagram.stream_texts:attended",
     ),
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from archcalc.spec.base import Count, Offset, Part, Positive, Size
+import operator
+
+from archcalc.spec.base import Count, ModuleSize, Offset, Part, Positive, Size
 from archcalc.spec.norm import RMSNorm
 
 
@@ -18,10 +20,14 @@ class AltUp(Part, frozen=True, kw_only=True, tag_field="kind", tag="altup"):
     and of projections of the others. Projections have the first stream's magnitude.
     """
 
-    n_streams: Size
+    n_streams: ModuleSize
     active: Count = 0
     norm: RMSNorm = RMSNorm()
     out_scale: bool = True
+
+    def n_before(self, layer: int) -> int:
+        """Return the number of streams before a layer."""
+        return self.n_streams
 
 
 class Sinkhorn(Part, frozen=True, kw_only=True):
@@ -45,12 +51,37 @@ class HyperConnections(Part, frozen=True, kw_only=True, tag_field="kind", tag="h
     All streams begin as the layers' input. Their output is Σ r·x, with weights of its own.
     """
 
-    n_streams: Size
+    n_streams: ModuleSize
     magnitude: Positive = 2.0
     norm_eps: Positive = 1e-6
     eps: Offset = 1e-6
     write_eps: Offset = 0.0
     mix: Sinkhorn | None = None
 
+    def n_before(self, layer: int) -> int:
+        """Return the number of streams before a layer."""
+        return self.n_streams
 
-AnyStreams = AltUp | HyperConnections
+
+class SetAside(Part, frozen=True, kw_only=True, tag_field="kind", tag="set_aside"):
+    """A stream that is set aside before every `n_block`-th layer, from the first on (Inkling 2).
+
+    It then begins anew as what that layer's first branch gives. A branch reads Σ p·n over all streams, those set aside
+    and the newest, with n = x / √(mean(x²) + eps) and p = softmax(q·n / √d_model) of a learned q, one for each branch.
+    An attention that splits its input has a q for each of queries, keys and values. A branch is added to the newest
+    stream. The first branch of the first layer reads its stream itself. The output of the layers is a last such sum.
+    """
+
+    n_block: Size = 6
+    eps: Positive = 1e-6
+
+    def n_before(self, layer: int) -> int:
+        """Return the number of streams before a layer: one, and those set aside."""
+        return 1 + -(-layer // operator.index(self.n_block))
+
+    def begins(self, layer: int) -> bool:
+        """Return whether the stream is set aside before a layer."""
+        return layer % operator.index(self.n_block) == 0
+
+
+AnyStreams = AltUp | HyperConnections | SetAside

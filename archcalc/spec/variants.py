@@ -102,7 +102,8 @@ VARIANTS: dict[type[Part], Variant] = {
         heads=lambda part: Heads(part.n_heads, part.d_head, part.d_value or part.d_head),
         rank="archcalc.run.distributed.split_plan:attention_of_rank",
         split={f"{name}.{kind}": 0 for name in "qkv" for kind in ("weight", "bias")}
-        | {"sinks": 0, "out.weight": 1, "gate.weight": 0, "gate.bias": 0, "gate_bias": 0, "relative_bias.weight": 1},
+        | {"sinks": 0, "out.weight": 1, "gate.weight": 0, "gate.bias": 0, "gate_bias": 0, "relative_bias.weight": 1}
+        | {"sink.weight": 0, "q_scale": 0},
         fast="archcalc.run.pack.decode_step:single_query_attention",
     ),
     LatentAttention: Variant(

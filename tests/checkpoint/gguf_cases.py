@@ -263,6 +263,9 @@ def of_gemma4(config: Any) -> dict[str, Any]:
     )
 
 
+GEMMA3_THETAS = {"full_attention": 1e6, "sliding_attention": 1e4}
+
+
 def scaled_logits(config: Any) -> dict[str, Any]:
     return {"logit_scale": config.logit_scale}
 
@@ -782,5 +785,50 @@ ARCHITECTURES = [
         ),
         not_in_llama_cpp="it divides the squares of n gates by n - 1",
         besides=to.unused_keys,
+    ),
+    Architecture(
+        "gemma3_text both ways",
+        "gemma-embedding",
+        {"num_hidden_layers": 7, "query_pre_attn_scalar": 12, "sliding_window": 6, "layer_types": None}
+        | {"rope_parameters": {kind: ROTATION | {"rope_theta": theta} for kind, theta in GEMMA3_THETAS.items()}},
+        to.then(to.with_one_added, to.under_model),
+        lambda config: (
+            embedding(config)
+            | {
+                "attention.key_length": config.head_dim,
+                "attention.value_length": config.head_dim,
+                "attention.sliding_window": 6,
+            }
+        ),
+        class_name="Gemma3TextModel",
+        # transformers halves the window when it makes the config, which states it halved from then on.
+        unequal=("encoder",),
+    ),
+    Architecture(
+        "ministral3 growing",
+        "mistral3",
+        {"sliding_window": None, "head_dim": 8},
+        to.with_turned_rows,
+        lambda config: {
+            "rope.scaling.type": "yarn",
+            "rope.scaling.factor": 16.0,
+            "rope.scaling.original_context_length": 4,
+            "rope.scaling.yarn_log_multiplier": config.rope_parameters.get("mscale_all_dim"),
+            "attention.temperature_scale": config.rope_parameters["llama_4_scaling_beta"],
+        },
+    ),
+    Architecture(
+        "glm4_moe normed",
+        "glm4moe",
+        {"head_dim": 8, "partial_rotary_factor": 0.5},
+        CORRECTED,
+        lambda config: (
+            of_corrected(config)
+            | partly_rotated(config)
+            | {"block_count": config.num_hidden_layers + 1, "nextn_predict_layers": 1}
+        ),
+        case="predicting",
+        not_in_llama_cpp="it has more tensors in the layer that predicts further tokens",
+        besides=lambda config: {f"blk.{config.num_hidden_layers}.nextn.eh_proj.weight": torch.ones(32, 64)},
     ),
 ]

@@ -77,6 +77,7 @@ def test_gradients_are_those_of_transformers(learning: Pair) -> None:
     else:
         without_state = {"use_cache": False} if name in CHANGES_ITS_STATE else {}
         logits, wanted = ours(ids), theirs(input_ids=ids, **without_state).logits
+    weight_of_logits = weight_of_logits[..., : logits.shape[-1]]  # some classes cut those of rows that pad the table
     (logits * weight_of_logits).sum().backward()
     (wanted * weight_of_logits).sum().backward()
     found, expected = (

@@ -215,6 +215,15 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
             {"layer_types": ["hybrid"] * 3},
             "layer_types: found '3 words'; expected 4, one for each layer",
         ),
+        (
+            "inkling2_text:all kinds",
+            {"n_layers_per_attn_res_block": 0},
+            "n_layers_per_attn_res_block: found 0; expected",
+        ),
+        ("inkling2_text:all kinds", {"scoring_func": "tanh"}, "scoring_func: found 'tanh'; expected"),
+        ("inkling2_text:all kinds", {"qk_l2_clip_threshold": 0}, "qk_l2_clip_threshold: found 0; expected"),
+        ("inkling2_text:all kinds", {"unpadded_vocab_size": 0}, "unpadded_vocab_size: found 0; expected"),
+        ("inkling2_text:all kinds", {"sliding_window_size": None}, "sliding_window_size: found None; expected"),
         ("doge:plain", {"keep_window_size": 0}, "keep_window_size: found 0; expected an integer from 1"),
         ("doge:experts", {"num_experts": 0}, "num_experts: found 0; expected an integer from 1"),
         (

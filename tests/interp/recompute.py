@@ -175,6 +175,12 @@ class Interpreter:
     def at_most(self, x: Tensor, c: float) -> Tensor:
         return torch.where(x > c, c, x)
 
+    def of_heads(self, x: Tensor) -> Tensor:
+        return x[:, None]
+
+    def no_longer(self, x: Tensor, c: float) -> Tensor:
+        return x * (c / (x.pow(2).sum(-1, keepdim=True).sqrt() + 1e-6)).clamp(max=1)
+
     def by_slice(self, x: Tensor, *slices: float) -> Tensor:
         pieces = x.split([int(width) for width in slices[::2]], -1)
         return torch.cat([piece * factor for piece, factor in zip(pieces, slices[1::2], strict=True)], -1)
@@ -378,6 +384,16 @@ class Interpreter:
         y = torch.stack([(before[t : t + weight.shape[1]] * weight.T).sum(0) for t in range(len(x))])
         return y if bias is None else y + bias
 
+    def convolved_by(self, x: Tensor, module: str, numbers: Tensor, n: int) -> Tensor:
+        """Token by token and head by head, the newest token first."""
+        weight = self.weights[f"{module}.kernel"]
+        width, each = len(weight), x.shape[1] // n
+        rows = []
+        for t in range(len(x)):
+            own = weight + numbers[t].view(n, width).T.repeat_interleave(each, 1)
+            rows.append(sum(own[i] * x[t - i] for i in range(min(width, t + 1))))
+        return torch.stack(rows)
+
     def exp(self, x: Tensor) -> Tensor:
         return x.exp()
 
@@ -484,6 +500,21 @@ class Interpreter:
 
     def streams(self, *x: Tensor) -> Tensor:
         return torch.stack(x, -2)
+
+    def attended_streams(self, x: Tensor, query: Tensor, eps: float) -> Tensor:
+        """One token after another."""
+        rows = []
+        for streams in x:
+            normed = self.over_rms(streams, eps)
+            weights = torch.exp(normed @ query / x.shape[-1] ** 0.5)
+            rows.append((weights[:, None] * normed).sum(0) / weights.sum())
+        return torch.stack(rows)
+
+    def with_stream(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat((x, y[:, None]), 1)
+
+    def to_newest(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.stack((*x.unbind(1)[:-1], x[:, -1] + y), 1)
 
     def stream(self, x: Tensor, i: int) -> Tensor:
         return x[:, i]
@@ -668,7 +699,7 @@ class Interpreter:
     def softmax(self, x: Tensor, sinks: Tensor | None = None) -> Tensor:
         most = x.amax(-1, keepdim=True)
         e = torch.exp(x - most)
-        rest = 0 if sinks is None else torch.exp(sinks[:, None, None] - most)
+        rest = 0 if sinks is None else torch.exp((sinks if sinks.dim() == 3 else sinks[:, None, None]) - most)
         return e / (e.sum(-1, keepdim=True) + rest)
 
     def mix(self, p: Tensor, v: Tensor) -> Tensor:

@@ -110,7 +110,8 @@ def test_windows_sinks_and_soft_caps_are_those_of_transformers(name: str, tmp_pa
 def assert_laws(reading: AttentionReading, path: str, *, is_causal: bool) -> None:
     arm, p_NTS = reading.arms[path], reading.patterns[path].double()
     share_NT, n_keys = p_NTS.sum(-1), p_NTS.shape[-1]
-    has_sinks = bool(getattr(arm.part, "sinks", False)) or isinstance(arm.part, CompressedAttention)
+    sinks = (getattr(arm.part, name, False) for name in ("sinks", "token_sinks"))
+    has_sinks = any(sinks) or isinstance(arm.part, CompressedAttention)
     assert bool((p_NTS >= 0).all())
     assert bool((share_NT <= 1 + 1e-5).all()) if has_sinks else (share_NT - 1).abs().max() < 1e-5
     if is_causal:

@@ -32,6 +32,7 @@ from tests.strategies import (
     bottleneck_specs,
     convolved_specs,
     hyper_specs,
+    set_aside_specs,
     specs,
 )
 
@@ -69,7 +70,7 @@ def adds_heads(part: Any) -> bool:
 
 
 # Several streams, streams of another width, and outputs that are convolved.
-OF_OTHER_STREAMS = st.one_of(altup_specs(), hyper_specs(), bottleneck_specs(), convolved_specs())
+OF_OTHER_STREAMS = st.one_of(altup_specs(), hyper_specs(), set_aside_specs(), bottleneck_specs(), convolved_specs())
 
 
 @examples(90)
@@ -116,6 +117,7 @@ def test_contributions_sum_to_the_logit(spec: Spec) -> None:
         "zamba own",
         "mobilebert",
         "inkling_text sparse",
+        "inkling2_text all kinds",
         "mobilebert wide",
         "mobilebert narrow attention",
         "gemma3n_text lists",

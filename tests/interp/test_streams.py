@@ -25,7 +25,7 @@ from tests.examples import examples
 from tests.interp.recompute import Interpreter
 from tests.nn.test_nn_altup import ATTENTION, document
 from tests.nn.two_readings import randomized
-from tests.strategies import altup_specs, hyper_specs
+from tests.strategies import altup_specs, hyper_specs, set_aside_specs
 
 IDS = [1, 3, 2, 4, 7]
 
@@ -80,8 +80,16 @@ def test_every_value_of_hyper_connections_follows_from_those_before_it(streams: 
     assert_traced(document(SCALED, last, streams=streams))
 
 
+@pytest.mark.parametrize("is_split", [True, False])
+def test_every_value_of_a_stream_that_is_set_aside_follows_from_those_before_it(is_split: bool) -> None:
+    convolved = {"d_conv": 2, "conv_by_token": True, "conv_scale": 0.5}
+    part = ATTENTION["arms"][0]["part"] | convolved
+    first = {"arms": [{"name": "attn", "part": part}], "norm_in": NORM, "splits_input": is_split, "scale": 0.5}
+    assert_traced(document(first, PRE, streams={"kind": "set_aside", "n_block": 2, "eps": 0.01}))
+
+
 @examples(5)
-@given(spec=altup_specs() | hyper_specs())
+@given(spec=altup_specs() | hyper_specs() | set_aside_specs())
 def test_the_last_site_is_the_output_and_streams_are_read_merged(spec: Spec) -> None:
     model = drawn(spec)
     reading = inside.lens(model, IDS, positions="all")
@@ -128,10 +136,10 @@ CALLS: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("kind", ["altup", "hyper"])
+@pytest.mark.parametrize("kind", ["altup", "hyper", "set_aside"])
 def test_what_needs_one_stream(name: str, kind: str) -> None:
-    branches = (ATTENTION, PRE) if kind == "hyper" else ()
-    streams = {"kind": kind, "n_streams": 3}
+    branches = () if kind == "altup" else (ATTENTION, PRE)
+    streams = {"kind": kind} | ({"n_block": 1} if kind == "set_aside" else {"n_streams": 3})
     model = drawn(decode(document(*branches, streams=streams) | {"head": {"tied": True}}))
     with pytest.raises(InputError, match="streams: the layers have 3 residual streams; expected one; `trace`"):
         CALLS[name](model)

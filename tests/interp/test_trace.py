@@ -183,6 +183,7 @@ SPECS = {
     "gte": spec_of(LN, GQA, GATED | {"activation": "gelu", "down_bias": True, "down_norm": LN | {"eps": 1e-12}}),
     "nemotron": spec_of(LN | {"unit_offset": True}, GQA, plain("relu2")),
     "gpt-oss": spec_of(RMS, GQA, GATED | {"activation": {"kind": "clamped_swish", "limit": 0.5, "alpha": 1.3}}),
+    "capped": spec_of(RMS, GQA, GATED | {"activation": {"kind": "capped_swish", "cap": 0.5, "up_cap": 0.3}}),
     "clamped": spec_of(RMS, GQA, GATED | {"activation": {"kind": "clamped_swish", "limit": 0.5, "up_offset": 0}}),
     "aria": spec_of(RMS, GQA, EXPERTS | {"n_shared": 2, "shared_activation": "tanh"}),
     "encoder": load("tiny-encoder", {"vocab_size": 19, "d_model": 16, "n_heads": 2, "d_ff": 24}),
@@ -230,6 +231,15 @@ SPECS = {
                     "ffn": GATED | {"out_scale": True},
                 }.items()
             ]
+        }
+    ),
+    "convolved by token": of(
+        {
+            "norm": RMS,
+            "attention": {"kind": "gqa", "n_heads": 3, "n_kv_heads": 1, "d_conv": 2, "conv_by_token": True}
+            | {"position": {"kind": "content", "d_rel": 2, "n_distances": 3, "clip": 0.5}, "conv_scale": 0.5}
+            | {"temperature": {"kind": "late", "factor": 0.5, "n_tokens": 2}, "qk_clip": 0.7, "token_sinks": True},
+            "ffn": GATED,
         }
     ),
     "matrix memory": of({"norm": RMS, "mixer": MLSTM, "ffn": GATED}),

@@ -197,6 +197,7 @@ ACTIVATED = {
     "silu": (["{}"], "activated"),
     "quick_gelu": (["sigmoid", "{}"], "activated"),
     "clamped_swish": (["{}", "sigmoid", "clamped"], "activated"),
+    "capped_swish": (["tanh", "capped", "sigmoid"], "activated"),
     "relu6": (["{}"], "activated"),
     "leaky_relu": (["{}"], "activated"),
     "gelu_10": (["{}", "activated"], "clamped"),
@@ -225,6 +226,8 @@ def test_a_gated_feed_forward(activation: str):
     labels, made = [label.format("gate") for label in of_gate], made.format("gate")
     if activation == "clamped_swish":
         labels += ["up", made, "clamped up"]
+    elif activation == "capped_swish":
+        labels += ["tanh of up", made, "capped up"]
     else:
         labels += ["up"] if made in labels else [made, "up"]
     assert of({"ffn": {"kind": "gated", "d_ff": 11, "activation": activation}}, "ffn.") == [

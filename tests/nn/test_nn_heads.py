@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from archcalc.analysis.shards import check_parts
 from archcalc.errors import InputError
+from archcalc.interp.lens.reading import lens
+from archcalc.interp.trace.run import trace
 from archcalc.nn import build
 from archcalc.sources import load
 from tests.nn.test_nn_padding import padded
@@ -265,3 +268,43 @@ def test_extras_are_held_by_name() -> None:
         "extras.unused_bias": (37,),
     }
     assert not model.extras.contact_head.regression.bias.any()
+
+
+def padded_head(**head: Any) -> Any:
+    return load("tiny", {"n_layers": 1, "vocab_size": 20, "head": {"tied": True, "softcap": 2.0} | head})
+
+
+@torch.no_grad()
+def test_logits_of_rows_that_pad_the_matrix_are_cut() -> None:
+    torch.manual_seed(2)
+    whole, cut = (build(padded_head(**head), "cpu").eval() for head in ({}, {"n_scored": 17}))
+    cut.load_state_dict(whole.state_dict())
+    ids = torch.tensor([[3, 19, 5]])
+    assert torch.equal(cut(ids), whole(ids)[..., :17])
+    assert trace(cut, [3, 19])["logits"].shape == (2, 17)
+    (kl,) = lens(cut, [3, 19]).kl_nats[-1]
+    assert kl == 0
+    with pytest.raises(InputError, match="tokens: found id 18; expected 0 to 16"):
+        lens(cut, [3, 19], tokens=[18])
+
+
+@pytest.mark.parametrize(
+    ("head", "error"),
+    [
+        ({"n_scored": 20}, r"head\.n_scored: found 20, of a vocabulary of 20; expected null, or less than vocab_size"),
+        (
+            {"tied": False, "n_scored": 3, "labels": {"n_labels": 5, "reads": "last"}},
+            r"head\.n_scored: applies only to a head that scores the vocabulary",
+        ),
+    ],
+)
+def test_what_a_padded_head_cannot_be(head: dict[str, Any], error: str) -> None:
+    with pytest.raises(InputError, match=error):
+        padded_head(**head)
+
+
+def test_a_padded_head_is_not_split() -> None:
+    spec = padded_head(n_scored=17)
+    with pytest.raises(InputError, match="tp: the head has rows that pad it; expected `fsdp`"):
+        check_parts(spec, "tp", 2)
+    check_parts(spec, "fsdp", 2)

@@ -91,7 +91,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("d_model", 10**5000, "d_model: found an integer of 16610 bits", INTEGER),
     ("d_model", math.nan, "d_model: found nan", INTEGER),
     ("d_model", math.inf, "d_model: found inf", INTEGER),
-    ("decoder.n_mtp", -1, "decoder.n_mtp: found -1", "an integer from 0 to 4294967296"),
+    ("decoder.n_mtp", -1, "decoder.n_mtp: found -1", "an integer from 0 to 1000"),
     ("decoder.runs.0.count", 0, "decoder.runs[0].count: found 0", "an integer from 1 to 100000, or null"),
     ("decoder.runs.0.count", 100_001, "decoder.runs[0].count: found 100001", "an integer from 1 to 100000, or null"),
     ("head", {"softcap": math.nan}, "head.softcap: found nan", "a number > 0 and ≤ 1e+30, or null"),

@@ -17,11 +17,11 @@ from archcalc.hf.gguf_map import (
     SIZES,
     UNPERMUTED_ENTRIES,
     GgufMap,
+    count_of,
     factor_of,
     first_part,
     partial_rotary,
     stored,
-    value_of,
 )
 from archcalc.hf.gguf_map import QK_NORMS as GGUF_QK_NORMS
 from archcalc.hf.lens import Constraint, ImpliedValue, Key
@@ -153,7 +153,7 @@ QWEN_EXPERT_KEYS = {
 
 def delta_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the width of the values, the rotated share, and the layers that are not for multi-token prediction."""
-    n_mtp = value_of(header, "nextn_predict_layers") or 0
+    n_mtp = count_of(header, "nextn_predict_layers")
     return {
         "linear_value_head_dim": factor_of(header, "ssm.inner_size", "ssm.time_step_rank"),
         "num_hidden_layers": config["num_hidden_layers"] - n_mtp,

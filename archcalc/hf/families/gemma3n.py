@@ -111,7 +111,7 @@ def gemma3n_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
         **({"laurel_rank": low_rank.shape[0]} if low_rank else {}),
         **per_layer_keys(header),
     }
-    if isinstance(scales, list):
+    if isinstance(scales, list) and all(isinstance(scale, float) for scale in scales):
         # Files have the deviations below which a share of a normal distribution lies.
         found[SPARSITY] = [round((1 + math.erf(scale / math.sqrt(2))) / 2, 6) for scale in scales]
     return found

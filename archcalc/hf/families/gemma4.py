@@ -19,6 +19,7 @@ from archcalc.hf.gguf_map import (
     UNPERMUTED_ENTRIES,
     WINDOW_PATTERN,
     GgufMap,
+    count_of,
     layer_values,
     short_float,
     value_of,
@@ -313,7 +314,7 @@ GGUF_SHARED = ("attention.shared_kv_layers", "embedding_length_per_layer_input")
 
 def per_layer_keys(header: Header) -> dict[str, Any]:
     """Return the width and the rows of per-layer embeddings, and the layers that read the keys of others."""
-    n_shared, width = (value_of(header, key) or 0 for key in GGUF_SHARED)
+    n_shared, width = (count_of(header, key) for key in GGUF_SHARED)
     rows = header.tensors[PER_LAYER_ROWS].shape[0] if PER_LAYER_ROWS in header.tensors else None
     found = {"num_kv_shared_layers": n_shared, "hidden_size_per_layer_input": width}
     return found | ({"vocab_size_per_layer_input": rows} if rows else {})

@@ -30,6 +30,7 @@ from archcalc.hf.gguf_map import (
     embedding_model,
     layer_values,
     partial_rotary,
+    short_float,
     stored,
     value_of,
     window_words,
@@ -424,6 +425,20 @@ MINISTRAL3_ROPE: dict[str, Any] = {
     },
     "extra_keys": keys("llama_4_scaling_beta max_position_embeddings"),
 }
+MSCALE, TEMPERATURE_SCALE = "rope.scaling.yarn_log_multiplier", "attention.temperature_scale"
+
+
+def ministral3_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the rotation, which is always scaled, and the growth of the queries with it."""
+    mscale, growth = (value_of(header, key) for key in (MSCALE, TEMPERATURE_SCALE))
+    rope = config.pop("rope_scaling", {}) | {"rope_theta": config.pop("rope_theta", 10_000.0)}
+    if mscale is not None:
+        rope |= dict.fromkeys(("mscale", "mscale_all_dim"), short_float(mscale))
+    if growth is not None:
+        rope["llama_4_scaling_beta"] = short_float(growth)
+    return {"rope_parameters": rope, "sliding_window": None}
+
+
 MINISTRAL3 = decoder(
     "ministral3",
     "Ministral3ForCausalLM",
@@ -444,6 +459,14 @@ MINISTRAL3 = decoder(
     # Read for the layout of caches alone.
     irrelevant=keys("layer_types"),
     fixed_keys={"pad_token_id": None},
+    gguf=GgufMap(
+        "mistral3",
+        SIZES | HEAD_DIM,
+        PERMUTED,
+        config_keys=ministral3_gguf,
+        own_keys=(MSCALE, TEMPERATURE_SCALE),
+        origins={"rope_parameters": "rope.scaling.type"},
+    ),
 )
 CWM = decoder(
     "cwm",
@@ -672,6 +695,14 @@ def gemma3_kinds(window: ConfigLens) -> dict[str, Any]:
     }
 
 
+def gemma3_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the scale of the scores; EmbeddingGemma is an encoder, and reads half the window on each side."""
+    found = score_scalar(62)(header, config)
+    if header.metadata["general.architecture"] != "gemma-embedding":
+        return found
+    return found | {"architectures": ["Gemma3TextModel"], "use_bidirectional_attention": True}
+
+
 GEMMA3 = derive(
     GEMMA2,
     "gemma3_text",
@@ -701,7 +732,10 @@ GEMMA3 = derive(
             "rope.freq_base_swa": "rope_local_base_freq",
         },
         gemma_gguf_tensors(GEMMA_GGUF_NORMS | GGUF_QK_NORMS),
-        config_keys=score_scalar(62),
+        config_keys=gemma3_gguf,
+        own_keys=(*EMBEDDING_KEYS, *(f"dense_{place}_feat_{end}" for place in (2, 3) for end in ("in", "out"))),
+        aliases=("gemma-embedding",),
+        unused={r"dense_[23]\.weight": "projects the mean of the states"},
     ),
 )
 GEMMA3_ENCODER = derive(

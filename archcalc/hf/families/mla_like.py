@@ -115,7 +115,7 @@ def latent_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
         "q_lora_rank": config.get("q_lora_rank"),
         "num_key_value_heads": config["num_attention_heads"],
     }
-    if factor := value_of(header, MSCALE):
+    if isinstance(factor := value_of(header, MSCALE), float):
         mscale = round(factor * 10, 6)
         found["rope_scaling"] = config.get("rope_scaling", {}) | {"mscale": mscale, "mscale_all_dim": mscale}
     if not config.get("n_routed_experts"):
@@ -126,7 +126,7 @@ def latent_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
     found |= {"norm_topk_prob": config.get("norm_topk_prob", False)}
     if value_of(header, "expert_gating_func") == SIGMOID:
         return found
-    return found | {"model_type": "deepseek_v2", "topk_method": "group_limited_greedy" if n_groups > 1 else "greedy"}
+    return found | {"model_type": "deepseek_v2", "topk_method": "group_limited_greedy" if n_groups != 1 else "greedy"}
 
 
 MSCALE = "rope.scaling.yarn_log_multiplier"

@@ -26,6 +26,7 @@ from archcalc.hf.gguf_map import (
     UNPERMUTED_ENTRIES,
     WINDOW_PATTERN,
     GgufMap,
+    count_of,
     partial_rotary,
     stored,
     value_of,
@@ -467,7 +468,7 @@ ARIA = decoder(
 
 def corrected_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a file leaves out of DeepSeek-V3's choice of experts, and how many layers are not its last ones."""
-    n_mtp = value_of(header, "nextn_predict_layers") or 0
+    n_mtp = count_of(header, "nextn_predict_layers")
     return {
         "n_group": config.get("n_group", 1),
         "topk_group": config.get("topk_group", 1),

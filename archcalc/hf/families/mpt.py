@@ -74,8 +74,9 @@ TENSORS = table(
 
 def mpt_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of the nested config."""
-    clip, slopes = value_of(header, "attention.clamp_kqv"), value_of(header, "attention.max_alibi_bias")
-    return {"attn_config": {"clip_qkv": clip or None, "alibi_bias_max": int(slopes) if slopes else 8, "alibi": True}}
+    clip, slopes = value_of(header, "attention.clamp_kqv"), value_of(header, "attention.max_alibi_bias") or 8
+    slopes = int(slopes) if isinstance(slopes, float) and slopes.is_integer() else slopes
+    return {"attn_config": {"clip_qkv": clip or None, "alibi_bias_max": slopes, "alibi": True}}
 
 
 GGUF = GgufMap(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from archcalc.interp.heads.linear_steps import LinearStep, Multiply, Path, Proje
 from archcalc.nn.altup import rescaling
 from archcalc.spec.branches import later_branches, stream_branches, stream_names, stream_start, streams_names
 from archcalc.spec.layer import Layer
-from archcalc.spec.streams import AltUp, HyperConnections
+from archcalc.spec.streams import AltUp, HyperConnections, SetAside
 
 if TYPE_CHECKING:
     from archcalc.interp.heads.attribution_reading import Reading
@@ -69,6 +69,19 @@ class MixStreams(LinearStep):
         return self.matrix.T @ u
 
 
+@dataclass(frozen=True)
+class AppendStream(LinearStep):
+    """Streams [..., J, D] beside another one, which does not depend on them."""
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return the streams, and zeros as a further one."""
+        return torch.cat((x, torch.zeros_like(x[..., :1, :])), -2)
+
+    def pull_back(self, u: Tensor) -> Tensor:
+        """Return the directions of all but the last stream."""
+        return u[..., :-1, :]
+
+
 def weighted(weights_J: Sequence[float]) -> tuple[Multiply, ...]:
     """Return a multiplication for each stream."""
     return tuple(Multiply(weight) for weight in weights_J)
@@ -116,6 +129,54 @@ class HyperStreams:
             later[:0] = joined(paths)
             direction_JD = total(paths)
         return direction_JD
+
+
+class SetAsideStreams:
+    """Streams of which all but the newest are set aside: every branch reads all, and is added to the newest."""
+
+    def __init__(self, reading: Reading, part: SetAside) -> None:
+        self.reading, self.part = reading, part
+
+    @staticmethod
+    def layer_sites(layer: Layer) -> Iterator[str]:
+        """Yield the sites of a layer that are read beside its branches'."""
+        for branch, name in zip(stream_branches(layer), streams_names(layer), strict=True):
+            yield from (f"{branch.arms[0].name}_read", name)
+
+    def split(self) -> SplitStreams:
+        """Return the step from the first layer's input to the one stream."""
+        return SplitStreams(weighted([1.0]))
+
+    def merge(self) -> MergeStreams:
+        """Return the step from the streams to what the final norm reads."""
+        return self._read(self.reading.module.streams, f"layers.{len(self.reading.owners) - 1}.streams")
+
+    def layer(self, i: int, layer: Layer, direction_JD: Tensor, later: list[LinearStep]) -> Tensor:
+        """Add the contributions of a layer; return the direction before it."""
+        own, after = stream_branches(layer), [f"layers.{i}.{name}" for name in streams_names(layer)]
+        befores = [f"layers.{i - 1}.streams" if i else "split", *after]
+        for b, branch in reversed(list(enumerate(own))):
+            first, streams = branch.arms[0].name, befores[b]
+            write = SplitStreams(weighted([*[0.0] * (len(direction_JD) - 1), 1.0]))
+            before, direction_D = f"{first}_read", write.pull_back(direction_JD)
+            skips = self.reading.arms_of(i, branch, before, direction_D, [write, *later])
+            keep: tuple[LinearStep, ...] = (AppendStream(),) if self.part.begins(i) and b == 0 else ()
+            paths: list[Path] = [(keep, keep[0].pull_back(direction_JD) if keep else direction_JD)]
+            is_first = i == 0 and b == 0
+            for inner, inner_D in self.reading.through_norm_in(i, branch, before, skips):
+                queries = None if is_first else self.reading.block(i).streams.get_submodule(first)
+                read = self._read(queries, streams)
+                paths.append(((read, *inner, write), read.pull_back(inner_D)))
+            later[:0] = joined(paths)
+            direction_JD = total(paths)
+        return direction_JD
+
+    def _read(self, queries: Any, streams: str) -> MergeStreams:
+        """Return the step from the streams at a site to the sum that a query reads; None reads the one there is."""
+        if queries is None:
+            return MergeStreams(weighted([1.0]))
+        x_11JD = self.reading.at(streams).to(queries.query.dtype)[None, None]
+        return MergeStreams(weighted(queries.read_weights(x_11JD)[0, 0, :, 0].tolist()))
 
 
 class AltUpStreams:

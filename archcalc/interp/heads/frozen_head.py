@@ -37,6 +37,7 @@ def frozen_head(head: Any, tokens_VW: Tensor, state_D: Tensor) -> FrozenHead:
         matrix = matrix @ head.project.weight.double()
     elif head.transform is not None:
         matrix, bias = _through_transform(head, matrix, bias, state_D)
+    matrix, bias = matrix[: head.part.n_scored], bias[: head.part.n_scored]
     return FrozenHead(matrix if head.part.scale is None else matrix * head.part.scale, bias)
 
 

@@ -118,7 +118,7 @@ def lens(
     inputs = model_inputs(model, ids, target)
     names = tuple(site.name for site in lens_sites(spec, sites))
     read = read_positions(positions, inputs[-1].shape[1])
-    _check_tokens(spec.vocab_size, top, tokens)
+    _check_tokens(spec.n_scored, top, tokens)
     _check_memory(model, inputs, len(names), len(read))
     recording = taps.record(model, *inputs, sites=names)
     output_PV = recording.logits[0, list(read)]

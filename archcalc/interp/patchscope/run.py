@@ -145,7 +145,7 @@ def check(
             raise InputError(
                 msg("found {found}", found=layer), where="layer", allowed=msg("0 to {n_layers}", n_layers=n_layers)
             )
-    check_tokens([answer], spec.vocab_size, "answer")
+    check_tokens([answer], spec.n_scored, "answer")
 
 
 def _check_positions(positions: Sequence[int], n_tokens: int, where: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archcalc.interp.checks import check_tokens
 from archcalc.interp.readout import Readout, stream_sites
 from archcalc.nn import taps
 from archcalc.nn.taps.edits import Edit
@@ -111,6 +112,7 @@ def _distances(
     plain_TD, readout = _last_states(model, source, text, ()), Readout(model)
     steered_TD = _last_states(model, source, text, edits) if edits else plain_TD
     tokens_T = torch.tensor(text[1:], device=plain_TD.device)
+    check_tokens(text[1:], model.spec.n_scored, "text")
     n_rows = max(1, MAX_LOGITS // model.spec.vocab_size)
     for start in range(0, len(tokens_T), n_rows):
         part = slice(start, start + n_rows)

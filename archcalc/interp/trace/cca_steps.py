@@ -22,7 +22,7 @@ def convolutional(part: ConvolutionalAttention, ctx: PartContext) -> PartSteps:
     before = ctx.linear(call("shifted", ctx.input), "v_before")
     yield "v", "values", call("heads", call("concat", ctx.linear(ctx.input, "v"), before), part.n_kv_heads)
     scores = call("dot", ctx.step("q"), ctx.step("k")) * part.score_scale
-    yield from softmaxed(scores, ctx, ctx.step("v"), is_masked=True, has_sinks=False)
+    yield from softmaxed(scores, ctx, ctx.step("v"), is_masked=True)
     yield "out", "attention_out", ctx.linear(call("joined", ctx.step("values")), "out")
 
 

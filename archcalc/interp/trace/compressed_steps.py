@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archcalc.interp.trace.expression import Expression, Module, Parameter, call
-from archcalc.interp.trace.part_steps import PartContext, PartSteps, softmaxed
+from archcalc.interp.trace.part_steps import PartContext, PartSteps, learned_sinks, softmaxed
 from archcalc.spec.compressed import CompressedAttention, Compression, EntryIndexer
 
 
@@ -24,7 +24,7 @@ def compressed(part: CompressedAttention, ctx: PartContext) -> PartSteps:
         yield from _indexed(part, own, own.indexer, latent, ctx)
         chosen = call("top", ctx.step("index_scores"), own.indexer.n_selected)
         scores = call("selected_entries", scores, chosen)
-    yield from softmaxed(scores, ctx, ctx.step("k"), is_masked=True, has_sinks=True)
+    yield from softmaxed(scores, ctx, ctx.step("k"), is_masked=True, sinks=learned_sinks(ctx))
     heads = _turned(part, part.d_head, ctx.step("values"), function="turned_back")
     groups = call("linear_by_group", call("joined", heads), Module(f"{ctx.weight_prefix}out_down"), part.n_out_groups)
     yield "out", "attention_out", ctx.linear(groups, "out")

@@ -76,7 +76,7 @@ class FunctionMeaning(msgspec.Struct, frozen=True):
 
 
 # The elementwise activations without parameters.
-_ACTIVATIONS = (*(name for name in get_args(Activation) if name != "clamped_swish"), "softplus")
+_ACTIVATIONS = (*(name for name in get_args(Activation) if name not in ("clamped_swish", "capped_swish")), "softplus")
 
 # The functions of expressions, by how they are called.
 FUNCTIONS: dict[str, FunctionMeaning] = {
@@ -90,8 +90,12 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "heads(x, n)": FunctionMeaning(("heads",), msg("x split into n heads of equal width")),
     "clamped(x, c)": FunctionMeaning(("clamped",), msg("x clamped to ±c")),
     "at_least(x, c), at_most(x, c)": FunctionMeaning(("at_least", "at_most"), msg("c where x is below c, or above c")),
+    "no_longer(x, c)": FunctionMeaning(
+        ("no_longer",), msg("x · min(1, c / (√(Σ x²) + 10⁻⁶)): vectors longer than c scaled down to it")
+    ),
     "by_slice(x, n, c, …)": FunctionMeaning(("by_slice",), msg("the first n dimensions of x times c, then the next")),
     "by_head(x)": FunctionMeaning(("by_head",), msg("one number for each head")),
+    "of_heads(x)": FunctionMeaning(("of_heads",), msg("a row of numbers for each head, alike for all tokens")),
     "log_tempered(x, p, a, n), power_tempered(x, p, a, n)": FunctionMeaning(
         ("log_tempered", "power_tempered"),
         msg("x at each position p times 1 + a · ln(1 + ⌊p / n⌋), or times (1 + p / n)ᵃ"),
@@ -131,6 +135,13 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     "convolved(x, m)": FunctionMeaning(
         ("convolved",),
         msg("Σ w · x over the last tokens of each channel, with the weights of m; zeros before the text"),
+    ),
+    "convolved_by(x, m, w, n)": FunctionMeaning(
+        ("convolved_by",),
+        msg(
+            "Σ (v + w) · x over the last tokens of each channel, with the weights v of m and those w of its head of n; "
+            "zeros before the text"
+        ),
     ),
     "convolved_around(x, m)": FunctionMeaning(
         ("convolved_around",),
@@ -224,6 +235,13 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     ),
     "streams(x, y, …), stream(x, i)": FunctionMeaning(
         ("streams", "stream"), msg("several residual streams, and number i of them, counted from 0")
+    ),
+    "attended_streams(x, q, e)": FunctionMeaning(
+        ("attended_streams",),
+        msg("Σ p · n over all streams x, with n = x / √(mean of x² + e) and p = softmax(q · n / √width)"),
+    ),
+    "with_stream(x, y), to_newest(x, y)": FunctionMeaning(
+        ("with_stream", "to_newest"), msg("the streams x and y as a new one, or with y added to the newest")
     ),
     "as_large(y, x)": FunctionMeaning(("as_large",), msg("y with the mean square of x")),
     "mixed_streams(w, x)": FunctionMeaning(

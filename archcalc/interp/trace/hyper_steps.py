@@ -34,7 +34,8 @@ def layer_steps(part: HyperConnections, layer: LayerSteps, last: Value) -> Steps
         logits = call("stream_logits", last, module, part.norm_eps)
         logits_step = yield from layer.step(f"{first}_streams", "stream_weights", logits)
         read = yield from layer.step(f"{first}_read", "residual", _read(part, last, logits_step))
-        layer.inputs[first] = yield from layer.branch_input(branch, read)
+        layer.inputs[first] = branch_input = yield from layer.branch_input(branch, read)
+        yield from layer.split_input(branch, branch_input, read, read)
         outputs = yield from layer.outputs(branch)
         total = reduce(add, [output if branch.scale == 1 else output * branch.scale for output in outputs])
         weights = call("sigmoid", call("last", call("first", logits_step, 2 * n), n)) * part.magnitude

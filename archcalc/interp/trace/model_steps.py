@@ -131,6 +131,7 @@ def _layer_steps(model_stack: ModelStack, x: Expression, source: Value | None, s
             stack_prefix=prefix,
             streams=stack.streams,
             global_tokens=stack.global_tokens,
+            index=i,
             router_state=None if link is None else Value(f"{prefix}layers.{link.site}"),
         )
         x = last = yield from steps_of_layer.steps(x if modules is None else modules.layer_input(i, x))
@@ -235,7 +236,8 @@ def _logits(spec: Spec, head: Head, last: Expression) -> Expression:
     x = x + Parameter("head.bias_buffer") if head.bias_buffer else x
     if head.labels is not None and head.labels.picks == "after":
         x = _label_states(head.labels.reads, x)
-    return x if head.softcap is None else call("capped", x, head.softcap)
+    x = x if head.softcap is None else call("capped", x, head.softcap)
+    return x if head.n_scored is None else call("first", x, head.n_scored)
 
 
 def _scores(spec: Spec, head: Head, x: Expression) -> Expression:
@@ -298,9 +300,9 @@ class LayerSteps:
     `key_prefix` is that of the layer whose keys and values are read by arms that share them, `stack_prefix` that of the
     stack. `ids` and `source_ids` are the steps of the stack's and the source's tokens. `per_layer` is the layer's own
     embedding, `embedded` the input of the first layer, `inputs` are those that the branches so far read. With `streams`
-    the layer has several residual streams, with `global_tokens` more tokens. `split`: what queries and keys, and what
-    values of an arm are projected from, if these differ. `router_state`: that of an earlier layer's router which this
-    one's adds.
+    the layer has several residual streams, with `global_tokens` more tokens. `split`: what queries, keys (None: as
+    queries) and values of an arm are projected from, if these differ. `index` is that of the layer. `router_state`:
+    that of an earlier layer's router which this one's adds.
     """
 
     layer: Layer
@@ -318,7 +320,8 @@ class LayerSteps:
     streams: AnyStreams | None = None
     global_tokens: GlobalTokens | None = None
     inputs: dict[str, Expression] = field(default_factory=dict)
-    split: dict[str, tuple[Expression, Expression]] = field(default_factory=dict)
+    split: dict[str, tuple[Expression, Expression | None, Expression]] = field(default_factory=dict)
+    index: int = 0
     router_state: Value | None = None
 
     def steps(self, last: Expression) -> Steps:
@@ -336,7 +339,7 @@ class LayerSteps:
         if part.splits_attention:
             projected = bottleneck_steps.projected(part, "keys", residual, prefix)
             keys = yield from self.step("narrow_keys", "bottleneck", projected)
-            self.split[stream_branches(self.layer)[0].arms[0].name] = keys, residual
+            self.split[stream_branches(self.layer)[0].arms[0].name] = keys, None, residual
         stream = yield from self.branches(bottleneck_steps.projected(part, "down", residual, prefix))
         total = bottleneck_steps.widened(residual, stream, prefix)
         if part.norm is None:
@@ -358,7 +361,8 @@ class LayerSteps:
 
     def _next(self, branch: Branch, read: Expression, residual: Value) -> Generator[Step, None, Expression]:
         """Yield the steps of a branch that the next one reads; return what that reads."""
-        self.inputs[branch.arms[0].name] = yield from self.branch_input(branch, read)
+        self.inputs[branch.arms[0].name] = branch_input = yield from self.branch_input(branch, read)
+        yield from self.split_input(branch, branch_input, read, read)
         outputs = yield from self.outputs(branch)
         given = [_times(output, branch.scale) for output in outputs]
         total = reduce(add, [residual, *given] if branch.joins == "next_sum" else given)
@@ -374,6 +378,7 @@ class LayerSteps:
         own = names(branch)
         branch_input = yield from self.branch_input(branch, read)
         self.inputs[branch.arms[0].name] = branch_input
+        yield from self.split_input(branch, branch_input, read, read)
         outputs = yield from self.outputs(branch)
         skip = branch_input if branch.skip_reads == "normed" else residual
         if own.skip is not None:
@@ -396,6 +401,16 @@ class LayerSteps:
         down, up = (Module(f"{self._prefix_of(own.in_gate)}{own.in_gate}.{name}") for name in ("down", "up"))
         gate = call("sigmoid", call("linear", call("silu", call("linear", y, down)), up))
         return (yield from self.step(own.in_gate, "gated", y * gate))
+
+    def split_input(
+        self, branch: Branch, queries: Expression, keys: Expression, values: Expression
+    ) -> Generator[Step, None, None]:
+        """Yield the steps of the norms of keys and values, if these have their own, of these states."""
+        own = names(branch)
+        if own.norm_keys is not None:
+            keys = yield from self.normed(branch.norm_in, own.norm_keys, keys)
+            values = yield from self.normed(branch.norm_in, own.norm_values, values)
+            self.split[own.first] = queries, keys, values
 
     def outputs(self, branch: Branch) -> Generator[Step, None, list[Expression]]:
         """Yield the steps of the arms; return the values that are added to the residual stream."""
@@ -446,7 +461,7 @@ class LayerSteps:
 
     def _part(self, arm: Arm, arm_input: Expression) -> Iterator[Step]:
         is_cross = arm.reads == "source"
-        arm_input, values = self.split.get(arm.name, (arm_input, None))
+        arm_input, key_input, values = self.split.get(arm.name, (arm_input, None, None))
         key_prefix = self.key_prefix if arm.reads == "shared" else self.step_prefix
         context = PartContext(
             step_prefix=f"{self.step_prefix}{arm.name}.",
@@ -460,6 +475,7 @@ class LayerSteps:
             d_model=self.layer.bottleneck.d_bottleneck if self.layer.bottleneck else self.d_model,
             ids=Value(self.ids),
             value_input=values,
+            key_input=key_input,
             router_state=self.router_state,
         )
         keys = self.source_ids if is_cross else self.ids

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from archcalc.interp.trace.expression import Call, Expression, Module, Parameter, Value, call
 from archcalc.nn.mla import latent_scale
-from archcalc.spec.activation import AnyActivation, ClampedSwish
+from archcalc.spec.activation import AnyActivation, CappedSwish, ClampedSwish
 from archcalc.spec.attention import (
     Attention,
     Differential,
@@ -37,7 +37,8 @@ class PartContext:
     selection. `input` is what it reads, `source` the one that cross-attention computes keys and values from,
     None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding. `d_model` is
     the width of the states, `ids` are the tokens. `value_input`: what values are projected from, if keys have another
-    input, `router_state`: the state of an earlier layer's router that this one's adds.
+    input; `key_input`: what keys are, if queries have another. `router_state`: the state of an earlier layer's router
+    that this one's adds.
     """
 
     step_prefix: str
@@ -51,6 +52,7 @@ class PartContext:
     d_model: int = 0
     ids: Value | None = None
     value_input: Expression | None = None
+    key_input: Expression | None = None
     router_state: Value | None = None
 
     @property
@@ -91,13 +93,14 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     """Yield the steps of multi-head, grouped-query or cross-attention."""
     assert part.d_head is not None, "the spec is resolved"
     assert part.n_kv_heads is not None, "the spec is resolved"
-    states = ctx.source or ctx.input
+    states = ctx.source or ctx.key_input or ctx.input
     yield "q", "queries", _tempered(part.temperature, _projected(part, ctx, "q", ctx.input, part.n_heads))
     if ctx.has_own_keys:
         yield "k", "keys", _projected(part, ctx, "k", states, part.n_kv_heads)
         name, block = ("k", part.k_block) if part.value_is_key else ("v", part.v_block)
         read = _linear(part, ctx, name, ctx.value_input or states, block)
-        values = call("heads", _with_convolution(part, ctx, name, read), part.n_kv_heads)
+        convolved = _with_convolution(part, ctx, name, read, ctx.value_input or states)
+        values = call("heads", convolved, part.n_kv_heads)
         yield "v", "values", _values(part, values if part.v_norm is None else ctx.normed(values, "v_norm"))
     scale = part.score_scale
     scores: Expression = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
@@ -117,7 +120,7 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
     scores = _with_key_bias(part, ctx, scores, v)
     v = call("paired", v) if part.differential else v
     is_masked = ctx.is_causal or part.window is not None
-    yield from softmaxed(scores, ctx, v, is_masked=is_masked, has_sinks=part.sinks)
+    yield from softmaxed(scores, ctx, v, is_masked=is_masked, sinks=_sinks(part, ctx))
     yield from _gate(part.gate, part.n_heads, ctx.input, ctx)
     joined = _joined(part.gate, ctx)
     if part.differential:
@@ -173,14 +176,26 @@ def _with_key_bias(part: Attention, ctx: PartContext, scores: Expression, v: Exp
     return scores + biases if n_kept is None else call("kept", scores + biases, biases, n_kept)
 
 
-def _with_convolution(part: Attention, ctx: PartContext, name: str, x: Expression) -> Expression:
-    """Return projected keys or values plus their convolution, if there is one."""
-    return x if part.d_conv is None else x + call("convolved", x, Module(f"{ctx.weight_prefix}{name}_conv"))
+def _with_convolution(part: Attention, ctx: PartContext, name: str, x: Expression, read: Expression) -> Expression:
+    """Return keys or values `x`, projected from `read`, plus their convolution if there is one."""
+    if part.d_conv is None:
+        return x
+    module = Module(f"{ctx.weight_prefix}{name}_conv")
+    if part.conv_by_token:
+        numbers = ctx.linear(read, f"{name}_conv.numbers")
+        convolved = call("convolved_by", x, module, numbers, part.n_kv_heads or part.n_heads)
+    else:
+        convolved = call("convolved", x, module)
+    total = x + convolved
+    return total if part.conv_scale == 1 else total * part.conv_scale
 
 
 def _with_content(part: Attention, ctx: PartContext, scores: Expression) -> Expression:
     """Return the scores plus the bias of each distance, which the query's token decides."""
     shares = call("heads", ctx.linear(ctx.input, "content.r"), part.n_heads)
+    if isinstance(part.position, ContentBias) and part.position.clip is not None:
+        scaled = shares * call("of_heads", Parameter(f"{ctx.weight_prefix}content.r_scale"))
+        shares = call("no_longer", scaled, part.position.clip)
     profiles = Parameter(f"{ctx.weight_prefix}content.profiles")
     return scores + call("at_distance", _tempered(part.temperature, shares), profiles)
 
@@ -189,11 +204,11 @@ def _projected(part: Attention, ctx: PartContext, name: str, x: Expression, n_he
     """Return queries or keys: projected, split into heads, normalized and rotated."""
     when, over = (part.qk_norm.when, part.qk_norm.over) if part.qk_norm is not None else ("", "")
     projected = _linear(part, ctx, name, x, part.q_block if name == "q" else part.k_block)
-    projected = projected if name == "q" else _with_convolution(part, ctx, name, projected)
+    projected = projected if name == "q" else _with_convolution(part, ctx, name, projected, x)
     heads = call("heads", ctx.normed(projected, f"{name}_norm") if over == "full" else projected, n_heads)
     if when == "before" and over != "full":
         heads = ctx.normed(heads, f"{name}_norm")
-    rotated = _rotated(part, _clamped(part, heads))
+    rotated = _rotated(part, _shortened(part, ctx, name, _clamped(part, heads)))
     return ctx.normed(rotated, f"{name}_norm") if when == "after" else rotated
 
 
@@ -206,6 +221,14 @@ def _rotated(part: Attention, x: Expression) -> Expression:
 
 def _clamped(part: Attention, x: Expression) -> Expression:
     return x if part.clip is None else call("clamped", x, part.clip)
+
+
+def _shortened(part: Attention, ctx: PartContext, name: str, x: Expression) -> Expression:
+    """Return queries, times learned numbers, or keys scaled down where they are too long."""
+    if part.qk_clip is None:
+        return x
+    scaled = x * call("of_heads", Parameter(f"{ctx.weight_prefix}q_scale")) if name == "q" else x
+    return call("no_longer", scaled, part.qk_clip)
 
 
 def _values(part: Attention, x: Expression) -> Expression:
@@ -254,7 +277,7 @@ def latent(part: LatentAttention, ctx: PartContext) -> PartSteps:
         scores = call("selected", scores, call("top", Value(f"{owner}index_scores"), part.indexer.n_selected))
     is_masked = ctx.is_causal or part.window is not None
     v = Value(f"{ctx.key_prefix}v")
-    yield from softmaxed(scores, ctx, v, is_masked=is_masked, has_sinks=part.sinks)
+    yield from softmaxed(scores, ctx, v, is_masked=is_masked, sinks=learned_sinks(ctx) if part.sinks else None)
     yield from _gate(part.gate, part.n_heads, q_input if part.raw_latent else ctx.input, ctx)
     yield "out", "attention_out", ctx.linear(_joined(part.gate, ctx), "out")
 
@@ -280,16 +303,24 @@ def _indexed(part: LatentAttention, own: Indexer, latent: Expression, ctx: PartC
     yield "index_scores", "index_scores", call("masked", scores) if ctx.is_causal else scores
 
 
+def learned_sinks(ctx: PartContext) -> Parameter:
+    """Return the learned sinks of all heads."""
+    return Parameter(f"{ctx.weight_prefix}sinks")
+
+
+def _sinks(part: Attention, ctx: PartContext) -> Expression | None:
+    """Return the sinks of all heads, learned or computed; None without any."""
+    if part.token_sinks:
+        return call("heads", ctx.linear(ctx.input, "sink"), part.n_heads)
+    return learned_sinks(ctx) if part.sinks else None
+
+
 def softmaxed(
-    scores: Expression, ctx: PartContext, values: Expression, *, is_masked: bool, has_sinks: bool
+    scores: Expression, ctx: PartContext, values: Expression, *, is_masked: bool, sinks: Expression | None = None
 ) -> PartSteps:
     """Yield the steps from scores to the values of heads."""
     yield "scores", "scores", call("masked", scores) if is_masked else scores
-    yield (
-        "pattern",
-        "pattern",
-        call("softmax", ctx.step("scores"), *([Parameter(f"{ctx.weight_prefix}sinks")] if has_sinks else [])),
-    )
+    yield "pattern", "pattern", call("softmax", ctx.step("scores"), *([] if sinks is None else [sinks]))
     yield "values", "weighted_values", call("mix", ctx.step("pattern"), values)
 
 
@@ -337,6 +368,8 @@ def activated(part: AnyActivation, x: Expression, ctx: PartContext) -> Call:
     """Return the activation of `x`."""
     if isinstance(part, ClampedSwish):
         return call("clamped_swish", x, part.limit, part.alpha)
+    if isinstance(part, CappedSwish):
+        return call("capped", x, part.cap) * call("sigmoid", x)
     return call(part, x, *([Module(f"{ctx.weight_prefix}activation")] if part == "xielu" else []))
 
 
@@ -345,6 +378,8 @@ def _gated(part: AnyActivation, gate: Expression, up: Expression, ctx: PartConte
     if isinstance(part, ClampedSwish):
         up = call("within", up, part.limit)
         up = up + part.up_offset if part.up_offset else up
+    if isinstance(part, CappedSwish):
+        up = call("capped", up, part.up_cap)
     return activated(part, gate, ctx) * up
 
 

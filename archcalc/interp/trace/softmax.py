@@ -71,8 +71,7 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     context, scores_S = _attention_context(stack, trace, part), trace[f"{part}.scores"][head, query]
     module = block.part_module(arm)
     in_scale = next(each.in_scale for each in block.arms if each.name == arm)
-    sinks_N = getattr(module, "sinks", None)
-    sink = None if sinks_N is None else float(sinks_N[head])
+    sink = _sink(trace, module, part, in_scale, head, query)
     stages = [
         *_score_stages(trace, module, context, part, _key_owner(stack, part), head, query, in_scale),
         _stage("masked", "masked(x)", scores_S, sink),
@@ -80,6 +79,14 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     ]
     hidden = scores_S.isneginf().tolist()
     return SoftmaxRow(part, head, query, tuple(hidden), tuple(stages))
+
+
+def _sink(trace: Trace, module: Any, part: str, in_scale: float, head: int, query: int) -> float | None:
+    """Return the sink of a query, learned or computed from its states; None without one."""
+    if isinstance(module, Attention) and module.sink is not None:
+        return float(module.sink(_read_states(trace, module, part, in_scale))[0, query, head])
+    sinks_N = getattr(module, "sinks", None)
+    return None if sinks_N is None else float(sinks_N[head])
 
 
 def _score_stages(

@@ -30,7 +30,8 @@ class Fourier(nn.Module):
             y_BTD: Tensor = torch.fft.fftn(wide_BTD, dim=(1, 2)).real
         else:
             y_BTD = (_matrices(padding_BT, wide_BTD.dtype) @ torch.fft.fft(wide_BTD, dim=2)).real
-        return y_BTD.to(x_BTD.dtype)
+        # A copy, for a view would keep the imaginary parts in memory.
+        return y_BTD.to(x_BTD.dtype, copy=True)
 
 
 def _matrices(padding_BT: Tensor, dtype: torch.dtype) -> Tensor:

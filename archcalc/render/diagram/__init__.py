@@ -71,7 +71,7 @@ def _output(spec: Spec, say: Translator) -> str:
     if spec.head is None:
         return say(msg("states: {axes} × {width}", axes=axes, width=exact(spec.d_model)))
     labels = spec.head.labels
-    return say(msg("logits: {axes} × {vocab}", axes=axes, vocab=exact(labels.n_labels if labels else spec.vocab_size)))
+    return say(msg("logits: {axes} × {vocab}", axes=axes, vocab=exact(labels.n_labels if labels else spec.n_scored)))
 
 
 def _wire_source(decoder: StackColumn, encoder: StackColumn) -> None:

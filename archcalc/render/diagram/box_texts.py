@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from archcalc.render.diagram.shapes import BoxText
-from archcalc.spec.activation import AnyActivation, ClampedSwish, activation_name
+from archcalc.spec.activation import AnyActivation, CappedSwish, ClampedSwish, activation_name
 from archcalc.spec.attention import Attention, Indexer, LatentAttention
 from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.embedding import ExtraTable
@@ -155,6 +155,8 @@ def head(spec: Spec, say: Translator) -> BoxText:
         lines.append(say(msg("bias buffer")))
     if part.softcap:
         lines.append(say(msg("softcap {value}", value=f"{part.softcap:g}")))
+    if part.n_scored is not None:
+        lines.append(say(msg("{n} tokens are scored", n=exact(part.n_scored))))
     if part.labels:
         return BoxText(
             say(msg("labels: {width} → {n}", width=width, n=exact(part.labels.n_labels))), tuple(lines), "head"
@@ -208,12 +210,15 @@ def attention(part: Attention, d_model: int, say: Translator) -> tuple[str, list
     lines += positions(part.position, width, say)
     more = [say(msg("norm on q and k"))] if part.qk_norm else []
     more += [say(msg("sinks"))] if part.sinks else []
+    more += [say(msg("sinks of each token"))] if part.token_sinks else []
     more += [say(msg("k and v convolved over {n} tokens", n=exact(part.d_conv)))] if part.d_conv else []
+    more += [say(msg("weights by token"))] if part.conv_by_token else []
     more += [say(msg("a bias of each key"))] if part.key_bias else []
     if part.key_bias and part.key_bias.n_kept is not None:
         more.append(say(msg("at most {n} keys for a query", n=exact(part.key_bias.n_kept))))
     more += [say(msg("softcap {value}", value=f"{part.softcap:g}"))] if part.softcap else []
     more += [say(msg("q, k, v within ±{value}", value=f"{part.clip:g}"))] if part.clip else []
+    more += [say(msg("q, k no longer than {value}", value=f"{part.qk_clip:g}"))] if part.qk_clip else []
     more += [say(msg("q scaled by position"))] if part.temperature else []
     after = [say(_GATES[part.gate.over].fill(activation=part.gate.activation))] if part.gate else []
     after += [say(msg("pairs of heads subtracted, normalized"))] if part.differential else []
@@ -305,6 +310,8 @@ def dense(part: Plain | Gated, d_model: int, say: Translator) -> tuple[str, list
 def _activation(part: AnyActivation) -> str:
     if isinstance(part, ClampedSwish):
         return f"{activation_name(part)} ≤ {part.limit:g}, α {part.alpha:g}"
+    if isinstance(part, CappedSwish):
+        return f"{activation_name(part)} ±{part.cap:g}"
     return part
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -9,7 +10,16 @@ from msgspec import structs
 
 from archcalc.render.diagram import box_texts
 from archcalc.render.diagram.shapes import Box, BoxText, Plus, Shape, Wire
-from archcalc.spec.branches import arm_conv, arm_norm, arm_norm_out, branches, names, stream_branches, stream_names
+from archcalc.spec.branches import (
+    BranchNames,
+    arm_conv,
+    arm_norm,
+    arm_norm_out,
+    branches,
+    names,
+    stream_branches,
+    stream_names,
+)
 from archcalc.spec.layer import Arm, Branch, Layer
 from archcalc.spec.norm import Norm
 from archcalc.spec.stream_variants import stream_implementation
@@ -113,8 +123,7 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
         for arm in branch.arms
     ]
     before, out = norms(branch.norm_in, own.norm_in), norms(branch.norm_out, own.norm_out)
-    if branch.in_gate_rank is not None:
-        before = (*before, at(box_texts.input_gate(branch.in_gate_rank, say), own.in_gate))
+    before = (*before, *(at(text, name) for text, name in _more_before(branch, own, say)))
     after = norms(branch.norm_after, own.norm_after)
     scales = scale(branch.scale)
     if branch.joins in _JOINED:
@@ -128,6 +137,14 @@ def _branch(branch: Branch, path: str, stream: str, d_model: int, say: Translato
     readers = tuple(i for i, arm in enumerate(branch.arms) if arm.reads == "source")
     apart = tuple(i for i, arm in enumerate(branch.arms) if arm.input_of is not None)
     return BranchTexts(tuple(chains), before, after, readers, apart, f"{path}{own.sum or stream}")
+
+
+def _more_before(branch: Branch, own: BranchNames, say: Translator) -> Iterator[tuple[BoxText, str | None]]:
+    """Yield the boxes between the first norm and the arms, each with its name."""
+    if branch.in_gate_rank is not None:
+        yield box_texts.input_gate(branch.in_gate_rank, say), own.in_gate
+    if own.norm_keys is not None:
+        yield BoxText(say(msg("keys and values: own norms")), (), "norm"), own.norm_keys
 
 
 _TIMES_FACTORS = msg("to the stream × learned factors")

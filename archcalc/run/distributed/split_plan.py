@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 from torch import nn
 
-from archcalc.analysis.shards import check_part
+from archcalc.analysis.shards import check_head, check_part
 from archcalc.errors import InputError
 from archcalc.nn.attention import Attention
 from archcalc.nn.bias import RelativeBias
@@ -65,6 +65,8 @@ def rows_per_head(part: Attention, path: str) -> int:
 
 def check(model_spec: Spec, n: int) -> None:
     """Raise InputError if `n` ranks cannot share the heads of a spec."""
+    if n > 1:
+        check_head(model_spec)
     for each in model_spec.stacks:
         for layer in layers_of(each.stack):
             for arm in arms(layer):

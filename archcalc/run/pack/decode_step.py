@@ -132,6 +132,7 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
         config.bias,
         config.softcap,
         attention.sinks,
+        attention.sink,
         attention.relative,
         attention.content,
         *(getattr(part, field) for field in _UNSUPPORTED),
@@ -142,7 +143,18 @@ def single_query_attention(attention: Attention) -> SingleQueryAttention | None:
 
 # Fields of an attention that this form does not support; where one is set, the module itself runs.
 _UNSUPPORTED = (
-    *("d_value", "value_scale", "clip", "temperature", "gate", "out_norm", "v_norm", "differential", "key_bias"),
+    *(
+        "d_value",
+        "value_scale",
+        "clip",
+        "qk_clip",
+        "temperature",
+        "gate",
+        "out_norm",
+        "v_norm",
+        "differential",
+        "key_bias",
+    ),
     *("q_block", "k_block", "v_block", "out_block", "d_value_source", "d_conv", "low_rank"),
 )
 
@@ -263,6 +275,8 @@ def decode_step(model: nn.Module) -> DecodeStep | None:
 
 
 def _decode_block(block: Block) -> DecodeBlock | None:
+    if any(branch.splits_input for branch in block.branches):
+        return None
     forwards = {arm.name: _token_forward(block, arm) for arm in block.arms}
     return None if None in forwards.values() else DecodeBlock(block, cast(dict[str, TokenForward], forwards))
 

@@ -69,7 +69,7 @@ def prefill_last_positions(model: Any) -> Prefill | None:
     last = cast(Block, model.layers[model.owners[-1]])
     first, *others = last.arms
     is_attention = isinstance(last.part_module(first.name), Attention) and first.reads != "source"
-    mixes_no_more = not any(variant(arm.part).mixes_tokens for arm in others)
+    mixes_no_more = not any(variant(arm.part).mixes_tokens for arm in others) and not last.branches[0].splits_input
     return Prefill(model, last) if is_attention and mixes_no_more else None
 
 

@@ -61,6 +61,9 @@ def of_text(spec: Spec, text: str, tokenizer: str, settings: Settings) -> Datase
     text_tokenizer = _tokenizer(tokenizer, train_text, spec.vocab_size, is_masked)
     ids, validation_ids = (text_tokenizer.encode(part, special=False) for part in (train_text, validation_text))
     spec = _with_vocabulary(spec, text_tokenizer.n_vocab)
+    if spec.n_scored < spec.vocab_size:
+        found = msg("the head scores {n:,} of {vocab:,} tokens", n=spec.n_scored, vocab=spec.vocab_size)
+        raise InputError(found, where="head.n_scored", allowed=msg("null, to train on a text"))
     files = {"tokenizer.json": as_json(text_tokenizer).encode()}
     fingerprint = hashlib.sha256(json.dumps([ids, validation_ids]).encode()).hexdigest()
     if is_masked:

@@ -275,3 +275,13 @@ def test_refusals_are_told() -> None:
 def test_what_cannot_be_swept(grid: Grid, says: str) -> None:
     with pytest.raises(InputError, match=says):
         sweep("tiny", grid)
+
+
+def test_a_stream_that_is_set_aside_by_place() -> None:
+    norm, attention = {"kind": "rmsnorm"}, {"kind": "gqa", "n_heads": 2}
+    first = {"norm_in": norm, "splits_input": True, "arms": [{"name": "attn", "part": attention}]}
+    second = {"norm_in": norm, "arms": [{"name": "ffn", "part": {"kind": "gated", "d_ff": 12}}]}
+    runs = [{"pattern": [{"branches": [first, second]}]}]
+    decoder = {"n_layers": 4, "runs": runs, "streams": {"kind": "set_aside", "n_block": 2}}
+    document = {"name": "streams", "vocab_size": 31, "n_ctx": 16, "d_model": 8, "decoder": decoder}
+    assert same(document, {"n_layers": [1, 3, 7], "n_block": [1, 2, 9], "seq": [3, 9]}) == 18

@@ -28,7 +28,7 @@ from archcalc.spec.ffn import Adapters, PerLayerGate, RouterMlp
 from archcalc.spec.layer import Cycles, GlobalTokens, PerLayerEmbedding, Prompts, Run, Shares, SoftPrompt
 from archcalc.spec.position import RelativeBias
 from archcalc.spec.sparse import BlockSummaries, GlobalWindow, LocalBlocks, RandomBlocks, SparseAttention
-from archcalc.spec.streams import AltUp, HyperConnections, Sinkhorn
+from archcalc.spec.streams import AltUp, HyperConnections, SetAside, Sinkhorn
 from archcalc.spec.workload import Workload
 from archcalc.spec.xl import XlAttention
 from tests.analysis.sweep.test_sweep import DERIVED, left_out, same
@@ -52,6 +52,7 @@ from tests.strategies import (
     prompted_specs,
     router_specs,
     selecting_specs,
+    set_aside_specs,
     shared_run_specs,
     soft_prompt_specs,
     sparse_specs,
@@ -79,7 +80,6 @@ FIELDS = {name for part in (*PARTS, Workload) for name in integer_fields(part)}
 # Where a rule is broken for a reason: the file, the function, the rule.
 ALLOWED = {
     ("ledger/stack.py", "_mtp_weight", "index"): "a head for each further token, as for each layer",
-    ("ledger/stack.py", "_stream_ends", "index"): "weights for each further stream, as for each layer",
     ("spec/resolve_parts.py", "product_keys", "arithmetic"): "a root, one run for each number of experts",
     ("spec/resolve.py", "_check_shared_tables", "hash"): "one or two tables, compared once",
     ("spec/workload.py", "fill_workload", "min"): "the default of seq, one run for short contexts",
@@ -296,6 +296,7 @@ DRAWN = {
     Bottleneck: bottleneck_specs(),
     XlAttention: convolved_specs(),
     HyperConnections: hyper_specs(),
+    SetAside: set_aside_specs(),
     Sinkhorn: hyper_specs(),
     BlockSummaries: sparse_specs(block_summaries(Place(), 3)),
     Cycles: cycle_specs(),

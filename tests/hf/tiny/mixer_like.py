@@ -52,6 +52,21 @@ INKLING = {
     "eos_token_id": None,
 }
 
+INKLING2 = {key: value for key, value in INKLING.items() if key not in ("logits_mup_width_multiplier",)} | {
+    "unpadded_vocab_size": 91,
+    "num_hidden_layers": 4,
+    "layer_types": ["hybrid_sliding", "hybrid", "hybrid_sliding", "hybrid"],
+    "log_scaling_n_floor": 4,
+    "log_scaling_alpha": 0.7,
+    "qk_l2_clip_threshold": 0.4,
+    "rel_l2_clip_threshold": 0.2,
+    "n_layers_per_attn_res_block": 2,
+    "mlp_gate_softcap": 0.3,
+    "mlp_up_softcap": 0.5,
+    "final_logit_softcapping": 0.8,
+}
+del INKLING2["intermediate_size"]
+
 MAMBA = {
     "vocab_size": 96,
     "hidden_size": 32,
@@ -223,6 +238,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "inkling_text:sparse": INKLING | {"n_shared_experts": 3},
     "inkling_text:late": INKLING
     | {"log_scaling_n_floor": 4, "log_scaling_alpha": 0.7, "mlp_layer_types": ["dense", "sparse"] * 2},
+    "inkling_text:padded": INKLING | {"unpadded_vocab_size": 91, "mlp_layer_types": ["dense", "sparse"] * 2},
+    "inkling2_text:all kinds": INKLING2,
+    "inkling2_text:other switches": INKLING2
+    | {"n_layers_per_attn_res_block": 3, "scoring_func": "sqrtsoftplus", "log_scaling_n_floor": 100}
+    | {"layer_types": ["hybrid", "hybrid_sliding", "hybrid", "hybrid_sliding"], "unpadded_vocab_size": 96},
     "lfm2:plain": GROUPED | CONV | {"block_auto_adjust_ff_dim": False},
     "lfm2_moe:plain": GROUPED | LFM2_MOE,
     "lfm2_moe:other switches": GROUPED
