@@ -27,7 +27,7 @@ from archcalc.source_warnings import warn_of_misspellings
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, decode, override, with_about
 from archcalc.spec.yaml_reader import MAX_BYTES, parse
-from archcalc.words import msg
+from archcalc.words import joined, msg
 
 __all__ = ["check_source", "document_of", "load", "locate", "spec_of"]
 
@@ -211,7 +211,8 @@ def _base_location(base: str, seen: tuple[str, ...]) -> Location:
     try:
         return locate(text)
     except InputError as error:
-        raise InputError(error.problem, where="base", allowed=error.allowed) from None
+        problem = joined(": ", (text, error.problem)) if error.file else error.problem
+        raise InputError(problem, where="base", allowed=error.allowed) from None
 
 
 def _base_path(base: str, seen: tuple[str, ...]) -> str:

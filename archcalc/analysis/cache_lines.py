@@ -32,7 +32,7 @@ class CacheLine(Row, frozen=True, kw_only=True):
 
     group: Annotated[str, text(msg("kind of layer"))]
     layers: Annotated[int, count(msg("layers"))]
-    fixed_bytes: Annotated[int, count(msg("whatever the length"), rounded="bytes")]
+    fixed_bytes: Annotated[int, count(msg("fixed"), rounded="bytes")]
     token_bytes: Annotated[int, count(msg("each token"))]
     from_tokens: Annotated[int, count(msg("from tokens"), is_summed=False)]
     kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"

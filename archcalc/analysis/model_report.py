@@ -33,7 +33,7 @@ _TOTAL_NAMES: Final = {
     "total": msg("total"),
     "with_mtp": msg("with multi-token prediction"),
     "with_mtp_as_stored": msg("… as the files store it"),
-    "untied": msg("head counted apart"),
+    "untied": msg("untied"),
     "without_per_layer_embedding": msg("without per-layer embedding"),
     "non_embedding": msg("non-embedding"),
     "active": msg("active"),
@@ -201,7 +201,7 @@ def _costs(values: Figures, subject: ModelWorkload) -> Iterator[Cost]:
         ("flops.train_step", flops["train_step"], msg("forward and backward")),
         ("memory.weights_bytes", memory["weights_bytes"], _stored_as(subject)),
         ("memory.kv_cache_bytes", memory["kv_cache_bytes"], cached),
-        ("memory.state_bytes", memory["state_bytes"], msg("{dtype}, whatever the length", dtype=subject.dtype)),
+        ("memory.state_bytes", memory["state_bytes"], msg("{dtype}, of fixed size", dtype=subject.dtype)),
     ]
     for name, value, description in costs:
         if value:

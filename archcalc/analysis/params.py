@@ -117,8 +117,8 @@ class ComponentParams(Row, frozen=True, kw_only=True):
     biases: Annotated[int, count(msg("biases"))]
     parameters: Annotated[int, count(msg("parameters"), rounded="count")]
     share: Annotated[float, share(msg("share"))]
-    untied_parameters: Annotated[int, data(msg("parameters, head apart"))]
-    untied_share: Annotated[float, share(msg("head apart"))]
+    untied_parameters: Annotated[int, data(msg("parameters, untied"))]
+    untied_share: Annotated[float, share(msg("untied"))]
     kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "exact"
 
 

@@ -43,7 +43,7 @@ class CountedTotal(Row, frozen=True, kw_only=True):
             msg("count"),
             names={
                 "total": msg("total"),
-                "untied": msg("head counted apart"),
+                "untied": msg("untied"),
                 "trainable": msg("trainable"),
                 "frozen": msg("frozen"),
                 "buffers": msg("buffers"),

@@ -204,19 +204,19 @@ def speed_message(timing: Timing, ready: LoadedModel) -> Message:
     prefill = {"tokens": timing.n_prompt_tokens, "seconds": timing.first_seconds}
     rate, steps = timing.tokens_per_second, timing.steps_per_second
     if rate is None or steps is None:
-        return msg("measured: {tokens:,} tokens read, the first written after {seconds:.3f} s", **prefill)
+        return msg("measured: {tokens:,} tokens read, first token after {seconds:.3f} s", **prefill)
     from archcalc.run.loading.weight_traffic import step_bytes
 
     limit = ready.bandwidth
     if limit is None:
         return msg(
-            "measured: {tokens:,} tokens read, the first written after {seconds:.3f} s; then {rate:,.1f} tokens/s",
+            "measured: {tokens:,} tokens read, first token after {seconds:.3f} s; then {rate:,.1f} tokens/s",
             **prefill,
             rate=rate,
         )
     return msg(
-        "measured: {tokens:,} tokens read, the first written after {seconds:.3f} s; then {rate:,.1f} tokens/s, "
-        "{share:.0f} % of the {limit}/s that memory gives",
+        "measured: {tokens:,} tokens read, first token after {seconds:.3f} s; then {rate:,.1f} tokens/s, "
+        "{share:.0f} % of the memory bandwidth of {limit}/s",
         **prefill,
         rate=rate,
         share=100 * steps * step_bytes(ready.model, timing.n_rows) / limit,

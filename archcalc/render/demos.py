@@ -44,8 +44,8 @@ EXPLANATIONS = {
         "second layer on: there the first token has seen one token, and the second two."
     ),
     "step": msg(
-        "The gradient of the loss with respect to the logits is what the model said less what is right, p − y. From "
-        "it follow the gradients of the head; one step against them raises the right token's probability, and the "
+        "The gradient of the loss with respect to the logits is the predicted probabilities minus the target, p − y. "
+        "From it follow the gradients of the head; one step against them raises the right token's probability, and the "
         "loss falls. Autograd finds the same."
     ),
     "cost": msg(

@@ -33,12 +33,12 @@ def view(result: InferenceMemory, options: MemoryOptions) -> Page:
             without = {"format"}
             blocks.append(table(_cache_title(result), result.caches, TensorMemory, total=msg("total"), without=without))
     if result.states:
-        blocks.append(table(msg("States, whatever the length"), result.states, StateMemory, total=msg("total")))
+        blocks.append(table(msg("States of fixed size"), result.states, StateMemory, total=msg("total")))
     if len(result.cache_lines) > 1 or result.states:
-        title = msg("What a sequence keeps: fixed bytes, and bytes of each token")
+        title = msg("Cache of one sequence: fixed bytes, and bytes per token")
         blocks.append(table(title, result.cache_lines, CacheLine, total=msg("total")))
     if result.engines:
-        blocks.append(table(msg("As engines keep it"), result.engines, EngineCache))
+        blocks.append(table(msg("As inference engines store it"), result.engines, EngineCache))
     blocks.append(Text("", _per_sequence(result) if result.caches or result.states else [msg("nothing is cached")]))
     return Page(msg("{label}: memory", label=result.label), _subtitle(result), blocks, answer=_answer(result))
 

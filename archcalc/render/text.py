@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from itertools import compress
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,9 @@ from archcalc.errors import printable
 from archcalc.render.page import Page, Table, Text, cell_text
 from archcalc.results import plain
 from archcalc.words import Message
+
+# Fields whose lists are the factors of a product.
+_FACTORS: Final = ("shape", "axes")
 
 
 def as_csv(page: Page) -> str:
@@ -24,7 +27,7 @@ def as_csv(page: Page) -> str:
     writer = csv.writer(out, lineterminator="\n")
     if table.records is not None:
         writer.writerow(map(_raw, table.records.names))
-        writer.writerows([_raw(row.get(name)) for name in table.records.names] for row in table.records.rows)
+        writer.writerows([_raw(row.get(name), name) for name in table.records.names] for row in table.records.rows)
         return out.getvalue()
     is_own = [not column.is_derived for column in table.columns]
     writer.writerow(_raw(str(column.heading)) for column in compress(table.columns, is_own))
@@ -32,20 +35,20 @@ def as_csv(page: Page) -> str:
     return out.getvalue()
 
 
-def _raw(value: Any) -> Any:
-    """Return the value; the control characters of a text are escaped, which few readers of CSV survive."""
+def _raw(value: Any, field: str = "") -> Any:
+    """Return the value of a field; the control characters of a text are escaped, which few readers of CSV survive."""
     if isinstance(value, tuple | list):
-        value = _joined(value)
+        value = _joined(value, " × " if field.endswith(_FACTORS) else "; ")
     return printable(str(value)) if isinstance(value, str | Message) else value
 
 
-def _joined(values: Sequence[Any]) -> str:
-    """Return sizes with '×' between them; records as JSON."""
+def _joined(values: Sequence[Any], separator: str) -> str:
+    """Return a list as text; records as JSON."""
     if values and isinstance(values[0], msgspec.Struct):
         import json
 
         return json.dumps(plain(values), ensure_ascii=False)
-    return " × ".join(map(str, values))
+    return separator.join(map(str, values))
 
 
 def as_markdown(page: Page) -> str:

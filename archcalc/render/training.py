@@ -80,8 +80,11 @@ def notes(recipe: str, optimizer: str, step_counters_bytes: int) -> list[Message
 def _not_counted(step_counters_bytes: int) -> Message:
     if step_counters_bytes:
         return msg(
-            "exact unless marked; not counted: the loss, gradients of activations, workspace,"
-            " {n:,} bytes of step counters on the host",
+            "exact unless marked; the memory from step to step and the saved activations leave out the loss, gradients "
+            "of activations, workspace, and {n:,} bytes of step counters on the host",
             n=step_counters_bytes,
         )
-    return msg("exact unless marked; not counted: the loss, gradients of activations, workspace")
+    return msg(
+        "exact unless marked; the memory from step to step and the saved activations leave out the loss, gradients of "
+        "activations and workspace"
+    )

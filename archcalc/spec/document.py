@@ -95,12 +95,19 @@ def override(document: Document, changes: Document) -> Document:
         places = matching_places(full, key, value)
         if not places:
             raise InputError(
-                msg("there is no field {key}{hint}", key=repr(key), hint=nearest(key, _field_names(full))),
+                msg("there is no field {key}{hint}", key=repr(key), hint=nearest(key, _similar_paths(full, key))),
                 where=key,
             )
         for holder, field, _ in places:
             holder[field] = _merge(holder[field], value)
     return full
+
+
+def _similar_paths(document: Document, key: str) -> list[str]:
+    """Return the fields that a key may mean: of a dotted key, those with the same parent, if there are any."""
+    names, (parent, _, _) = list(_field_names(document)), key.rpartition(".")
+    siblings = [f"{parent}.{name}" for name in names] if parent else []
+    return [path for path in siblings if matching_places(document, path, None)] or names
 
 
 def matching_places(full: Document, key: str, value: Any) -> list[tuple[Any, Any, tuple[str, ...]]]:

@@ -48,7 +48,7 @@ def test_another_language_is_refused(name: str, cli: Cli, monkeypatch: pytest.Mo
 SPOKEN = {
     "new my-model": ("wrote my-model.yaml; try: archcalc report", "已写入 my-model.yaml；可以试试：archcalc report"),
     "presets": ("gpt3 is short for gpt3-175b", "gpt3 是 gpt3-175b 的简称"),
-    "taps gpt3": ("GPT-3 175B: what can be read and written", "GPT-3 175B：可读取与改写的位置"),
+    "taps gpt3": ("GPT-3 175B: named points of the forward pass", "GPT-3 175B：前向传播的命名位置"),
     "claims zero": ("59 claims: 53 hold, 6 truncate", "59 项：53 项成立，6 项被截断"),
     "verify tiny": ("first reading", "第一种解读"),
     "tokenize tiny total": ("'total'", "'total' 的切分"),

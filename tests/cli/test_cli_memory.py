@@ -151,7 +151,7 @@ def test_saved_activations_add_up_in_every_view(view: str, how: str, capsys: pyt
 
 
 def test_a_training_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    found = printed(capsys, "gpt3", "--train")
+    found = " ".join(printed(capsys, "gpt3", "--train").split())
     assert "2,793,668,149,248" in found
     assert "gpt3-175b · mixed · adamw · weights bf16, gradients bf16, copy fp32" in found
     assert "6,160 bytes of step counters on the host" in found

@@ -133,10 +133,10 @@ def test_a_tied_head_is_shown_in_both_accountings(good: Good) -> None:
     for line in (
         r"head \(tied\) +0 +0 +0 +0 +0.00 % +0.35 %",
         r"embedding \+ head +617,558,016 +0 +617,558,016 +617.6 M +0.35 % +0.70 %",
-        r"head counted apart +175,221,817,344 +175.2 B +the tied head as a matrix of its own",
+        r"untied +175,221,817,344 +175.2 B +the tied head as a matrix of its own",
     ):
         assert re.search(line, text)
-    assert "head apart" not in good("report", "llama-3-8b")
+    assert "untied" not in good("report", "llama-3-8b")
 
 
 def test_kinds_of_layers_are_listed_while_they_are_few(good: Good) -> None:

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc import presets
-from archcalc.analysis.params import weight_params
+from archcalc.analysis.params import WeightParams, weight_params
 from archcalc.errors import printable
 from archcalc.ledger.build import build
 from archcalc.render.html import HEIGHT, WIDTH, as_html, rectangles
 from archcalc.render.page import Column, Page, Table, Text, Treemap, TreemapBox, cell_text
 from archcalc.render.report import treemap
+from archcalc.render.tables import table
 from archcalc.render.text import as_csv, as_markdown
 from archcalc.sources import load
 from tests.examples import examples
@@ -34,6 +35,14 @@ def page(*cells: str) -> Page:
 def test_csv_is_read_back(cells: list[str]) -> None:
     _, row = csv.reader(io.StringIO(as_csv(page(*cells)), newline=""))
     assert row == [printable(cell) for cell in cells]
+
+
+def test_csv_joins_a_shape_as_a_product_and_other_lists_as_a_list() -> None:
+    rows = weight_params(build(load("tiny", {"n_layers": 2})))
+    text = as_csv(Page("t", "", [table("", rows, WeightParams)]))
+    found = next(row for row in csv.DictReader(io.StringIO(text)) if row["path"].endswith("attn.q.weight"))
+    assert (found["shape"], found["layer_indices"]) == ("192 × 192", "0; 1")
+    assert found["axes"].count(" × ") == 1
 
 
 @examples(100)

@@ -11,7 +11,7 @@ from archcalc.sources import load
 
 # (the file's text, what the message says)
 BASES = {
-    "missing": ("base: ./nowhere.yaml", "no such file"),
+    "missing": ("base: ./nowhere.yaml", "base: ./nowhere.yaml: no such file"),
     "unknown": ("base: gpt33", "no preset is called 'gpt33' (did you mean 'gpt3'?)"),
     "a number": ("base: 5", "base: found 5; expected the name or path of another spec"),
     "a list": ("base: [gpt3]", "base: found a list; expected the name or path of another spec"),

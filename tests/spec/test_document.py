@@ -138,6 +138,8 @@ def test_an_override_starts_from_what_was_written_not_from_what_was_filled_in():
 def test_unknown_names_are_refused():
     with pytest.raises(InputError, match=r"there is no field 'd_f' \(did you mean 'd_ff'\?\)"):
         override(small(), {"d_f": 8})
+    with pytest.raises(InputError, match=r"there is no field 'ffn\.dff' \(did you mean 'ffn\.d_ff'\?\)"):
+        override(small(), {"ffn.dff": 1})
     with pytest.raises(InputError, match=r"ffn\.n_heads: there is no field 'ffn\.n_heads'"):
         override(small(), {"ffn.n_heads": 8})
     with pytest.raises(InputError, match="the key 3 is not text"):

@@ -49,7 +49,7 @@ class Convention(msgspec.Struct, frozen=True):
     count: Callable[[Shape], int]
 
 
-_OWN = msg("this ledger")
+_OWN = msg("exact count")
 
 
 def _six_n(s: Shape, which: Literal["total", "non_embedding", "active"]) -> int:
