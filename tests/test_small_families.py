@@ -115,11 +115,12 @@ def test_saved_activations_are_those_of_autograd(name: str, how: Execution) -> N
 
 # Labels of saved tensors that no module has as its name, and that are the same in all languages.
 LABELS = """
-    1/length, B, C, b, beta · k, c, content.r, decay, decayed keys · keys, decayed queries · keys, decays,
-    denominators, exp(A_log), exp(decay), exp(decay_log), exp(q1 · k1), exp(q2 · k2), expm1, factors, gate, hidden,
-    i · u, innovation, joined, k_norm, key_bias.steps, keys · decays, layers.{i}.streams.predict, magnitude, magnitudes,
-    multiplied, multipliers, numerators, pooled, product, projected, projections, rate, rates, read, routed, scales,
-    scan, selection, sigmoid, softmax, softplus, u, v, weights, z, Δ, Δ + dt_bias, Δ · u, Δ · v, λ, −exp(decay_log),
+    1/length, B, b, beta · k, C, c, content.r, content.r_scale, decay, decayed keys · keys, decayed queries · keys,
+    decays, denominators, exp(A_log), exp(decay), exp(decay_log), exp(q1 · k1), exp(q2 · k2), expm1, factor, factors,
+    gate, hidden, i · u, innovation, joined, k_norm, key_bias.steps, keys · decays, layers.{i}.streams.attn.query,
+    layers.{i}.streams.ffn.query, layers.{i}.streams.predict, length, magnitude, magnitudes, multiplied, multipliers,
+    numerators, pooled, product, projected, projections, quotient, rate, rates, read, routed, scales, scan, selection,
+    sigmoid, softmax, softplus, streams.query, tanh, u, v, weights, z, Δ, Δ + dt_bias, Δ · u, Δ · v, λ, −exp(decay_log),
     √(1 − a²)
 """
 
