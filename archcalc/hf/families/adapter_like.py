@@ -19,6 +19,8 @@ WIDTH = size("hidden_size", 768)
 ACTIVATION = activation("gelu")
 LANGUAGES = Key("languages", WORDS, ("en_XX",))
 DEFAULT = Key("default_language", TEXT, None, null=None)
+# Without a default language, the class does not run.
+RUNS = {DEFAULT.name: "en_XX"}
 FACTOR = Key("adapter_reduction_factor", SIZE, 2)
 
 
@@ -180,7 +182,7 @@ def _with_languages(family: Family) -> Family:
 def xmod_like(model_type: str, *classes: str, **switches: Any) -> Family:
     """Return RoBERTa's family with adapters."""
     family = _with_languages(bert_like(model_type, *classes, **switches).family)
-    return msgspec.structs.replace(family, forms=tuple(map(_with_languages, family.forms)))
+    return msgspec.structs.replace(family, forms=tuple(map(_with_languages, family.forms)), small=RUNS)
 
 
 XMOD = xmod_like(
@@ -195,8 +197,7 @@ XMOD = xmod_like(
         "layer": with_adapters,
         "ffn": {"kind": "plain", "bias": True},
         "final_norm": NORM_KEYS[0],
-        # Without one, the class does not run.
-        "fixed_keys": {DEFAULT.name: "en_XX"},
+        "fixed_keys": RUNS,
         "names": EMBEDDING_NAMES | LAYER_NAMES | {"final_norm": "{root}.encoder.LayerNorm"},
     },
 )
