@@ -234,7 +234,8 @@ def test_bytes_are_by_default_as_the_source_states_them(good: Good, tmp_path: Pa
     config: dict[str, Any] = {"model_type": "llama", "num_hidden_layers": 1, "torch_dtype": "float32"}
     (tmp_path / "plain.json").write_text(json.dumps(config))
     (tmp_path / "int8.json").write_text(json.dumps(config | {"quantization_config": {"load_in_8bit": True}}))
-    for name, line in (("plain", "memory.weights_bytes: 4·total = "), ("int8", "as the files store them: int8-row")):
+    of_formats = "as the files store them: fp32 1,048,625,152, int8-bnb 202,545,152"
+    for name, line in (("plain", "memory.weights_bytes: 4·total = "), ("int8", of_formats)):
         stated = json.loads(good("report", f"./{name}.json", "-f", "json"))["memory"]
         assert line in (text := good("explain", f"./{name}.json"))
         assert f"memory.weights_bytes{':' if name == 'plain' else ' ='}" in text
@@ -303,7 +304,7 @@ def test_csv_has_formula_and_value(good: Good) -> None:
         "what": "figure",
         "meaning": "all of the component attention",
         "n_terms": "2",
-        "relations": "n_kv_heads = n_heads × n_heads·d_head = d_model",
+        "relations": "n_kv_heads = n_heads; n_heads·d_head = d_model",
         "kind": "exact",
     }
     assert [(part["part"], part["value"]) for part in json.loads(first["parts"])] == [

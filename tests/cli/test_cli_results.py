@@ -135,10 +135,11 @@ def test_json_fits_its_schema(call: str, result: Any) -> None:
     jsonschema.validate(result, closed(schema(name)), cls=jsonschema.Draft202012Validator)
 
 
-def joined(values: list[Any]) -> str:
-    """Return a list of JSON as CSV writes it: sizes with '×' between them, records as JSON."""
-    is_table = values and isinstance(values[0], dict)
-    return json.dumps(values, ensure_ascii=False) if is_table else " × ".join(map(str, values))
+def joined(name: str, values: list[Any]) -> str:
+    """Return a list of JSON as CSV writes it: '×' between a shape's sizes, ';' between others, records as JSON."""
+    if values and isinstance(values[0], dict):
+        return json.dumps(values, ensure_ascii=False)
+    return (" × " if name.endswith(("shape", "axes")) else "; ").join(map(str, values))
 
 
 def flat(row: Mapping[str, Any]) -> dict[str, str]:
@@ -146,7 +147,7 @@ def flat(row: Mapping[str, Any]) -> dict[str, str]:
     cells: dict[str, str] = {}
     for name, value in row.items():
         for key, cell in value.items() if isinstance(value, dict) else [("", value)]:
-            text = joined(cell) if isinstance(cell, list) else cell
+            text = joined(name, cell) if isinstance(cell, list) else cell
             cells[f"{name}.{key}" if key else name] = "" if text is None else str(text)
     return cells
 

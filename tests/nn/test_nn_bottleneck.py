@@ -9,11 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc import inside
 from archcalc.errors import InputError
 from archcalc.interp.trace.run import trace
 from archcalc.nn import taps
-from archcalc.nn.build import build as build_module
 from archcalc.spec import Spec
 from archcalc.spec.document import decode
 from archcalc.spec.execution import Execution
@@ -71,13 +69,6 @@ def test_neighbors_and_split_inputs_are_those_of_the_paper() -> None:
     assert_close(found["layers.0.narrow_keys"], keys)
     assert_close(found["layers.0.attn.k"].transpose(1, 2).flatten(2), block.attn.k(keys))
     assert_close(found["layers.0.attn.v"].transpose(1, 2).flatten(2), block.attn.v(x))
-
-
-def test_branches_that_are_not_added_to_the_stream_are_not_attributed() -> None:
-    spec = decode(document() | {"head": {}})
-    with pytest.raises(InputError, match="bottleneck: the branches of the layers are 6 wide; expected null"):
-        inside.attribute(build_module(spec, "cpu"), [1, 2, 3])
-    assert inside.lens(build_module(spec, "cpu"), [1, 2, 3])
 
 
 BARE = {"bottleneck": {"d_bottleneck": 6}}

@@ -263,7 +263,8 @@ def test_a_mixture_with_clamped_gates() -> None:
 WORDS = {"identity": "linear", "gelu_tanh": "gelu_pytorch_tanh", "sqrt_softplus": "sqrtsoftplus"}
 
 
-@pytest.mark.parametrize("word", [word for word in ACTIVATIONS if word != "clamped_swish"])
+# Those with limits are compared in the models that have them.
+@pytest.mark.parametrize("word", sorted(ACTIVATIONS.keys() - {"clamped_swish", "capped_swish"}))
 def test_an_activation_is_transformers_own(word: str) -> None:
     x = torch.linspace(-12, 12, 97)
     torch.testing.assert_close(ACTIVATIONS[word](x), ACT2FN[WORDS.get(word, word)](x))
