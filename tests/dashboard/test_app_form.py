@@ -265,6 +265,7 @@ _UNMENDED = (
     "the required field 'norm' is missing",
     "no head uses it",
     "hyper-connections have no norm after the sum",
+    "a stream that is set aside has no norm after the sum",
     "applies only to a head that scores the vocabulary",
     "a decoder does not read the whole text at once",
     "selection and an indexer of kind shared require each other",
