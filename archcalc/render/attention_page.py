@@ -10,12 +10,12 @@ from archcalc.interp.heads.pattern_bytes import FULL, pattern_bytes
 from archcalc.interp.heads.patterns import AttentionReading
 from archcalc.interp.heads.result import KIND_NAMES, Attentions
 from archcalc.render.attention import definitions, subtitle, title
-from archcalc.words import Translator, msg
+from archcalc.words import Translator, in_context, msg
 
 MAX_CELLS = 50_000_000
 
 _TEXTS = {
-    "head": msg("head"),
+    "head": in_context("of attention", "head"),
     "kv_head": msg("kv head"),
     "layer": msg("layer"),
     "entropy": msg("entropy, nats"),

@@ -21,7 +21,7 @@ from archcalc.render.grid import Grid
 from archcalc.render.page import Block, Column, Page, Table, Text
 from archcalc.render.tables import grid_records, table
 from archcalc.render.text import visible
-from archcalc.words import Message, joined, msg
+from archcalc.words import Message, in_context, joined, msg
 
 # Columns of a map that a terminal has room for.
 N_COLUMNS = 14
@@ -150,7 +150,7 @@ def _by_head(cells: Sequence[RestoredEffect]) -> _Layout:
     n_heads = max(map(len, by_site.values()))
     rows = [[*row, *[None] * (n_heads - len(row))] for row in by_site.values()]
     names = [row[0].path.removeprefix(f"{row[0].stack}.").removeprefix("layers.") for row in by_site.values()]
-    return names, rows, [str(head) for head in range(n_heads)], msg("site"), msg("head")
+    return names, rows, [str(head) for head in range(n_heads)], msg("site"), in_context("of attention", "head")
 
 
 def _grid(

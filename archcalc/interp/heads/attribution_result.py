@@ -32,7 +32,7 @@ class ContributionRow(Row, frozen=True, kw_only=True):
     path: Annotated[str, text(msg("path"))]
     part: Annotated[ContributionPart, text(msg("part"), names=PART_NAMES)]
     layer: Annotated[int | None, data(msg("layer"))]
-    head: Annotated[int | None, number(msg("head"), "words")]
+    head: Annotated[int | None, number(in_context("of attention", "head"), "words")]
     contribution: Annotated[float, number(msg("contribution"), "decimal", is_summed=True)]
     kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
 
@@ -41,7 +41,7 @@ class EdgeRow(Row, frozen=True, kw_only=True):
     """One token that a head reads, what that adds to the logit, and the tokens that the head's output raises most."""
 
     path: Annotated[str, text(msg("attention"))]
-    head: Annotated[int, number(msg("head"), "words")]
+    head: Annotated[int, number(in_context("of attention", "head"), "words")]
     head_contribution: Annotated[float, number(msg("head's contribution"), "decimal")]
     key: Annotated[int, number(msg("key"), "words")]
     token: Annotated[str, number(msg("token"), "quoted")]

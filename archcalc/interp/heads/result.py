@@ -33,7 +33,7 @@ class HeadFigures(Row, frozen=True, kw_only=True):
 
     path: Annotated[str, text(msg("attention"))]
     layer: Annotated[int, data(msg("layer"))]
-    head: Annotated[int, number(msg("head"), "words")]
+    head: Annotated[int, number(in_context("of attention", "head"), "words")]
     kv_head: Annotated[int, number(msg("kv head"), "words")]
     entropy_nats: Annotated[float, number(msg("entropy, nats"), "decimal")]
     distance: Annotated[float | None, number(msg("distance, tokens"), "decimal")]
@@ -84,7 +84,7 @@ class HeadPattern(Row, frozen=True, kw_only=True):
     """One head in full: the weights of every query and key."""
 
     path: Annotated[str, data(msg("attention"))]
-    head: Annotated[int, data(msg("head"))]
+    head: Annotated[int, data(in_context("of attention", "head"))]
     weights: Annotated[tuple[AttentionWeight, ...], data(msg("weights of every query"))]
     pair: Annotated[PairProducts | None, data(msg("one query and one key"))]
     kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"

@@ -33,7 +33,7 @@ def _heads(result: Attentions) -> dict[str, Any]:
     n_columns = max(row.head for row in result.heads) + 1
     tooltip = [
         {"field": "path", "type": "nominal", "title": msg("attention")},
-        {"field": "head", "type": "ordinal", "title": msg("head")},
+        {"field": "head", "type": "ordinal", "title": in_context("of attention", "head")},
         {"field": "kind", "type": "nominal", "title": msg("kind of head")},
         {"field": "score", "type": "quantitative", "title": msg("score"), "format": ".4f"},
         {"field": "entropy", "type": "quantitative", "title": msg("entropy, nats"), "format": ".4f"},
@@ -47,7 +47,12 @@ def _heads(result: Attentions) -> dict[str, Any]:
         "data": {"values": [_figures(row) for row in result.heads]},
         "mark": {"type": "rect", "stroke": "white"},
         "encoding": {
-            "x": {"field": "head", "type": "ordinal", "title": msg("head"), "axis": {"labelAngle": 0}},
+            "x": {
+                "field": "head",
+                "type": "ordinal",
+                "title": in_context("of attention", "head"),
+                "axis": {"labelAngle": 0},
+            },
             "y": {"field": "path", "type": "ordinal", "sort": paths, "title": msg("attention")},
             "color": _entropy_color() if result.n_repeated is None else _kind_color(result),
             "tooltip": tooltip,
