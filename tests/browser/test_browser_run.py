@@ -12,12 +12,10 @@ from playwright.sync_api import Browser, Page, expect
 import archcalc
 from archcalc import presets
 from archcalc.checkpoint import native
-from tests.browser.visiting import settled, until, visit
+from tests.browser.visiting import settled, visit
 
 pytestmark = pytest.mark.slow
 
-# A run has begun, or is over.
-BEGUN = "[...document.querySelectorAll('button, h3')].some(one => /^\\s*(Stop|Token by token)/.test(one.innerText))"
 # A box of code in sight with more than the prompt in it.
 GROWN = "box => box.checkVisibility() && box.innerText.length > 40"
 
@@ -27,14 +25,10 @@ def text(page: Page) -> str:
     return page.locator("[data-testid=stCode]:visible").first.inner_text()
 
 
-def generate(page: Page) -> None:
-    """Press the button that starts a run."""
-    until(page, page.get_by_role("button", name="Generate").click, BEGUN)
-
-
 def test_text_streams_and_keeps_what_was_there(page: Page) -> None:
     visit(page, "/run?run_max_tokens=200&run_seed=3")
-    generate(page)
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
     page.wait_for_function(f"() => [...document.querySelectorAll('[data-testid=stCode]')].some({GROWN})")
     first = text(page)
     expect(page.get_by_role("heading", name="Token by token")).to_be_visible()
@@ -59,7 +53,7 @@ def slow(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_it_can_be_stopped(page: Page, slow: str) -> None:
     visit(page, f"{slow}/run?run_model=slow&run_max_tokens=256&run_seed=3")
-    generate(page)
+    page.get_by_role("button", name="Generate").click()
     page.wait_for_function(f"() => [...document.querySelectorAll('[data-testid=stCode]')].some({GROWN})")
     page.get_by_role("button", name="Stop").click()
     told = page.get_by_text("stopped · ")
@@ -73,12 +67,8 @@ def test_it_can_be_stopped(page: Page, slow: str) -> None:
 def test_the_link_opens_the_same_again(page: Page) -> None:
     visit(page, "/run")
     area = page.get_by_role("textbox", name="Prompt")
-
-    def write() -> None:
-        area.fill("And it came\nto pass")
-        area.press("Control+Enter")
-
-    until(page, write, "location.search.includes('run_prompt')")
+    area.fill("And it came\nto pass")
+    area.press("Control+Enter")
     settled(page)
     page.get_by_role("slider", name="Temperature").focus()
     page.keyboard.press("ArrowRight")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Locator, Page
-from playwright.sync_api import TimeoutError as BrowserTimeoutError
 
 # Whether the page has been drawn to its end and stayed so: what was just pressed may not have reached the server yet.
 _STAYS_QUIET = """milliseconds => {
@@ -18,23 +14,12 @@ _STAYS_QUIET = """milliseconds => {
     return quiet && performance.now() - window.quietSince > milliseconds;
 }"""
 QUIET_MILLISECONDS = 300
-ATTEMPTS, PATIENCE_MILLISECONDS = 6, 30_000
 
 
 def settled(page: Page) -> None:
     """Wait until the page has been drawn to its end."""
     page.evaluate("() => { window.quietSince = null }")
     page.wait_for_function(_STAYS_QUIET, arg=QUIET_MILLISECONDS)
-
-
-def until(page: Page, act: Callable[[], object], shows: str) -> None:
-    """Act again until the page shows it, a JavaScript condition: what meets a redraw of the page is lost."""
-    for _ in range(ATTEMPTS):
-        act()
-        with suppress(BrowserTimeoutError):
-            page.wait_for_function(f"() => {shows}", timeout=PATIENCE_MILLISECONDS)
-            return
-    pytest.fail(f"the page does not show {shows}")
 
 
 def visit(page: Page, path: str) -> None:
