@@ -95,7 +95,7 @@ def model_type_coverage(model_type: str) -> ModelTypeCoverage:
             missing.append(error.problem)
         except InputError as error:
             states |= dict.fromkeys(checks, "refused")
-            missing.append(InputError(error.problem, allowed=error.allowed, where=error.where))
+            missing.append(error.at(error.where))
         except Exception as error:  # transformers may raise anything on a small config
             states |= dict.fromkeys(checks, "not checked")
             missing.append(f"transformers: {' '.join(str(error).split())[:120]}")

@@ -83,9 +83,11 @@ class InputError(ArchcalcError):
 
     def within(self, file: str) -> InputError:
         """Return the error with the file in which it occurred, unless it has one."""
-        return InputError(
-            self.problem, allowed=self.allowed, advice=self.advice, where=self.where, file=self.file or file
-        )
+        return self.at(self.where, self.file or file)
+
+    def at(self, where: str | Message = "", file: str = "") -> InputError:
+        """Return the error with this place and file in the stead of its own."""
+        return InputError(self.problem, allowed=self.allowed, advice=self.advice, where=where, file=file)
 
 
 class RefusedError(InputError):

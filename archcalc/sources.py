@@ -212,7 +212,7 @@ def _base_location(base: str, seen: tuple[str, ...]) -> Location:
         return locate(text)
     except InputError as error:
         problem = joined(": ", (text, error.problem)) if error.file else error.problem
-        raise InputError(problem, where="base", allowed=error.allowed) from None
+        raise InputError(problem, where="base", allowed=error.allowed, advice=error.advice) from None
 
 
 def _base_path(base: str, seen: tuple[str, ...]) -> str:

@@ -103,7 +103,7 @@ def _grid(over: tuple[str, ...]) -> dict[str, list[Any]]:
         try:
             grid[field] = _values(text)
         except InputError as error:
-            raise InputError(error.problem, where=f"over {field}", allowed=error.allowed) from None
+            raise error.at(f"over {field}") from None
     return grid
 
 

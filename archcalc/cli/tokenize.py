@@ -120,7 +120,7 @@ def _from_training(
         try:
             tokenizers[name] = trained if name == kind else training.train(name, text, vocab_size, whole=False)
         except InputError as error:
-            reason = InputError(error.problem, allowed=error.allowed)
+            reason = error.at()
             note(msg("{kind} is left out: {error}", kind=name, error=reason))
     if sentence is None:
         sentence = next(line.strip() for line in text.splitlines() if line.strip())

@@ -47,7 +47,7 @@ def document_of(header: Header) -> Document:
         document = from_config(config)
     except InputError as error:
         where = _key_of(header, str(error.where))
-        raise InputError(error.problem, allowed=error.allowed, where=where, file=error.file) from None
+        raise error.at(where, error.file) from None
     _, model_type, gguf = _architecture(header)
     document = {key: value for key, value in document.items() if key not in gguf.missing}
     document = with_layer_sizes(document, layer_sizes(header, gguf))

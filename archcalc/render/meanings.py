@@ -116,7 +116,7 @@ MEANINGS: dict[str, Message] = {
     "GlobalTokens": msg("learned states that go through the layers after those of the text's tokens"),
     "GlobalTokens.n_tokens": msg("global tokens"),
     "GlobalTokens.own_norm": msg("the norm before attention has weights of its own for them"),
-    "SetAside": msg("a stream that begins anew every few layers; branches read all of them by a softmax (Inkling 2)"),
+    "SetAside": msg("a stream that restarts every few layers; branches read a weighted sum of all streams (Inkling 2)"),
     "SetAside.n_block": msg("layers after which the stream is set aside"),
     "SetAside.eps": msg("added to the mean square of each stream"),
     "HyperConnections": msg("residual streams that each branch reads and writes with weights of its own"),

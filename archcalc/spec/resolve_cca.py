@@ -7,7 +7,7 @@ import msgspec.structs
 from archcalc.errors import InputError
 from archcalc.spec.cca import ConvolutionalAttention
 from archcalc.spec.model import Spec
-from archcalc.spec.resolve_parts import head_width, kv_heads, rope
+from archcalc.spec.resolve_parts import head_width, kv_heads, plain_rope
 from archcalc.words import msg
 
 
@@ -15,13 +15,8 @@ def convolutional(part: ConvolutionalAttention, spec: Spec, where: str) -> Convo
     """Return the attention with its numbers of heads and widths."""
     n_kv_heads = kv_heads(part.n_kv_heads, part.n_heads, where)
     d_head = head_width(part.d_head, part.n_heads, spec, where)
-    position = part.position
-    if position is not None:
-        position = rope(position, d_head, f"{where}.position")
-        for field in ("stored", "values"):
-            if getattr(position, field):
-                problem = msg("compressed convolutional attention does not support it")
-                raise InputError(problem, where=f"{where}.position.{field}", allowed="false")
+    unsupported = msg("compressed convolutional attention does not support it")
+    position = plain_rope(part.position, d_head, f"{where}.position", unsupported)
     return msgspec.structs.replace(
         part,
         n_kv_heads=n_kv_heads,

@@ -24,7 +24,7 @@ from archcalc.spec.position import (
     Rope,
     RopeScaling,
 )
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 
 def head_width(d_head: int | None, n_heads: int, spec: Spec, where: str) -> int:
@@ -179,6 +179,17 @@ def _check_rotary_values(rope: Rope, width: int, where: str) -> None:
             where=where,
             allowed="false",
         )
+
+
+def plain_rope(position: Rope | None, width: int, where: str, unsupported: Message) -> Rope | None:
+    """Return the rotation, if there is one. Raises InputError if it is stored, or rotates values too."""
+    if position is None:
+        return None
+    rotation = rope(position, width, where)
+    for field in ("stored", "values"):
+        if getattr(position, field):
+            raise InputError(unsupported, where=f"{where}.{field}", allowed="false")
+    return rotation
 
 
 def rope(rope: Rope, width: int, where: str) -> Rope:

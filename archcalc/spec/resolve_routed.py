@@ -6,7 +6,7 @@ import msgspec.structs
 
 from archcalc.errors import InputError
 from archcalc.spec.model import Spec
-from archcalc.spec.resolve_parts import head_width, rope
+from archcalc.spec.resolve_parts import head_width, plain_rope
 from archcalc.spec.routed import RoutedAttention
 from archcalc.words import msg
 
@@ -20,12 +20,6 @@ def routed(part: RoutedAttention, spec: Spec, where: str) -> RoutedAttention:
             allowed=msg("1 to {n_experts}", n_experts=part.n_experts),
         )
     d_head = head_width(part.d_head, part.n_kv_heads, spec, where)
-    position = part.position
-    if position is not None:
-        position = rope(position, d_head, f"{where}.position")
-        for field in ("stored", "values"):
-            if getattr(position, field):
-                raise InputError(
-                    msg("attention by experts does not support it"), where=f"{where}.position.{field}", allowed="false"
-                )
+    unsupported = msg("attention by experts does not support it")
+    position = plain_rope(part.position, d_head, f"{where}.position", unsupported)
     return msgspec.structs.replace(part, d_head=d_head, position=position)

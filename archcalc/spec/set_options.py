@@ -24,7 +24,7 @@ def changes(settings: tuple[str, ...]) -> Document:
         try:
             values[field] = parse(text.encode("utf-8", "surrogateescape")) if text.strip() else ""
         except InputError as error:
-            raise InputError(error.problem, where=f"settings {field}", allowed=error.allowed) from None
+            raise error.at(f"settings {field}") from None
     return values
 
 

@@ -66,7 +66,7 @@ class HyperConnections(Part, frozen=True, kw_only=True, tag_field="kind", tag="h
 class SetAside(Part, frozen=True, kw_only=True, tag_field="kind", tag="set_aside"):
     """A stream that is set aside before every `n_block`-th layer, from the first on (Inkling 2).
 
-    It then begins anew as what that layer's first branch gives. A branch reads Σ p·n over all streams, those set aside
+    It then restarts as what that layer's first branch gives. A branch reads Σ p·n over all streams, those set aside
     and the newest, with n = x / √(mean(x²) + eps) and p = softmax(q·n / √d_model) of a learned q, one for each branch.
     An attention that splits its input has a q for each of queries, keys and values. A branch is added to the newest
     stream. The first branch of the first layer reads its stream itself. The output of the layers is a last such sum.

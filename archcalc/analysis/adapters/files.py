@@ -50,7 +50,7 @@ def adapter_source(source: str) -> AdapterFile | None:
 def in_file(error: InputError, path: str) -> InputError:
     """Return an error about adapters with the file's name of the field."""
     where = str(error.where)
-    return InputError(error.problem, allowed=error.allowed, where=_KEYS.get(where, where)).within(error.file or path)
+    return error.at(_KEYS.get(where, where), error.file or path)
 
 
 def _is_adapter(path: str) -> bool:

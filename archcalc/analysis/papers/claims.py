@@ -112,7 +112,7 @@ def _printed(claim: Claim, path: str) -> PrintedFigure:
     try:
         printed = parse(claim.value)
     except InputError as error:
-        raise InputError(error.problem, allowed=error.allowed, where=f"{path}.value") from None
+        raise error.at(f"{path}.value") from None
     is_share = claim.quantity.partition(":")[0] in ("share", *activation_claims.PERCENT)
     if is_share != (printed.unit == "%") or printed.unit in BYTE_UNITS:
         allowed = "a figure in %" if is_share else "a figure without unit, or in K, M, B or T"
@@ -357,7 +357,7 @@ def _figures(claim: Claim, spec: Spec, ledger: Ledger, path: str) -> dict[str, F
             for accounting in accountings
         }
     except InputError as error:
-        raise InputError(error.problem, allowed=error.allowed, where=f"{path}.quantity") from None
+        raise error.at(f"{path}.quantity") from None
 
 
 def _activation_figures(claim: Claim, spec: Spec, path: str) -> dict[str, Figure]:
@@ -365,7 +365,7 @@ def _activation_figures(claim: Claim, spec: Spec, path: str) -> dict[str, Figure
     try:
         found = activation_claims.figures(claim.quantity, spec)
     except InputError as error:
-        raise InputError(error.problem, allowed=error.allowed, where=f"{path}.quantity") from None
+        raise error.at(f"{path}.quantity") from None
     if claim.accounting not in found:
         raise InputError(
             msg(

@@ -65,7 +65,7 @@ def _check(paper: Paper, claim: Claim, path: str) -> ClaimCheck:
     try:
         figure, formula = QUANTITIES[kind](paper, arguments)
     except InputError as error:
-        raise InputError(error.problem, allowed=error.allowed, where=f"{path}.quantity") from None
+        raise error.at(f"{path}.quantity") from None
     printed = _printed(claim, path)
     verdict = verdict_of(figure, printed)
     return ClaimCheck(claim, figure, in_unit(figure, printed), verdict, formula, verdict == claim.verdict, ())
@@ -75,7 +75,7 @@ def _printed(claim: Claim, path: str) -> PrintedFigure:
     try:
         printed = parse(claim.value)
     except InputError as error:
-        raise InputError(error.problem, allowed=error.allowed, where=f"{path}.value") from None
+        raise error.at(f"{path}.value") from None
     if printed.unit not in BYTE_UNITS:
         raise InputError(
             msg("found {found}", found=shown(claim.value)),

@@ -27,7 +27,7 @@ def fault_of(document: Document) -> Fault | None:
     try:
         decode(document)
     except InputError as error:
-        return Fault(_path(document, error), InputError(error.problem, allowed=error.allowed).text(say()))
+        return Fault(_path(document, error), error.at().text(say()))
     return None
 
 

@@ -154,7 +154,7 @@ def _document(role: str, config: dict[str, Any]) -> Document:
         return from_config(config)
     except InputError as error:
         where = f"{role}.{error.where}" if error.where else role
-        raise InputError(error.problem, allowed=error.allowed, where=where) from None
+        raise error.at(where) from None
 
 
 def _misspelled(role: str, assumed: Sequence[Document]) -> list[Document]:
