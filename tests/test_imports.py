@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "archcalc"
 
 # Each may import itself and what stands before it.
 HOUSE = (
-    "_version", "_lazy", "units", "words", "errors", "extras", "results", "formats", "spec", "presets", "locations",
-    "hf", "headers", "source_warnings", "sources", "text", "ledger", "analysis", "contract", "nn", "taps",
+    "_version", "_lazy", "units", "words", "errors", "typed_data", "extras", "results", "formats", "spec", "presets",
+    "locations", "hf", "headers", "source_warnings", "sources", "text", "ledger", "analysis", "contract", "nn", "taps",
     "checkpoint", "run", "interp", "trace", "inside", "proof", "coverage", "render", "dashboard", "cli", "__main__",
 )  # fmt: skip
 # Two readings of a spec that share nothing but the spec.

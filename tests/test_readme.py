@@ -21,6 +21,8 @@ from archcalc.sources import load
 from archcalc.spec.branches import PLACEMENTS
 from archcalc.spec.yaml_reader import parse
 
+# A command keeps the help option of its first context: without this parent it would lose `-h` for all tests after.
+GROUP = click.Context(cli, info_name="archcalc", **cli.context_settings)
 ROOT = Path(__file__).parent.parent
 FILES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in FILES}
@@ -133,10 +135,9 @@ def plain(line: str) -> str:
 
 def help_lines() -> Iterator[tuple[str, str]]:
     """(command, line) of every example that a `--help` shows."""
-    context = click.Context(cli, info_name="archcalc")
     texts = {"": cli.epilog or ""}
     for name in NAMES:
-        command = cli.get_command(context, name)
+        command = cli.get_command(GROUP, name)
         assert command is not None
         texts[f"{name} "] = f"{command.help or ''}\n{command.epilog or ''}"
     for name, text in texts.items():
@@ -206,9 +207,9 @@ def test_only_what_is_shown_is_excused() -> None:
 @pytest.mark.parametrize("line", [line for line in NOT_RUN if "archcalc " in line and "&&" not in line])
 def test_an_example_that_is_not_run_has_valid_options(line: str) -> None:
     name, *args = shlex.split(line[line.index("archcalc ") :])[1:]
-    command = cli.get_command(click.Context(cli), name)
+    command = cli.get_command(GROUP, name)
     assert command is not None
-    assert command.make_context(name, args)
+    assert command.make_context(name, args, parent=GROUP)
 
 
 @pytest.mark.parametrize("where", EXAMPLES)
@@ -250,10 +251,9 @@ def test_every_placement_is_explained() -> None:
 
 def test_formats_are_those_of_the_commands() -> None:
     """The table of `cli.md` is true of every command."""
-    context = click.Context(cli)
     found: dict[tuple[str, ...], set[str]] = {}
     for name in NAMES:
-        command = cli.get_command(context, name)
+        command = cli.get_command(GROUP, name)
         assert command is not None
         options = {str(param.name): param for param in command.params}
         kind = options["form"].type if "form" in options else None

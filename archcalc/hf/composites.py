@@ -25,6 +25,7 @@ from archcalc.hf import registry, upstream
 from archcalc.hf.config import SIZE, Config
 from archcalc.hf.lens import Key
 from archcalc.hf.spellings import MtpFiles
+from archcalc.typed_data import decode_json
 
 if TYPE_CHECKING:
     from archcalc.hf.family import Family
@@ -177,7 +178,7 @@ def find(model_type: Any) -> Composite | None:
 def all_of_them() -> dict[str, Composite]:
     """Return every model type with a `text_config`."""
     with open(FILE, "rb") as file:
-        return msgspec.json.decode(file.read(), type=dict[str, Composite])
+        return decode_json(file.read(), dict[str, Composite])
 
 
 @cache

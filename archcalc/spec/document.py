@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from archcalc import typed_data
 from archcalc.errors import InputError, nearest, shown
 from archcalc.spec.about import About
 from archcalc.spec.model import Spec
@@ -30,7 +31,7 @@ def decode(document: Document) -> Spec:
 def convert(document: Document) -> Spec:
     """Return the Spec of a document without resolving it; see `decode`."""
     try:
-        spec = msgspec.convert(with_about(document), Spec)
+        spec = typed_data.convert(with_about(document), Spec)
         msgspec.json.encode(spec)
     except msgspec.ValidationError as error:
         from archcalc.spec.field_errors import field_error

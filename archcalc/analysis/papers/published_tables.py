@@ -21,6 +21,7 @@ from archcalc.ledger.leaves import Weight
 from archcalc.ledger.rows import WeightRow
 from archcalc.spec.claim import Claim
 from archcalc.spec.yaml_reader import parse as parse_yaml
+from archcalc.typed_data import convert
 from archcalc.words import msg
 
 
@@ -38,7 +39,7 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def load(name: str) -> Paper:
     """Return one of `presets.papers` by its name."""
     with open(presets.paper_path(name), "rb") as file:
-        return msgspec.convert(parse_yaml(file.read()), Paper)
+        return convert(parse_yaml(file.read()), Paper)
 
 
 def check(paper: Paper) -> list[ClaimCheck]:

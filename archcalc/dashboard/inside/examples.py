@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from archcalc.spec.yaml_reader import parse
+from archcalc.typed_data import convert
 
 _FILE: Final = Path(__file__).with_name("examples.yaml")
 
@@ -37,4 +38,4 @@ def example(name: str, *, has_tokenizer: bool) -> Example:
 
 @cache
 def _examples() -> dict[str, Example]:
-    return msgspec.convert(parse(_FILE.read_bytes()), dict[str, Example])
+    return convert(parse(_FILE.read_bytes()), dict[str, Example])

@@ -13,6 +13,7 @@ import streamlit as st
 
 from archcalc.dashboard.session import lang, say
 from archcalc.spec.yaml_reader import parse
+from archcalc.typed_data import convert
 from archcalc.words import Message, msg
 
 _FILE: Final = Path(__file__).with_name("tours.yaml")
@@ -49,7 +50,7 @@ class Tour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @cache
 def tours() -> dict[str, Tour]:
     """Return the tours by their names in the URL."""
-    return msgspec.convert(parse(_FILE.read_bytes()), dict[str, Tour])
+    return convert(parse(_FILE.read_bytes()), dict[str, Tour])
 
 
 def parameters(name: str, number: int) -> dict[str, str]:

@@ -19,6 +19,7 @@ from archcalc.errors import InputError, shown
 from archcalc.interp.steer.direction import Contrast, Direction
 from archcalc.interp.steer.layers import StackName, site_name
 from archcalc.spec import Spec
+from archcalc.typed_data import decode_json
 from archcalc.words import msg
 
 KEY = "archcalc.direction"
@@ -80,7 +81,7 @@ def load_direction(path: str, spec: Spec | None = None) -> Direction:
 def _about(text: str | None) -> _About:
     """Return the contrasts and the origin from the metadata of a file."""
     try:
-        return msgspec.json.decode(text or "", type=_About)
+        return decode_json(text or "", _About)
     except msgspec.MsgspecError:
         raise InputError(
             msg("has no direction in its metadata ({key}: {found})", key=KEY, found=shown(text)),

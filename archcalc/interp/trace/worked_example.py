@@ -10,6 +10,7 @@ import msgspec
 
 from archcalc import presets
 from archcalc.spec.yaml_reader import parse
+from archcalc.typed_data import convert
 
 if TYPE_CHECKING:
     from archcalc.interp.trace.run import Trace
@@ -54,7 +55,7 @@ def example_in(folder: str) -> WorkedExample | None:
     if not os.path.isfile(path):
         return None
     with open(path, "rb") as file:
-        return msgspec.convert(parse(file.read()), WorkedExample)
+        return convert(parse(file.read()), WorkedExample)
 
 
 def step_checks(example: WorkedExample, trace: Trace) -> list[StepCheck]:

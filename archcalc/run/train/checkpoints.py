@@ -25,6 +25,7 @@ from archcalc.errors import InputError, shown
 from archcalc.run.distributed.local_shards import local_shards, shard_like
 from archcalc.run.train.settings import Settings
 from archcalc.spec import Spec
+from archcalc.typed_data import decode_json
 from archcalc.words import msg
 
 STATES, RUN, SUMS = "optimizer.safetensors", "run.json", "sums.json"
@@ -86,7 +87,7 @@ def restore(path: Path, spec: Spec, model: nn.Module, optimizer: torch.optim.Opt
     """
     contents = _read(path)
     try:
-        run, states = msgspec.json.decode(contents[RUN], type=RunState), deserialize(contents[STATES])
+        run, states = decode_json(contents[RUN], RunState), deserialize(contents[STATES])
     except (SafetensorError, msgspec.DecodeError, KeyError) as error:
         raise InputError(msg("is no checkpoint of a run ({error})", error=shown(str(error))), file=str(path)) from None
     checkpoint = open_checkpoint(str(path))
@@ -110,7 +111,7 @@ def restore(path: Path, spec: Spec, model: nn.Module, optimizer: torch.optim.Opt
 def _read(path: Path) -> dict[str, bytes]:
     """Return the contents of a checkpoint's files. Raise InputError unless they match their checksums."""
     try:
-        sums = msgspec.json.decode((path / SUMS).read_bytes(), type=dict[str, str])
+        sums = decode_json((path / SUMS).read_bytes(), dict[str, str])
         contents = {name: (path / Path(name).name).read_bytes() for name in sums}
     except OSError as error:
         raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=str(path)) from None
