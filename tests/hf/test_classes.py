@@ -16,11 +16,8 @@ from archcalc.ledger.build import build
 from archcalc.spec.document import decode
 from tests.hf.hf_configs import CONFIGS, LLAMA
 
-# Classes that score entities, or that hear, speak, or read what another model computed.
+# Classes that hear, speak, or read what another model computed.
 NOT_READ = {
-    "LukeForEntityClassification",
-    "LukeForEntityPairClassification",
-    "LukeForEntitySpanClassification",
     "SeamlessM4TForSpeechToSpeech",
     "SeamlessM4TForSpeechToText",
     "SeamlessM4TForTextToSpeech",

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from archcalc.hf.config import Config
 from archcalc.hf.families.bert_like import BEFORE, ROBERTA
 from archcalc.hf.family import Family, row_builder
-from archcalc.hf.heads import extra_modules
+from archcalc.hf.heads import LABELS, extra_modules
 from archcalc.hf.lens import ConfigDraft, ConfigLens, MismatchError, Template
 from archcalc.hf.templates.bert_like import DECODER_BIAS, TIED, ContextAfterPadding, bert_like
 from archcalc.hf.tensors import TensorEntry, TensorMap, modules, table
@@ -22,18 +22,26 @@ POSITIONS, TYPES = size("max_position_embeddings", 512), size("type_vocab_size",
 STATES = size("hidden_size", 768)
 IS_AWARE = flag("use_entity_aware_attention", True)
 QUERIES = ("w2e", "e2w", "e2e")
+# By kind of class, how many vectors its labels are scored from: the entity's, two entities', entity, start and end.
+SCORED = {"ForEntityClassification": 1, "ForEntityPairClassification": 2, "ForEntitySpanClassification": 3}
+PAIR = 2  # whose labels have no biases
 
 
 @final
 class EntityTensors(ConfigLens, msgspec.Struct, frozen=True):
-    """The tensors that only texts with entities use; with `has_head` also those of the head that scores entities."""
+    """The tensors that only texts with entities use.
+
+    With `has_head` also those of the head that predicts entities, with `n_scored` those of the labels that are scored
+    from so many vectors.
+    """
 
     has_head: bool = False
     has_pooler: bool = False
+    n_scored: int = 0
 
     def names(self) -> Iterator[str]:
         """Yield the keys of the sizes, of the queries, and of whether tables are tied."""
-        for key in (VOCAB, WIDTH, IS_AWARE, TIED):
+        for key in (VOCAB, WIDTH, IS_AWARE, TIED, *([LABELS] if self.n_scored else [])):
             yield from key.names()
 
     def read(self, config: Config) -> tuple[dict[str, Any], ...]:
@@ -51,6 +59,8 @@ class EntityTensors(ConfigLens, msgspec.Struct, frozen=True):
         if self.has_pooler:
             shapes["pooler"] = ("d_model", "d_model")
         queries = _queries() if IS_AWARE.read(config) else ()
+        if self.n_scored:
+            return (*extra_modules(shapes, no_bias=tables), *queries, *self._labels(config))
         if not self.has_head:
             return (*extra_modules(shapes, no_bias=tables), *queries)
         shapes |= {"entities.head.dense": (width, "d_model"), "entities.head.norm": (width,)}
@@ -58,16 +68,25 @@ class EntityTensors(ConfigLens, msgspec.Struct, frozen=True):
         found = (*extra_modules(shapes, no_bias=tables), *queries, bias)
         return found if is_tied else (*found, bias | _DECODER | {"axes": (n_entities, width)}, DECODER_BIAS)
 
+    def _labels(self, config: Config) -> Iterator[dict[str, Any]]:
+        """Yield the matrix that scores labels, and its biases."""
+        n_labels = LABELS.read(config)
+        yield _SCORES | {"axes": (n_labels, self.n_scored * STATES.read(config))}
+        if self.n_scored != PAIR:
+            yield _SCORES | {"name": "entities.labels.bias", "axes": (n_labels,)}
+
     def write(self, value: Any, draft: ConfigDraft) -> None:
         """Put the sizes, and which tensors there are. Raises MismatchError without entities."""
         axes = {extra["name"]: extra["axes"] for extra in value}
-        if "entities.embed.weight" not in axes:
+        if "entities.embed.weight" not in axes or (self.n_scored > 0) != (_SCORES["name"] in axes):
             raise MismatchError
         draft.put(VOCAB.name, axes["entities.embed.weight"][0])
         draft.put(WIDTH.name, axes["entities.embed.weight"][1])
         draft.put(IS_AWARE.name, "entities.w2e.weight" in axes)
         if self.has_head:
             draft.put(TIED.name, _DECODER["name"] not in axes)
+        if self.n_scored:
+            draft.put(LABELS.count.name, axes[_SCORES["name"]][0])
 
 
 def _queries() -> Iterator[dict[str, Any]]:
@@ -77,6 +96,7 @@ def _queries() -> Iterator[dict[str, Any]]:
             yield {"name": f"entities.{name}.{kind}", "axes": axes, "component": "other", "storage": "trainable"}
 
 
+_SCORES: dict[str, Any] = {"name": "entities.labels.weight", "component": "head", "storage": "trainable"}
 _DECODER = {"name": "entities.head.decoder.weight"}
 
 
@@ -90,6 +110,7 @@ def entity_like(model_type: str, *classes: str, **switches: Any) -> Family:
         for kind, fields in family.class_heads.items()
         if isinstance(fields, dict)
     }
+    heads |= {kind: {**family.class_heads["Model"], "extras": EntityTensors(n_scored=n)} for kind, n in SCORED.items()}
     return replace(
         family,
         template={**_fields(family), "extras": EntityTensors(has_head=True, has_pooler=True)},
@@ -123,6 +144,7 @@ def _with_entities(tensors: TensorMap) -> TensorMap:
                     "extras.entities.head.dense": "entity_predictions.transform.dense",
                     "extras.entities.head.norm": "entity_predictions.transform.LayerNorm",
                     "extras.entities.head.decoder": "entity_predictions.decoder",
+                    "extras.entities.labels": "classifier",
                 }
             ),
             TensorEntry("entity_predictions.bias", ("extras.entities.head.bias",)),
