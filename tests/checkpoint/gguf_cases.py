@@ -309,6 +309,11 @@ def of_bloom(config: Any) -> dict[str, Any]:
     return {"context_length": 2048, "feed_forward_length": 128}
 
 
+# The factor is the converter's, which it computes from the lengths.
+PHI_LONG = {"type": "longrope", "short_factor": [1.0, 1.5, 2.0, 3.0], "long_factor": [2.0, 4.0, 6.0, 8.0]}
+PHI_LONG |= dict.fromkeys(("short_mscale", "long_mscale"), 1.5) | {"original_max_position_embeddings": 256}
+
+
 CORRECTED = to.then(to.with_split_experts, to.with_named_correction)
 
 
@@ -830,5 +835,29 @@ ARCHITECTURES = [
         case="predicting",
         not_in_llama_cpp="it has more tensors in the layer that predicts further tokens",
         besides=lambda config: {f"blk.{config.num_hidden_layers}.nextn.eh_proj.weight": torch.ones(32, 64)},
+    ),
+    Architecture(
+        "phimoe biased",
+        "phimoe",
+        {"head_dim": 8, "router_jitter_noise": 0.01, "max_position_embeddings": 2**18, "rope_scaling": PHI_LONG},
+        to.with_split_experts,
+        lambda config: (
+            windowed(config)
+            | {
+                "attention.key_length": None,
+                "rope.dimension_count": config.head_dim,
+                "rope.scaling.original_context_length": 256,
+                "rope.scaling.attn_factor": 1.5,
+            }
+        ),
+        not_in_llama_cpp="it has RMSNorms, and weighs experts by a softmax",
+        besides=to.long_factors,
+    ),
+    Architecture(
+        "phi3",
+        "phi3",
+        LLAMA | {"sliding_window": None, "pad_token_id": 0},
+        keys=lambda config: {"attention.sliding_window": 0},
+        case="phi4",
     ),
 ]

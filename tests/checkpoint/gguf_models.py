@@ -167,6 +167,12 @@ def of_gemma3n(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
     return {f"{name}.weight" if name.endswith("_scale") else name: weight}
 
 
+def long_factors(config: Any) -> Mapping[str, Tensor]:
+    """Factors of the frequency of each pair, for short and for long contexts."""
+    rope = config.rope_parameters
+    return {f"rope_factors_{length}.weight": torch.tensor(rope[f"{length}_factor"]) for length in ("short", "long")}
+
+
 def quarter_of_pairs(config: Any) -> Mapping[str, Tensor]:
     """Gemma 4's factors: in full layers, a quarter of the pairs rotate."""
     n_pairs = next(iter(config.to_dict()["per_layer_config"].values()))["head_dim"] // 2
