@@ -860,4 +860,18 @@ ARCHITECTURES = [
         keys=lambda config: {"attention.sliding_window": 0},
         case="phi4",
     ),
+    Architecture(
+        "minicpm3 longrope",
+        "minicpm3",
+        {"v_head_dim": 8, "max_position_embeddings": 512, "original_max_position_embeddings": 512, **EPS},
+        keys=lambda config: {
+            "attention.q_lora_rank": config.q_lora_rank,
+            "attention.kv_lora_rank": config.kv_lora_rank,
+            "attention.key_length": config.qk_nope_head_dim + config.qk_rope_head_dim,
+            "attention.value_length": None,
+            "rope.dimension_count": config.qk_rope_head_dim,
+            "rope.freq_base": None,
+        },
+        besides=to.long_factors,
+    ),
 ]
