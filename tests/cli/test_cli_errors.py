@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tests.examples import examples
 
 ERRORS = {
     "repot gpt3": "no command 'repot' (did you mean 'report'?); expected report, explain,",
-    "report": "Missing argument 'SOURCE'",
+    "report": "SOURCE: not given. archcalc report --help describes it",
     "report gtp3": "gtp3: no preset is called 'gtp3' (did you mean 'gpt3'?); expected a preset",
     "report gpt3 --formt json": "No such option '--formt'. Did you mean '--format'?",
     "report gpt3 --format xml": "'xml' is not one of 'table', 'json', 'csv', 'md', 'html'",
@@ -48,18 +50,18 @@ ERRORS = {
     "report gpt3 -o folder": "'folder' is a directory",
     "report gpt3 -o nowhere/x.md": "nowhere/x.md: cannot be written (No such file or directory)",
     "explain gpt3 atention": "no figure, weight, product or cache is called 'atention' (did you mean 'attention'?)",
-    "diff gpt3": "Missing argument 'B'",
+    "diff gpt3": "B: not given. archcalc diff --help",
     "diff - -": "'-' stands twice; expected standard input once",
-    "compare": "Missing argument 'SOURCE...'",
+    "compare": "SOURCE...: not given",
     "compare gpt3 - tiny -": "'-' stands twice",
     "verify": "nothing to verify; expected SOURCE..., or --all",
     "verify gpt3 --all": "SOURCE and --all; expected SOURCE..., or --all",
     "verify gpt3 --against jax": "'jax' is not 'transformers'",
     "claims --set n_layers=4 gpt3": "No such option '--set'",
     "presets gpt3": "Got unexpected extra argument (gpt3)",
-    "export gpt3": "Missing option '--to'. Choose from:",
+    "export gpt3": "--to: not given; expected hf-config, yaml. archcalc export --help",
     "export gpt3 --to hf-config --set softcap=2": "the nearest, gpt2, cannot express softcap; expected a model",
-    "new": "Missing argument 'NAME'",
+    "new": "NAME: not given",
     "completion powershell": "'powershell' is not one of 'bash', 'zsh', 'fish'",
     "--verison": "No such option '--verison'",
 }
@@ -190,3 +192,17 @@ def _raises(error: Exception) -> Callable[..., None]:
         raise error
 
     return callback
+
+
+def test_a_source_without_weights_is_refused_before_torch_is_imported() -> None:
+    """An import of torch takes seconds."""
+    names = ["generate", "next", "chat", "lens", "attention", "trace"]
+    code = f"""
+import sys
+from archcalc.cli.main import run
+assert [run([name, "gpt2"]) for name in {names}] == [2] * {len(names)}
+assert "torch" not in sys.modules
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    told = "archcalc: gpt2: has no weights; expected a folder with safetensors"
+    assert (ran.returncode, ran.stderr.count(told)) == (0, len(names)), ran.stderr
