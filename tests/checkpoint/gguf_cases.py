@@ -910,4 +910,20 @@ ARCHITECTURES = [
     Architecture("umt5", "t5", T5, keys=of_t5, case="umt5", not_in_llama_cpp=NO_DECODER),
     Architecture("t5", "t5encoder", {"num_layers": 3}, keys=of_t5_encoder, class_name="T5EncoderModel"),
     Architecture("umt5", "t5encoder", T5, keys=of_t5_encoder, class_name="UMT5EncoderModel", case="umt5"),
+    Architecture(
+        "apertus default switches",
+        "apertus",
+        {"head_dim": 8},
+        to.of_apertus,
+        besides=to.llama3_factors,
+        model_keys=to.activations,
+    ),
+    Architecture(
+        "apertus default switches",
+        "apertus",
+        {"rope_parameters": ROTATION},
+        to.of_apertus,
+        case="unscaled",
+        model_keys=to.activations,
+    ),
 ]
