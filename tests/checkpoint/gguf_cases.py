@@ -314,6 +314,21 @@ PHI_LONG = {"type": "longrope", "short_factor": [1.0, 1.5, 2.0, 3.0], "long_fact
 PHI_LONG |= dict.fromkeys(("short_mscale", "long_mscale"), 1.5) | {"original_max_position_embeddings": 256}
 
 
+def of_mimo(config: Any) -> dict[str, Any]:
+    rope, d_head = config.rope_parameters, config.head_dim
+    full = [kind == "full_attention" for kind in config.layer_types]
+    return windows(config) | {
+        "attention.head_count_kv": [config.num_key_value_heads * (2 - is_full) for is_full in full],
+        "attention.value_length": config.v_head_dim,
+        "attention.value_scale": config.attention_value_scale,
+        "expert_count": config.n_routed_experts,
+        "expert_feed_forward_length": config.moe_intermediate_size,
+        "rope.dimension_count": int(d_head * rope["full_attention"]["partial_rotary_factor"]),
+        "rope.freq_base_swa": rope["sliding_attention"]["rope_theta"],
+        "nextn_predict_layers": 0,
+    }
+
+
 def of_t5(config: Any) -> dict[str, Any]:
     return {
         "decoder_block_count": getattr(config, "num_decoder_layers", None),
@@ -925,5 +940,12 @@ ARCHITECTURES = [
         to.of_apertus,
         case="unscaled",
         model_keys=to.activations,
+    ),
+    Architecture(
+        "mimo_v2_flash default switches",
+        "mimo2",
+        {"num_hidden_layers": 7},
+        to.then(CORRECTED, to.with_named_sinks),
+        of_mimo,
     ),
 ]

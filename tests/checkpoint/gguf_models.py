@@ -188,6 +188,10 @@ def llama3_factors(config: Any) -> Mapping[str, Tensor]:
     return {"rope_freqs.weight": torch.tensor(factors_of(rope["factor"], rope["rope_theta"], config.head_dim))}
 
 
+def with_named_sinks(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    return {f"{name}.weight" if name.endswith("sinks") else name: weight}
+
+
 def untied(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
     """With a head of its own, as T5's files of version 1.1 have it."""
     return {name: weight} | ({"lm_head.weight": weight} if name == "shared.weight" else {})
