@@ -178,7 +178,13 @@ def _info(data: _ByteReader) -> tuple[str, tuple[int, ...], int, int]:
             where=shown(name, 200),
             allowed=msg("at most {max_axes}", max_axes=MAX_AXES),
         )
-    return name, data.unpack("Q", n_axes)[::-1], data.number("I"), data.number("Q")
+    return name, _without_unit_axes(data.unpack("Q", n_axes)[::-1]), data.number("I"), data.number("Q")
+
+
+def _without_unit_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape of four axes without those of length 1 in front, which llama.cpp's quantizer drops as well."""
+    first = next((axis for axis, length in enumerate(shape[:-1]) if length != 1), len(shape) - 1)
+    return shape[first:] if len(shape) == MAX_AXES else shape
 
 
 def _file_tensor(name: str, path: Path, shape: tuple[int, ...], kind: int, start: int, size: int) -> FileTensor:

@@ -127,11 +127,9 @@ def of_nemotron_h(config: Any) -> dict[str, Any]:
     return keys | (experts if "moe" in kinds else none)
 
 
-def of_latent(config: Any) -> dict[str, Any]:
+def of_latent_widths(config: Any) -> dict[str, Any]:
     d_nope, d_rope, rank = config.qk_nope_head_dim, config.qk_rope_head_dim, config.kv_lora_rank
-    rope = config.rope_parameters
-    has_experts = bool(getattr(config, "n_routed_experts", 0))
-    keys = {
+    return {
         "attention.head_count_kv": 1,
         "attention.q_lora_rank": config.q_lora_rank,
         "attention.kv_lora_rank": rank,
@@ -140,6 +138,13 @@ def of_latent(config: Any) -> dict[str, Any]:
         "attention.key_length_mla": d_nope + d_rope,
         "attention.value_length_mla": config.v_head_dim,
         "rope.dimension_count": d_rope,
+    }
+
+
+def of_latent(config: Any) -> dict[str, Any]:
+    rope = config.rope_parameters
+    has_experts = bool(getattr(config, "n_routed_experts", 0))
+    keys = of_latent_widths(config) | {
         "expert_count": getattr(config, "n_routed_experts", None),
         "expert_feed_forward_length": getattr(config, "moe_intermediate_size", config.intermediate_size),
         "expert_shared_count": getattr(config, "n_shared_experts", 0),
@@ -326,6 +331,22 @@ def of_mimo(config: Any) -> dict[str, Any]:
         "rope.dimension_count": int(d_head * rope["full_attention"]["partial_rotary_factor"]),
         "rope.freq_base_swa": rope["sliding_attention"]["rope_theta"],
         "nextn_predict_layers": 0,
+    }
+
+
+def of_kimi(config: Any) -> dict[str, Any]:
+    return of_latent_widths(config) | {
+        "context_length": config.model_max_length,
+        "attention.head_count_kv": kv_of(config.layer_types, 1),
+        "kda.head_dim": config.linear_head_dim,
+        "ssm.conv_kernel": config.linear_conv_kernel_dim,
+        "rope.freq_base": 10_000.0,
+        "expert_used_count": config.num_experts_per_token,
+        "expert_feed_forward_length": config.moe_intermediate_size,
+        "expert_shared_count": config.num_shared_experts,
+        "leading_dense_block_count": config.mlp_layer_types.count("dense"),
+        "expert_weights_scale": config.routed_scaling_factor,
+        "expert_gating_func": 2,
     }
 
 
@@ -947,5 +968,12 @@ ARCHITECTURES = [
         {"num_hidden_layers": 7},
         to.then(CORRECTED, to.with_named_sinks),
         of_mimo,
+    ),
+    Architecture(
+        "kimi_linear default switches",
+        "kimi-linear",
+        {"linear_num_heads": 4, **EPS},
+        to.then(to.with_split_experts, to.of_latent, to.of_kimi),
+        of_kimi,
     ),
 ]

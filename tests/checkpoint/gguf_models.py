@@ -192,6 +192,18 @@ def with_named_sinks(name: str, weight: Tensor, config: Any) -> Mapping[str, Ten
     return {f"{name}.weight" if name.endswith("sinks") else name: weight}
 
 
+def of_kimi(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """Convolutions are three, with an axis in front, and parts of the decay have no module of their own."""
+    name = name.replace(".forget_gate.", ".")
+    if name.endswith("conv1d.weight"):
+        layer = name.removesuffix("conv1d.weight")
+        parts = zip("qkv", weight.chunk(3), strict=True)
+        return {f"{layer}{part}_conv1d.weight": rows.unsqueeze(0) for part, rows in parts}
+    if name.endswith("A_log"):
+        return {name: -weight.exp()}
+    return {name.replace("dt_bias", "dt_proj.bias"): weight}
+
+
 def untied(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
     """With a head of its own, as T5's files of version 1.1 have it."""
     return {name: weight} | ({"lm_head.weight": weight} if name == "shared.weight" else {})
