@@ -280,19 +280,6 @@ def partly_rotated(config: Any) -> dict[str, Any]:
     return {"rope.dimension_count": int(d_head * config.rope_parameters["partial_rotary_factor"])}
 
 
-def of_corrected(config: Any) -> dict[str, Any]:
-    """DeepSeek-V3's choice of experts."""
-    return {
-        "expert_feed_forward_length": config.moe_intermediate_size,
-        "expert_count": config.n_routed_experts,
-        "expert_shared_count": config.n_shared_experts,
-        "expert_weights_scale": float(config.routed_scaling_factor),
-        "expert_weights_norm": config.norm_topk_prob,
-        "expert_gating_func": 2,
-        "leading_dense_block_count": config.first_k_dense_replace,
-    }
-
-
 def of_ernie_moe(config: Any) -> dict[str, Any]:
     return {
         "expert_feed_forward_length": config.moe_intermediate_size,
@@ -317,6 +304,19 @@ def of_bloom(config: Any) -> dict[str, Any]:
 # The factor is the converter's, which it computes from the lengths.
 PHI_LONG = {"type": "longrope", "short_factor": [1.0, 1.5, 2.0, 3.0], "long_factor": [2.0, 4.0, 6.0, 8.0]}
 PHI_LONG |= dict.fromkeys(("short_mscale", "long_mscale"), 1.5) | {"original_max_position_embeddings": 256}
+
+
+def of_corrected(config: Any) -> dict[str, Any]:
+    """DeepSeek-V3's choice of experts."""
+    return {
+        "expert_feed_forward_length": config.moe_intermediate_size,
+        "expert_count": config.n_routed_experts,
+        "expert_shared_count": config.n_shared_experts,
+        "expert_weights_scale": float(config.routed_scaling_factor),
+        "expert_weights_norm": config.norm_topk_prob,
+        "expert_gating_func": 2,
+        "leading_dense_block_count": config.first_k_dense_replace,
+    }
 
 
 def of_mimo(config: Any) -> dict[str, Any]:
@@ -348,6 +348,21 @@ def of_kimi(config: Any) -> dict[str, Any]:
         "expert_weights_scale": config.routed_scaling_factor,
         "expert_gating_func": 2,
     }
+
+
+def of_glm_dsa(config: Any) -> dict[str, Any]:
+    corrected = of_corrected(config) | {"leading_dense_block_count": config.mlp_layer_types.count("dense")}
+    return (
+        corrected
+        | of_latent_widths(config)
+        | {
+            "attention.indexer.head_count": config.index_n_heads,
+            "attention.indexer.key_length": config.index_head_dim,
+            "attention.indexer.top_k": config.index_topk,
+            "attention.indexer.types": [kind == "full" for kind in config.indexer_types],
+            "attention.layer_norm_epsilon": 1e-6,
+        }
+    )
 
 
 def of_t5(config: Any) -> dict[str, Any]:
@@ -975,5 +990,21 @@ ARCHITECTURES = [
         {"linear_num_heads": 4, **EPS},
         to.then(to.with_split_experts, to.of_latent, to.of_kimi),
         of_kimi,
+    ),
+    Architecture(
+        "glm_moe_dsa default switches",
+        "glm-dsa",
+        {"indexer_types": ["full", "shared", "full", "shared"], "first_k_dense_replace": 1, **EPS},
+        to.then(to.with_split_experts, to.of_latent),
+        of_glm_dsa,
+    ),
+    Architecture(
+        "glm_moe_dsa every third",
+        "glm-dsa",
+        EPS,
+        to.then(to.with_split_experts, to.of_latent),
+        lambda config: of_glm_dsa(config) | {"attention.indexer.types": None},
+        case="untyped",
+        not_in_llama_cpp="it has indexers in all layers of files without their types",
     ),
 ]
