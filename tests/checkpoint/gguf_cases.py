@@ -994,7 +994,13 @@ ARCHITECTURES = [
     Architecture(
         "glm_moe_dsa default switches",
         "glm-dsa",
-        {"indexer_types": ["full", "shared", "full", "shared"], "first_k_dense_replace": 1, **EPS},
+        # llama.cpp rotates queries and keys of the indexer by blocks of 64.
+        {
+            "indexer_types": ["full", "shared", "full", "shared"],
+            "index_head_dim": 64,
+            "first_k_dense_replace": 1,
+            **EPS,
+        },
         to.then(to.with_split_experts, to.of_latent),
         of_glm_dsa,
     ),
