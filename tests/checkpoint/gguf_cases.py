@@ -1013,4 +1013,7 @@ ARCHITECTURES = [
         case="untyped",
         not_in_llama_cpp="it has indexers in all layers of files without their types",
     ),
+    Architecture(
+        "llama", "paddleocr", LLAMA | {"head_dim": 12}, keys=lambda config: {"rope.dimension_sections": [2, 2, 2, 0]}
+    ),
 ]

@@ -431,7 +431,7 @@ def _heads_by_kind(header: Header, kinds: Sequence[str]) -> dict[str, Any]:
     first = dict(reversed([*zip(kinds, counts, strict=False)]))
     if counts != [first.get(kind) for kind in kinds]:
         raise InputError(
-            msg("found {found}", found=shown(counts)),
+            msg("differs from layer to layer: {found}", found=", ".join(str(shown(count)) for count in counts[:8])),
             where=f"{header.metadata['general.architecture']}.{KV_HEADS}",
             allowed=msg("the same for all layers of a kind"),
         )
