@@ -251,6 +251,14 @@ SPECS = {
     "blocks": sparse_of({"kind": "random_blocks", "n_block": 1, "n_random": 1}),
     "local blocks": sparse_of({"kind": "local_blocks", "n_block": 3}),
     "global stream": with_global_tokens(sparse_of({"kind": "local_blocks", "n_block": 3, "staggered": True})),
+    "soft prompt": spec_of(
+        RMS,
+        GQA,
+        GATED,
+        stack={"reads_pass": True, "soft_prompt": {"n_tokens": 3, "n_rows": 6, "first": 2, "segment": 1}},
+        embedding={"tables": [{"name": "segments", "n_rows": 3, "default_row": 2}]},
+    ),
+    "learned prompts": spec_of(RMS, ROPE, plain("gelu"), stack={"prompts": {"n_prompt": 5, "d_prompt": 6}}),
     "fnet": encoder_of({"mixer": {"kind": "fourier"}}),
     "part of a head turned": spec_of(RMS, GQA | {"position": {"kind": "rope", "d_rotary": 2}}, GATED),
 }

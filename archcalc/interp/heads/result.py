@@ -85,6 +85,7 @@ class HeadPattern(Row, frozen=True, kw_only=True):
 
     path: Annotated[str, data(msg("attention"))]
     head: Annotated[int, data(in_context("of attention", "head"))]
+    queries: Annotated[tuple[str, ...], data(msg("queries"))]
     weights: Annotated[tuple[AttentionWeight, ...], data(msg("weights of every query"))]
     pair: Annotated[PairProducts | None, data(msg("one query and one key"))]
     kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
