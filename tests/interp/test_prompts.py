@@ -110,7 +110,7 @@ def test_attention_after_a_soft_prompt(soft: tuple[Any, Any, Path]) -> None:
     assert reading.distance(path).shape[1] == 5
     assert reading.kinds is None or set(reading.kinds.scores) == set(reading.arms)
     result = attentions(source, reading, [SOURCE], (path, 0), (n_lead, 0))
-    assert result.selected.weights[0].token == "P 0"
+    assert [row.token for row in result.selected.weights[:2]] == ["P 0", "P 1"]
     assert len(result.selected.queries) == n_lead + 5
     assert "P 0" in str(chart(result, ENGLISH))
     assert "P 0" in attention_page.as_html(result, reading, ENGLISH)
@@ -141,7 +141,9 @@ def test_parts_sum_to_the_logit_after_a_soft_prompt(soft: tuple[Any, Any, Path],
 
 
 def test_edits_by_position_are_refused(soft: tuple[Any, Any, Path]) -> None:
-    with pytest.raises(InputError, match=r"^soft_prompt: the layers read \d+ rows of a soft prompt; expected null; `trace`"):
+    with pytest.raises(
+        InputError, match=r"^soft_prompt: the layers read \d+ rows of a soft prompt; expected null; `trace`"
+    ):
         inside.patch(soft[1], SOURCE, [4, *SOURCE[1:]])
 
 

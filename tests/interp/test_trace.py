@@ -24,7 +24,7 @@ from tests.interp import happy_weights
 from tests.interp.recompute import OPERATORS, Interpreter
 from tests.spec.test_chains import hybrid
 from tests.spec.test_shares import LAYER, of, reading
-from tests.strategies import specs
+from tests.strategies import prompted_specs, soft_prompt_specs, specs
 
 RMS = {"kind": "rmsnorm"}
 LN = {"kind": "layernorm"}
@@ -290,7 +290,7 @@ def test_every_value_follows_from_those_before_it(name: str) -> None:
 
 
 @examples(25)
-@given(specs())
+@given(specs() | soft_prompt_specs() | prompted_specs())
 def test_any_spec_is_traced_through_all_its_sites(spec: Spec) -> None:
     model = build(spec, "cpu").eval()
     ids = [token % spec.vocab_size for token in range(min(spec.n_ctx, 4))]

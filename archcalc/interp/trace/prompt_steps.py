@@ -40,7 +40,7 @@ def learned_pairs(stack: Stack, layer: Layer, prefix: str, index: int) -> dict[s
         piece = call("piece", Value(f"{prefix}prompts.{name}"), 2 * index + place, 2 * n_layers)
         return call("heads", piece, n_heads)
 
-    found = {}
+    found: dict[str, tuple[Expression, Expression]] = {}
     for name, part in prompted(layer).items():
         assert part.n_kv_heads is not None, "the spec is resolved"
         found[name] = heads(name, part.n_kv_heads, 0), heads(name, part.n_kv_heads, 1)
