@@ -81,7 +81,7 @@ class PairProducts(Row, frozen=True, kw_only=True):
 
 
 class HeadPattern(Row, frozen=True, kw_only=True):
-    """One head in full: the weights of every query and key."""
+    """One head in full: the weights of every query and key; `queries` are their names."""
 
     path: Annotated[str, data(msg("attention"))]
     head: Annotated[int, data(in_context("of attention", "head"))]
