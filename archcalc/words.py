@@ -29,6 +29,13 @@ LOCALE: Final = Path(__file__).parent / "locale"
 
 T = TypeVar("T")
 _IN_BACKTICKS = re.compile(r"`(\w+)`")
+# Around the text of a message within another: two private characters, which are gone before anyone reads it.
+_BEGIN, _END = "\ue000", "\ue001"
+_CHINESE = "\u3000-\u303f\u4e00-\u9fff\uff00-\uffef"
+# Between such a text and its neighbor, Chinese has no space.
+_NEEDLESS_SPACE = re.compile(
+    f"(?<=[{_CHINESE}]){_END} {_BEGIN}?(?=[{_CHINESE}])|(?<=[{_CHINESE}]) {_BEGIN}(?=[{_CHINESE}])"
+)
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -121,21 +128,29 @@ class Translator(msgspec.Struct, frozen=True):
         if not isinstance(said, Message):
             return said
         values = {name: self._text_of(value) for name, value in said.values.items()}
-        return self._named(_sentence(said, self.lang)).format(**values)
+        sentence = self._named(_sentence(said, self.lang))
+        return sentence.format(**values) if self.lang == LANGS[0] else _without_marks(sentence.format(**values))
 
     def _named(self, sentence: str) -> str:
         return _IN_BACKTICKS.sub(lambda found: self.names.get(found[1], found[0]), sentence) if self.names else sentence
 
     def _text_of(self, value: Any) -> Any:
         """Return a value that is a message, or an error that has one, as text."""
-        if isinstance(value, Message | Bytes):
+        if isinstance(value, Bytes):
             return self(value)
+        if isinstance(value, Message):
+            return self(value) if self.lang == LANGS[0] else f"{_BEGIN}{self(value)}{_END}"
         text = getattr(value, "text", None)
         return text(self) if isinstance(value, Exception) and text else value
 
     def within(self, value: T) -> T:
         """Return a structure, such as a page or a chart, with every message in it as text."""
         return _replaced(value, self)  # type: ignore[no-any-return]
+
+
+def _without_marks(text: str) -> str:
+    """Return a text without the marks around its messages, and without the spaces beside them between Chinese."""
+    return _NEEDLESS_SPACE.sub("", text).replace(_BEGIN, "").replace(_END, "")
 
 
 def _sentence(said: Message, lang: str) -> str:

@@ -9,6 +9,7 @@ import copy
 import gettext
 import inspect
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -16,7 +17,7 @@ from typing import Final
 
 import click
 
-from archcalc.words import DOMAIN, LANGS, LOCALE, Message, preferred_lang, translator
+from archcalc.words import DOMAIN, LANGS, LOCALE, Message, msg, preferred_lang, translator
 
 # click's texts that users of the command line see, plurals as pairs.
 CLICK_TEXTS: Final[tuple[str | tuple[str, str], ...]] = (
@@ -29,9 +30,7 @@ CLICK_TEXTS: Final[tuple[str | tuple[str, str], ...]] = (
     ("Got unexpected extra argument ({args})", "Got unexpected extra arguments ({args})"),
     "Invalid value for {param_hint}: {message}",
     "Invalid value: {message}",
-    "Missing argument",
     "Missing command.",
-    "Missing option",
     "No such option {name!r}.",
     "Option {name!r} does not take a value.",
     ("Option {name!r} requires an argument.", "Option {name!r} requires {nargs} arguments."),
@@ -46,6 +45,9 @@ CLICK_TEXTS: Final[tuple[str | tuple[str, str], ...]] = (
     "{value!r} is not a valid {number_type}.",
     "{value} is not in the range {range}.",
 )
+
+# Where click would put a space into Chinese: it joins the lines of a paragraph by one.
+_LINE_END: Final = re.compile("(?<=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])\n(?=\\S)")
 
 
 def stated_lang(args: Sequence[str]) -> str:
@@ -75,6 +77,22 @@ def click_texts(lang: str) -> Iterator[None]:
             os.environ["LANGUAGE"] = language
 
 
+class _ChineseHelp(click.HelpFormatter):
+    """Help with Chinese punctuation, where click has its own."""
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """Write the usage line without a space after its colon."""
+        super().write_usage(prog, args, prefix or gettext.gettext("Usage:"))
+
+    def write_heading(self, heading: str) -> None:
+        """Write a heading with a full-width colon."""
+        self.write(f"{'':>{self.current_indent}}{heading}：\n")
+
+
+class _ChineseContext(click.Context):
+    formatter_class = _ChineseHelp
+
+
 def help_texts(command: click.Command) -> list[str]:
     """Return the texts of a command's help."""
     texts = [command.help, command.epilog, *(getattr(param, "help", None) for param in command.params)]
@@ -90,9 +108,13 @@ def in_language(command: click.Command, lang: str) -> click.Command:
     def translated(part: click.Command | click.Parameter, *names: str) -> None:
         for name in names:
             if text := getattr(part, name, None):
-                setattr(part, name, say(Message(inspect.cleandoc(text))))
+                setattr(part, name, _LINE_END.sub("", say(Message(inspect.cleandoc(text)))))
 
     command = copy.copy(command)
+    command.context_class = _ChineseContext
+    command.options_metavar = command.options_metavar and say(msg("[OPTIONS]"))
+    if isinstance(command, click.Group):
+        command.subcommand_metavar = say(msg("COMMAND [ARGS]..."))
     command._help_option = None  # click makes it once, in the language of the first call
     command.params = [copy.copy(param) for param in command.params]
     translated(command, "help", "epilog")

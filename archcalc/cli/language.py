@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from archcalc.render import output
 from archcalc.units import BYTE_UNITS
@@ -28,7 +29,9 @@ _BYTES_KEY: Final = "archcalc.bytes"
 
 def _store(key: str) -> Callable[[click.Context, click.Parameter, str], None]:
     def store(ctx: click.Context, param: click.Parameter, value: str) -> None:
-        ctx.find_root().meta[key] = value
+        # A default must not replace what was stated before the command: `archcalc --lang zh report`.
+        if ctx.get_parameter_source(str(param.name)) is not ParameterSource.DEFAULT:
+            ctx.find_root().meta[key] = value
 
     return store
 

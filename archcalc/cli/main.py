@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 
 from archcalc._version import __version__
+from archcalc.cli import language
 from archcalc.cli.help import click_texts, in_language, stated_lang
 from archcalc.cli.language import current, warn
 from archcalc.errors import ArchcalcError, InputError, nearest, printable
@@ -137,6 +138,7 @@ def _options(command: click.Command) -> dict[str, str]:
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="archcalc")
+@language.lang
 def cli() -> None:
     """Exact numbers of any transformer, explained and proven."""
 
@@ -163,6 +165,8 @@ def _run(args: Sequence[str] | None, lang: str) -> int:
         return 0
     except _TranslatedError as error:
         return _fail(error.format_message(), error.code)
+    except click.MissingParameter as error:
+        return _fail(_missing(error).text(say), 2)
     except click.ClickException as error:
         return _fail(error.format_message(), 2)
     except ArchcalcError as error:
@@ -176,6 +180,16 @@ def _run(args: Sequence[str] | None, lang: str) -> int:
         if not _is_out_of_memory(error):
             raise
         return _fail(say(msg("memory is short ({reason})", reason=_first_sentences(error))), 1)
+
+
+def _missing(error: click.MissingParameter) -> InputError:
+    """Return the error of an option or argument that is not given, with what it may be."""
+    param, command = error.param, error.ctx.command_path if error.ctx else "archcalc"
+    assert param is not None, "click says which"
+    name = param.opts[0] if isinstance(param, click.Option) else param.make_metavar(error.ctx or click.Context(cli))
+    choices = ", ".join(map(str, param.type.choices)) if isinstance(param.type, click.Choice) else ""
+    advice = msg("{command} --help describes it", command=command)
+    return InputError(msg("not given"), where=name, allowed=choices, advice=advice)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

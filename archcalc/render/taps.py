@@ -39,7 +39,7 @@ NOTES = (
 def view(result: SiteList, options: None = None) -> Page:
     """Return the page of the sites that can be read and edited in a forward pass."""
     used = {axis for row in result.sites for axis in row.axes}
-    legend = joined(", ", (joined(" ", pair) for pair in AXES.items() if pair[0] in used))
+    legend = joined(msg(", "), (joined(" ", pair) for pair in AXES.items() if pair[0] in used))
     sites = table(msg("Sites, in the order of the pass"), result.sites, SiteShape, total=msg("all, in every layer"))
     title = msg("{label}: named points of the forward pass", label=result.label)
     return Page(title, _subtitle(result), [sites, Text("", [msg("Axes: {legend}.", legend=legend), *NOTES])])

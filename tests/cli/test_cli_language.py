@@ -98,7 +98,7 @@ def test_a_conversation_that_is_too_long_says_how_to_go_on(capsys: pytest.Captur
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_speaks_chinese(name: str, cli: Cli) -> None:
     help_text = cli(name, "--help", "--lang", "zh").out
-    assert help_text.startswith(f"用法： archcalc {name}")
+    assert help_text.startswith(f"用法：archcalc {name} [选项]")
     assert "输出语言" in help_text
     assert not re.search(r"Usage|Options:|Show |default:|Output ", help_text)
     assert "Options:" in cli(name, "--help").out
@@ -108,7 +108,7 @@ def test_help_speaks_chinese(name: str, cli: Cli) -> None:
     ("args", "message"),
     [
         (("report", "gpt3", "--bacth", "3"), "没有选项 '--bacth'"),
-        (("report",), "缺少参数"),
+        (("report",), "SOURCE: 未给出。说明见 archcalc report --help"),
         (("report", "gpt3", "--dtype", "int3"), "'int3' 不在可选值"),
         (("repot", "gpt3"), "没有命令 'repot'"),
         (("generate", "tiny", "--top-k"), "选项 '--top-k'"),
@@ -123,6 +123,12 @@ def test_usage_errors_speak_chinese(args: tuple[str, ...], message: str, cli: Cl
 
 def test_the_environment_chooses_the_language_of_help(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "zh")
-    assert "命令:" in cli("--help").out
+    assert "命令：" in cli("--help").out
     monkeypatch.delenv(VARIABLE)
     assert "Commands:" in cli("--help").out
+
+
+def test_the_language_may_stand_before_the_command(cli: Cli) -> None:
+    assert cli("--lang", "zh", "report", "gpt2") == cli("report", "gpt2", "--lang", "zh")
+    assert cli("--lang", "zh", "report", "gpt2", "--lang", "en") == cli("report", "gpt2")
+    assert cli("--lang", "zh", "--help").out.startswith("用法：archcalc [选项] 命令 [参数]...")

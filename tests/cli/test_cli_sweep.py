@@ -101,7 +101,7 @@ def test_workload_and_settings(good: Good) -> None:
         (("--over", "n_heads=99"), "no combination is left; the first is refused: decoder.runs[0].pattern[0]"),
         (("--over", "d_ff=1:2001"), "--format table: 2,001 rows; expected up to 2,000, or --format csv for all"),
         (("--over", "d_ff=1:5000", "--over", "d_model=1:5000"), "a grid of 25,000,000 combinations"),
-        ((), "Missing option '--over'"),
+        ((), "--over: not given"),
     ],
 )
 def test_slips(cli: Cli, args: tuple[str, ...], says: str) -> None:
