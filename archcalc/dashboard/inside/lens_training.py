@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Sites = Literal["branches", "layers"]
 
-# The characters of a typed text, the bytes of an uploaded one and of a lens, the steps and the tokens of a row, at most.
+# At most so many characters of a typed text, bytes of an uploaded one and of a lens, steps, and tokens of a row.
 MAX_CHARACTERS: Final = 100_000
 MAX_TEXT_BYTES: Final = 1 << 20
 MAX_LENS_BYTES: Final = 128 << 20

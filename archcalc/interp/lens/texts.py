@@ -37,7 +37,8 @@ def text_rows(source: ModelSource, text: str, seq: int, seed: int, file: str = "
     """Return a text as rows of `seq` ids; an encoder's have 15 % masked, if its tokenizer has a mask.
 
     That of an encoder-decoder has a source, a tab and a target on each line; of both, the first `seq` ids are read.
-    `file` is its name in errors. Raises InputError for a source without a tokenizer, a text of less than two rows, and a line without a tab.
+    `file` is its name in errors. Raises InputError for a source without a tokenizer, a text of less than two rows, and
+    a line without a tab.
     """
     tokenizer = source.tokenizer
     if tokenizer is None:
