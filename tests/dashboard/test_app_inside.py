@@ -363,8 +363,10 @@ def test_a_text_that_cannot_be_trained_on_is_refused(text: str, upload: Any, say
 
 def test_one_lens_is_trained_at_a_time_and_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
     subject, request = Subject(ModelChoice("tiny")), lens_training.TrainingText("", VERSES.encode(), 2, 8)
-    with lens_training._TURN, pytest.raises(InputError, match="another lens is being trained"):
-        lens_training.train(subject, "layers", request, Progress())
+    waits = Progress()
+    waits.stop()
+    with lens_training._TURN, pytest.raises(JobStoppedError):
+        lens_training.train(subject, "layers", request, waits)
     monkeypatch.setattr(lens_training, "MAX_LENS_BYTES", 10)
     with pytest.raises(InputError, match=r"sites: the lens has .* on this page"):
         lens_training.train(subject, "layers", request, Progress())

@@ -37,8 +37,9 @@ MAX_STEPS, MAX_SEQ = 500, 128
 KEPT, UPLOAD = "_lens_trained", "_lens_upload"
 
 _SEED: Final = 0
-# One visitor trains at a time.
+# One visitor trains at a time; others wait.
 _TURN: Final = Lock()
+_TURN_SECONDS: Final = 0.2
 
 
 class TrainingText(msgspec.Struct, frozen=True):
@@ -157,12 +158,10 @@ def _train_or_stop(subject: Subject, sites: Sites, request: TrainingText) -> Non
 def train(subject: Subject, sites: Sites, request: TrainingText, progress: job.Progress) -> TrainedLens:
     """Return a lens trained on a text. Raises InputError for a text or a model beyond the limits, and as training does.
 
-    It runs in a thread and draws nothing.
+    It runs in a thread, draws nothing, and begins when no other lens is being trained.
     """
-    if not _TURN.acquire(blocking=False):
-        raise InputError(
-            msg("another lens is being trained"), where="train", allowed=msg("one at a time; try again later")
-        )
+    while not _TURN.acquire(timeout=_TURN_SECONDS):
+        progress(0)  # ends the work once it is stopped
     try:
         return _train(subject, sites, request, progress)
     finally:
