@@ -85,6 +85,10 @@ class InputError(ArchcalcError):
         """Return the error with the file in which it occurred, unless it has one."""
         return self.at(self.where, self.file or file)
 
+    def with_advice(self, advice: str | Message) -> InputError:
+        """Return the error with a sentence that follows."""
+        return InputError(self.problem, allowed=self.allowed, advice=advice, where=self.where, file=self.file)
+
     def at(self, where: str | Message = "", file: str = "") -> InputError:
         """Return the error with this place and file in the stead of its own."""
         return InputError(self.problem, allowed=self.allowed, advice=self.advice, where=where, file=file)

@@ -132,6 +132,27 @@ def locate(text: str, *, bare_paths: bool = False) -> Location:
     )
 
 
+class NoWeightsError(InputError):
+    """A source that describes an architecture but has no weights."""
+
+
+def weights_location(source: str | Location) -> Folder | Gguf | Repo:
+    """Return where a source's weights are, without reading them.
+
+    Raises NoWeightsError for a source that has none, InputError for one that is none or a pickle.
+    """
+    match locate(source, bare_paths=True) if isinstance(source, str) else source:
+        case Folder() | Gguf() | Repo() as location:
+            return location
+        case Preset(text=text, weights=Folder(path=path)):
+            return Folder(text, path)
+        case Pickle() as pickle:
+            raise pickle.refusal
+        case other:
+            expected = "a folder with safetensors, a .gguf file, a Hugging Face repo id"
+            raise NoWeightsError(msg("has no weights"), file=other.text, allowed=expected)
+
+
 def has_path_form(text: str) -> bool:
     """Return whether a text is tried as a path first: it has a slash or a suffix."""
     return "/" in text or bool(_suffix(text))

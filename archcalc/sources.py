@@ -53,7 +53,8 @@ def load(source: str | os.PathLike[str] | Document, changes: Document | None = N
         document = document_of(source)
         return decode(_with_title(override(document, changes), changes) if changes else document)
     except InputError as error:
-        raise (_base_error(source) or error).within("" if isinstance(source, dict) else str(source)) from None
+        told = _base_error(source) or _in_keys_of_config(error, source)
+        raise told.within("" if isinstance(source, dict) else str(source)) from None
 
 
 def check_source(source: object) -> None:
@@ -220,6 +221,18 @@ def _base_path(base: str, seen: tuple[str, ...]) -> str:
     folder = os.path.dirname(os.path.expanduser(seen[-1])) if seen else ""
     path = os.path.join(os.curdir, os.path.normpath(os.path.join(folder, os.path.expanduser(base))))
     return path if has_path_form(base) and "\0" not in path and os.path.exists(path) else base
+
+
+def _in_keys_of_config(error: InputError, source: str | os.PathLike[str] | Document) -> InputError:
+    """Return an error about a field of a config's spec with the config's own names; any other error as it is."""
+    if not str(error.where).startswith(("encoder", "decoder")):
+        return error
+    config = source if isinstance(source, dict) else stated_config(str(source))
+    if config is None or "model_type" not in config:
+        return error
+    from archcalc.hf.field_keys import in_keys
+
+    return in_keys(error, config)
 
 
 def _base_error(source: str | os.PathLike[str] | Document, seen: tuple[str, ...] = ()) -> InputError | None:

@@ -118,7 +118,7 @@ def test_a_source_that_is_run_is_located_once(monkeypatch: pytest.MonkeyPatch) -
         texts.append(text)
         return locate(text, bare_paths=bare_paths)
 
-    for module in ("sources", "checkpoint.checkpoint", "text.open"):
+    for module in ("sources", "locations", "text.open"):
         monkeypatch.setattr(f"archcalc.{module}.locate", counted)
     assert open_source("tiny").label == "tiny"
     assert texts == ["tiny"]

@@ -31,7 +31,7 @@ from archcalc.hf.classes import resolve
 from archcalc.hf.composites import text_model
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import Shape, TensorMap
-from archcalc.locations import Folder, Gguf, Location, Pickle, Preset, Repo, locate
+from archcalc.locations import Folder, Gguf, Location, Repo, weights_location
 from archcalc.nn import build
 from archcalc.nn.dtypes import MODEL_DTYPES
 from archcalc.sources import document_of
@@ -87,18 +87,14 @@ class Checkpoint:
             yield maps
 
 
-class NoWeightsError(InputError):
-    """A source that describes an architecture but has no weights."""
-
-
 def open_checkpoint(source: str | Location) -> Checkpoint:
     """Return the checkpoint of a Hugging Face folder, a GGUF file, a repository, or a preset.
 
     Read headers only. Raise InputError if it is not a complete checkpoint of a known architecture, NoWeightsError if it
     has no weights.
     """
-    match locate(source, bare_paths=True) if isinstance(source, str) else source:
-        case Folder(text=text, path=path) | Preset(text=text, weights=Folder(path=path)):
+    match weights_location(source):
+        case Folder(text=text, path=path):
             return _of_folder(Path(path), text)
         case Gguf(text=text, path=path):
             return _of_gguf(Path(path), text)
@@ -106,11 +102,6 @@ def open_checkpoint(source: str | Location) -> Checkpoint:
             from archcalc.hf.hub import snapshot_path
 
             return _of_folder(snapshot_path(repo_id), repo_id)
-        case Pickle() as pickle:
-            raise pickle.refusal
-        case other:
-            expected = "a folder with safetensors, a .gguf file, a Hugging Face repo id"
-            raise NoWeightsError(msg("has no weights"), file=other.text, allowed=expected)
 
 
 def _of_gguf(path: Path, label: str) -> Checkpoint:

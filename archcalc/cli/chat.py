@@ -56,10 +56,10 @@ def command(
     SOURCE is a folder in Hugging Face layout, a .gguf file or a repo id. Each input line is a turn. Ctrl-C interrupts
     the reply, Ctrl-D exits, /reset clears the conversation.
     """
+    model_source = model_options.open(source)
     from archcalc.run.decoding.chat import Chat
     from archcalc.spec.workload import workload
 
-    model_source = model_options.open(source)
     n_ctx = min(context or _CONTEXT, model_source.spec.n_ctx)
     ready = model_options.load(model_source, workload(model_source.spec, seq=n_ctx))
     chat = Chat(ready, n_ctx=n_ctx, system=system)

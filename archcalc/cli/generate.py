@@ -70,9 +70,9 @@ def command(
       archcalc generate tiny --random-weights --ids 1,2,3 --max-tokens 8
       torchrun --nproc-per-node 2 -m archcalc generate ./Llama --prompt "Once" --tp 2
     """
+    model_source = model_options.open(source)
     from archcalc.run.decoding.generation import Generation, generation_workload
 
-    model_source = model_options.open(source)
     ids = prompt_ids(model_source, prompts, id_lists)
     ready = model_options.load(model_source, generation_workload(model_source.spec, ids, max_tokens, beams or 1), ranks)
     generation = Generation(

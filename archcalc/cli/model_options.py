@@ -12,6 +12,7 @@ from archcalc.cli.options import F
 from archcalc.cli.progress import progress_bar
 from archcalc.errors import InputError, printable
 from archcalc.extras import require_running
+from archcalc.locations import NoWeightsError, weights_location
 from archcalc.spec.execution import ActivationDtype
 from archcalc.spec.set_options import changes
 from archcalc.units import bytes_text
@@ -38,18 +39,19 @@ class ModelOptions:
 
     def open(self, source: str) -> ModelSource:
         """Return the source, before its weights are loaded."""
-        require_running()
-        from archcalc.checkpoint.checkpoint import NoWeightsError
-        from archcalc.run.loading.source import open_source
-
         if self.settings and not self.random_weights:
             problem = msg("found changes of an architecture whose weights are given")
             raise InputError(problem, where="settings", allowed=msg("with `random_weights`"))
         try:
-            return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
+            if not self.random_weights:
+                weights_location(source)  # before torch is imported, which takes seconds
         except NoWeightsError as error:
             allowed = msg("{places}; or `random_weights`", places=error.allowed)
             raise InputError(error.problem, file=error.file, allowed=allowed) from None
+        require_running()
+        from archcalc.run.loading.source import open_source
+
+        return open_source(source, random_weights=self.random_weights, changes=changes(self.settings))
 
     def load(
         self, opened: ModelSource, work: Workload, ranks: Ranks | None = None, *, packed: bool = True

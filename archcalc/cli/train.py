@@ -89,6 +89,10 @@ def command(
       torchrun --nproc-per-node 2 -m archcalc train tiny --text book.txt --fsdp
       archcalc train tiny-seq2seq --task reverse --seq 12 --batch 64 --steps 400 --lr 3e-3
     """
+    if (text is None) == (task is None):
+        raise InputError(
+            msg("neither") if text is None else msg("both"), where="text, task", allowed=msg("one of them")
+        )
     require_running()
     import torch
 
@@ -128,10 +132,6 @@ def _dataset(spec: Spec, text: str | None, task: Any, tokenizer: str, train_sett
     from archcalc.run.train.dataset import of_task, of_text
     from archcalc.text.tokenizer_training import read_text
 
-    if (text is None) == (task is None):
-        raise InputError(
-            msg("neither") if text is None else msg("both"), where="text, task", allowed=msg("one of them")
-        )
     return (
         of_task(spec, task, train_settings)
         if text is None

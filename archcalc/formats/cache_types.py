@@ -42,9 +42,9 @@ class CacheType(msgspec.Struct, frozen=True, kw_only=True):
             raise self._error(width, where, "even widths: two to a byte")
 
     def _error(self, width: int, where: str, allowed: str) -> InputError:
-        return InputError(
-            msg("{name} cannot hold a width of {width}", name=self.name, width=width), where=where, allowed=allowed
-        )
+        engine = next((f" ({engine})" for engine, name in LLAMACPP_NAMES.items() if name == self.name), "")
+        problem = msg("{name} cannot hold a width of {width}", name=self.name + engine, width=width)
+        return InputError(problem, where=where, allowed=allowed)
 
 
 _TORCH = "torch: nbytes of the cache that our module allocates"

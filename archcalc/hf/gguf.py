@@ -48,9 +48,9 @@ def document_of(header: Header) -> Document:
     except InputError as error:
         where = _key_of(header, str(error.where))
         raise error.at(where, error.file) from None
-    _, model_type, gguf = _architecture(header)
+    name, model_type, gguf = _architecture(header)
     document = {key: value for key, value in document.items() if key not in gguf.missing}
-    document = with_layer_sizes(document, layer_sizes(header, gguf))
+    document = with_layer_sizes(document, layer_sizes(header, gguf), name)
     return document | {"about": document.get("about", {}) | {"storage": storage_of(header, model_type)}}
 
 

@@ -52,11 +52,18 @@ def layer_sizes(header: Header, gguf: GgufMap) -> dict[str, list[int]]:
     return sizes
 
 
-def with_layer_sizes(document: Document, sizes: Mapping[str, Sequence[int]]) -> Document:
-    """Return the document of a model whose layers have these sizes."""
+def with_layer_sizes(document: Document, sizes: Mapping[str, Sequence[int]], architecture: str) -> Document:
+    """Return the document of a model whose layers have these sizes. Raises InputError for one of two stacks."""
     if not sizes:
         return document
-    (name,) = {"decoder", "encoder"} & document.keys()
+    name, *others = [each for each in ("decoder", "encoder") if document.get(each)]
+    if others:
+        key, found = next(iter(sizes.items()))
+        raise InputError(
+            msg("differs from layer to layer: {found}", found=", ".join(map(str, list(dict.fromkeys(found))[:4]))),
+            where=f"{architecture}.{key}",
+            allowed=msg("the same for all layers of this architecture"),
+        )
     stack = document[name]
     layers = [json.loads(json.dumps(layer)) for layer in layers_of(stack)]
     for key, values in sizes.items():

@@ -197,6 +197,8 @@ def first_part(spec: Spec, kind: type[P]) -> P | None:
 
 WINDOW_PATTERN = "attention.sliding_window_pattern"
 PARTIAL_ROTARY = "rope.dimension_count"
+# Of factors for long contexts: the length up to which the short ones hold, and the factor of cosine and sine.
+ORIGINAL_CONTEXT, ROPE_FACTOR = "rope.scaling.original_context_length", "rope.scaling.attn_factor"
 OUTSIDE = (*modules({"embed.tokens": "token_embd", "final_norm": "output_norm"}), *module("head", "output"))
 BLOCK = ("layers.{i}.", "blk.{i}.")
 QK = {"attn.q": "attn_q", "attn.k": "attn_k"}

@@ -42,8 +42,8 @@ def config_path(repo_id: str) -> Path:
         return _download(repo_id)
     except Exception as error:
         # The hub raises its own errors and those of its HTTP library, which depends on the version.
-        allowed = msg("a repo id that exists, such as {example}", example="'openai-community/gpt2'")
-        raise InputError(_refusal(error, repo_id), allowed=allowed) from None
+        problem, allowed = _problem(error)
+        raise InputError(_with_repo(problem, repo_id), allowed=allowed) from None
 
 
 def snapshot_path(repo_id: str, *, weights: bool = True) -> Path:
@@ -118,23 +118,30 @@ def _download(repo_id: str) -> Path:
 
 
 def _refusal(error: Exception, repo_id: str) -> Message:
-    return msg("{problem} ({repo})", problem=_problem(error), repo=shown(repo_id))
+    return _with_repo(_problem(error)[0], repo_id)
 
 
-def _problem(error: Exception) -> Message:
-    """Return what is wrong, for the user."""
+def _with_repo(problem: Message, repo_id: str) -> Message:
+    return msg("{problem} ({repo})", problem=problem, repo=shown(repo_id))
+
+
+def _problem(error: Exception) -> tuple[Message, Message]:
+    """Return what is wrong, for the user, and what is expected."""
     from huggingface_hub import errors
 
+    existing = msg("a repo id that exists, such as {example}", example="'openai-community/gpt2'")
+    reachable = msg("a network, or a file, a folder or a preset")
     # Subclasses come before their base classes.
-    cases: tuple[tuple[type[Exception], Message], ...] = (
-        (errors.HFValidationError, msg("not a Hugging Face repo id")),
-        (errors.GatedRepoError, msg("this repository asks for a log-in ('hf auth login')")),
+    cases: tuple[tuple[type[Exception], Message, Message], ...] = (
+        (errors.HFValidationError, msg("not a Hugging Face repo id"), existing),
+        (errors.GatedRepoError, msg("this repository asks for a log-in ('hf auth login')"), msg("a log-in")),
         (
             errors.LocalEntryNotFoundError,
             msg("the Hugging Face hub cannot be reached, and the cache has no config.json"),
+            reachable,
         ),
-        (errors.EntryNotFoundError, msg("this repository has no config.json")),
-        (errors.RepositoryNotFoundError, msg("there is no such Hugging Face repository, or it is private")),
+        (errors.EntryNotFoundError, msg("this repository has no config.json"), existing),
+        (errors.RepositoryNotFoundError, msg("there is no such Hugging Face repository, or it is private"), existing),
     )
-    unreachable = msg("the Hugging Face hub cannot be reached")
-    return next((problem for kind, problem in cases if isinstance(error, kind)), unreachable)
+    unreachable = msg("the Hugging Face hub cannot be reached"), reachable
+    return next(((problem, allowed) for kind, problem, allowed in cases if isinstance(error, kind)), unreachable)

@@ -309,6 +309,33 @@ def of_bloom(config: Any) -> dict[str, Any]:
     return {"context_length": 2048, "feed_forward_length": 128}
 
 
+# The factor is the converter's, which it computes from the lengths.
+PHI_LONG = {"type": "longrope", "short_factor": [1.0, 1.5, 2.0, 3.0], "long_factor": [2.0, 4.0, 6.0, 8.0]}
+PHI_LONG |= dict.fromkeys(("short_mscale", "long_mscale"), 1.5) | {"original_max_position_embeddings": 256}
+
+
+def of_t5(config: Any) -> dict[str, Any]:
+    return {
+        "decoder_block_count": getattr(config, "num_decoder_layers", None),
+        "context_length": 512,
+        "feed_forward_length": config.d_ff,
+        "attention.head_count": config.num_heads,
+        "attention.key_length": config.d_kv,
+        "attention.value_length": config.d_kv,
+        "attention.layer_norm_rms_epsilon": config.layer_norm_epsilon,
+        "attention.relative_buckets_count": config.relative_attention_num_buckets,
+        "decoder_start_token_id": 0,
+    }
+
+
+def of_t5_encoder(config: Any) -> dict[str, Any]:
+    """With a key that the converter does not write, without which llama.cpp's embeddings read the tokens before."""
+    return of_t5(config) | {"attention.causal": False}
+
+
+T5 = {"vocab_size": 96, "d_model": 32, "d_kv": 12, "d_ff": 40, "num_heads": 4}
+T5 |= {"num_layers": 3, "num_decoder_layers": 2}
+NO_DECODER = "its server runs no model of two stacks"
 CORRECTED = to.then(to.with_split_experts, to.with_named_correction)
 
 
@@ -831,4 +858,56 @@ ARCHITECTURES = [
         not_in_llama_cpp="it has more tensors in the layer that predicts further tokens",
         besides=lambda config: {f"blk.{config.num_hidden_layers}.nextn.eh_proj.weight": torch.ones(32, 64)},
     ),
+    Architecture(
+        "phimoe biased",
+        "phimoe",
+        {"head_dim": 8, "router_jitter_noise": 0.01, "max_position_embeddings": 2**18, "rope_scaling": PHI_LONG},
+        to.with_split_experts,
+        lambda config: (
+            windowed(config)
+            | {
+                "attention.key_length": None,
+                "rope.dimension_count": config.head_dim,
+                "rope.scaling.original_context_length": 256,
+                "rope.scaling.attn_factor": 1.5,
+            }
+        ),
+        not_in_llama_cpp="it has RMSNorms, and weighs experts by a softmax",
+        besides=to.long_factors,
+    ),
+    Architecture(
+        "phi3",
+        "phi3",
+        LLAMA | {"sliding_window": None, "pad_token_id": 0},
+        keys=lambda config: {"attention.sliding_window": 0},
+        case="phi4",
+    ),
+    Architecture(
+        "minicpm3 longrope",
+        "minicpm3",
+        {"v_head_dim": 8, "max_position_embeddings": 512, "original_max_position_embeddings": 512, **EPS},
+        keys=lambda config: {
+            "attention.q_lora_rank": config.q_lora_rank,
+            "attention.kv_lora_rank": config.kv_lora_rank,
+            "attention.key_length": config.qk_nope_head_dim + config.qk_rope_head_dim,
+            "attention.value_length": None,
+            "rope.dimension_count": config.qk_rope_head_dim,
+            "rope.freq_base": None,
+        },
+        besides=to.long_factors,
+    ),
+    Architecture("t5", "t5", {"num_layers": 3, "num_decoder_layers": 2}, keys=of_t5, not_in_llama_cpp=NO_DECODER),
+    Architecture(
+        "t5 gated",
+        "t5",
+        {"relative_attention_num_buckets": 20},
+        to.untied,
+        of_t5,
+        case="gated",
+        unequal=("head",),
+        not_in_llama_cpp=NO_DECODER,
+    ),
+    Architecture("umt5", "t5", T5, keys=of_t5, case="umt5", not_in_llama_cpp=NO_DECODER),
+    Architecture("t5", "t5encoder", {"num_layers": 3}, keys=of_t5_encoder, class_name="T5EncoderModel"),
+    Architecture("umt5", "t5encoder", T5, keys=of_t5_encoder, class_name="UMT5EncoderModel", case="umt5"),
 ]

@@ -24,7 +24,7 @@ Change = Callable[[str, Tensor, Any], Mapping[str, Tensor]]
 Keys = Callable[[Any], Mapping[str, Any]]
 # A key of the file, and the attributes of a config that may have its value.
 COMMON = {
-    "block_count": ("num_hidden_layers", "n_layer", "n_layers"),
+    "block_count": ("num_layers", "num_hidden_layers", "n_layer", "n_layers"),
     "context_length": ("max_position_embeddings",),
     "embedding_length": ("hidden_size", "d_model"),
     "feed_forward_length": ("intermediate_size",),
@@ -165,6 +165,17 @@ def of_gemma3n(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
     if found := re.fullmatch(r"model\.(altup_\w*projections)\.(\d)\.weight", name):
         return {f"model.{found[1]}.weight#{found[2]}": weight.unsqueeze(0)}
     return {f"{name}.weight" if name.endswith("_scale") else name: weight}
+
+
+def untied(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """With a head of its own, as T5's files of version 1.1 have it."""
+    return {name: weight} | ({"lm_head.weight": weight} if name == "shared.weight" else {})
+
+
+def long_factors(config: Any) -> Mapping[str, Tensor]:
+    """Factors of the frequency of each pair, for short and for long contexts."""
+    rope = config.rope_parameters
+    return {f"rope_factors_{length}.weight": torch.tensor(rope[f"{length}_factor"]) for length in ("short", "long")}
 
 
 def quarter_of_pairs(config: Any) -> Mapping[str, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,3 +192,17 @@ def _raises(error: Exception) -> Callable[..., None]:
         raise error
 
     return callback
+
+
+def test_a_source_without_weights_is_refused_before_torch_is_imported() -> None:
+    """An import of torch takes seconds."""
+    names = ["generate", "next", "chat", "lens", "attention", "trace"]
+    code = f"""
+import sys
+from archcalc.cli.main import run
+assert [run([name, "gpt2"]) for name in {names}] == [2] * {len(names)}
+assert "torch" not in sys.modules
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    told = "archcalc: gpt2: has no weights; expected a folder with safetensors"
+    assert (ran.returncode, ran.stderr.count(told)) == (0, len(names)), ran.stderr

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import archcalc
 from archcalc.errors import InputError
 from archcalc.hf import family_of, from_config, to_config
 from archcalc.spec import Spec
@@ -396,3 +397,17 @@ def test_a_word_may_be_null_among_the_allowed() -> None:
     config = CONFIGS["granitemoehybrid:plain"] | {"position_embedding_type": "rop"}
     with pytest.raises(InputError, match=r"found 'rop' \(did you mean 'rope'\?\); expected nope, null, rope"):
         from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "keys"),
+    [
+        ({"model_type": "gpt2", "n_head": 7}, "d_model = n_embd, n_heads = n_head"),
+        ({"model_type": "bart", "encoder_attention_heads": 7}, "n_heads = encoder_attention_heads"),
+        ({"model_type": "mixtral", "num_experts_per_tok": 99}, "n_active = num_experts_per_tok"),
+    ],
+    ids=str,
+)
+def test_an_error_about_the_spec_of_a_config_names_its_keys(config: dict, keys: str) -> None:
+    with pytest.raises(InputError, match=rf"\. Keys of the config: {keys}$"):
+        archcalc.load(config)

@@ -92,6 +92,13 @@ def test_a_list_that_is_no_size_for_each_layer_is_refused(found: list[int], mess
         attention_of(tmp_path, attention__head_count_kv=found)
 
 
+def test_sizes_do_not_differ_by_layer_in_two_stacks(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"x\.gguf: t5\.attention\.head_count: differs from layer to layer: 4, 2; expected "
+    ):
+        attention_of(tmp_path, "t5", attention__head_count=[4, 2])
+
+
 @pytest.mark.parametrize(
     ("arch", "key", "found"),
     [

@@ -228,7 +228,7 @@ def test_a_quantized_cache_on_meta() -> None:
     ("more", "message"),
     [
         ({"format": "int4"}, "cache: int4 cannot hold a width of 3; expected even widths: two to a byte"),
-        ({"format": "int8-g32"}, "cache: int8-g32 cannot hold a width of 3; expected widths divisible by 32"),
+        ({"format": "int8-g32"}, "cache: int8-g32 (q8_0) cannot hold a width of 3; expected widths divisible by 32"),
         ({"format": "int9"}, "cache: no cache format 'int9' (did you mean 'int8'?); expected fp32, "),
         ({"format": "int8", "dtype": torch.float32}, "cache: found torch.float32 and 'int8'; expected a dtype or a"),
     ],

@@ -18,10 +18,12 @@ from archcalc.hf.gguf_map import (
     KV_HEADS,
     LAYERNORM_SIZES,
     NORM_EPS,
+    ORIGINAL_CONTEXT,
     OUTSIDE,
     PARTIAL_ROTARY,
     PERMUTED,
     QK,
+    ROPE_FACTOR,
     SIZES,
     UNPERMUTED,
     UNPERMUTED_ENTRIES,
@@ -803,17 +805,28 @@ GLM4 = derive(
 )
 
 
+def long_factors(header: Any) -> dict[str, Any]:
+    """Return the factors of long contexts, which are tensors, under the keys of a config; empty without them."""
+    stored = {length: header.tensors.get(f"rope_factors_{length}.weight") for length in ("short", "long")}
+    if None in stored.values():
+        return {}
+    return {"rope_type": "longrope", **{f"{length}_factor": list(read_numbers(one)) for length, one in stored.items()}}
+
+
+def without_window(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return that there is no window where files of Phi have a window of 0."""
+    return {"sliding_window": None} if config.get("sliding_window") == 0 else {}
+
+
 def phi3_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
-    """Return the rotated share, and the factors of long contexts, which are tensors."""
-    stored = [header.tensors.get(f"rope_factors_{length}.weight") for length in ("short", "long")]
-    if None in stored:
-        return partial_rotary(header, config)
-    short, long = (list(read_numbers(tensor)) for tensor in stored)
+    """Return the rotated share, and the factors of long contexts."""
+    scaling, found = long_factors(header), partial_rotary(header, config) | without_window(config)
+    if not scaling:
+        return found
     n_original = config.get("rope_scaling", {}).get("original_max_position_embeddings")
-    scaling = {"rope_type": "longrope", "short_factor": short, "long_factor": long}
-    return partial_rotary(header, config) | {
+    return found | {
         "rope_scaling": scaling,
-        "original_max_position_embeddings": n_original or value_of(header, "rope.scaling.original_context_length"),
+        "original_max_position_embeddings": n_original or value_of(header, ORIGINAL_CONTEXT),
     }
 
 
@@ -853,7 +866,7 @@ PHI3 = decoder(
             ),
         ),
         config_keys=phi3_gguf,
-        own_keys=(PARTIAL_ROTARY, "rope.scaling.attn_factor"),
+        own_keys=(PARTIAL_ROTARY, ROPE_FACTOR),
     ),
 )
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from archcalc.errors import InputError, shown
 from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import COUNT, LAYERS_OR_NONE, TEXT, Config
+from archcalc.hf.families.llama_like import long_factors
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
 from archcalc.hf.family import derive
 from archcalc.hf.gguf_map import (
@@ -16,11 +17,13 @@ from archcalc.hf.gguf_map import (
     CORRECTED_EXPERTS,
     HYBRID_SIZES,
     KV_HEADS,
+    ORIGINAL_CONTEXT,
     PARTIAL_ROTARY,
     SIGMOID,
     UNPERMUTED_ENTRIES,
     GgufMap,
     first_part,
+    stored,
     value_of,
 )
 from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, DuplicateKey, Key, ScaledKey
@@ -91,30 +94,36 @@ DENSE = (LLAMA_OUTSIDE, LATENT, LLAMA_NORMS, LLAMA_FFN)
 MIXED = (*DENSE, LLAMA_EXPERTS, SHARED_EXPERTS, CORRECTION)
 
 
-def latent_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the widths of heads, and the type: files of several have this architecture.
-
-    llama.cpp src/llama-model.cpp: experts are chosen by a softmax unless the file says otherwise.
-    """
+def latent_widths(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the widths of heads and of the queries' latent."""
     name = header.metadata["general.architecture"]
     d_rope = value_of(header, PARTIAL_ROTARY)
     d_head, d_v = (
         value_of(header, f"{key}_mla") or value_of(header, key)
         for key in ("attention.key_length", "attention.value_length")
     )
+    key = "attention.key_length" if value_of(header, "attention.key_length_mla") is None else "attention.key_length_mla"
     if not (type(d_head) is int and type(d_rope) is int and 0 < d_rope < d_head):
         raise InputError(
             msg("found {found}", found=shown(d_head)),
-            where=f"{name}.attention.key_length_mla",
+            where=f"{name}.{key}",
             allowed=msg("a number above {least}", least=f"{PARTIAL_ROTARY}, {shown(d_rope)}"),
         )
-    found = {
+    return {
         "qk_rope_head_dim": d_rope,
         "qk_nope_head_dim": d_head - d_rope,
         "v_head_dim": d_v,
         "q_lora_rank": config.get("q_lora_rank"),
         "num_key_value_heads": config["num_attention_heads"],
     }
+
+
+def latent_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the widths of heads, and the type: files of several have this architecture.
+
+    llama.cpp src/llama-model.cpp: experts are chosen by a softmax unless the file says otherwise.
+    """
+    found = latent_widths(header, config)
     if isinstance(factor := value_of(header, MSCALE), float):
         mscale = round(factor * 10, 6)
         found["rope_scaling"] = config.get("rope_scaling", {}) | {"mscale": mscale, "mscale_all_dim": mscale}
@@ -130,6 +139,11 @@ def latent_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 MSCALE = "rope.scaling.yarn_log_multiplier"
+LATENT_ORIGINS = {
+    "qk_rope_head_dim": PARTIAL_ROTARY,
+    "qk_nope_head_dim": "attention.key_length_mla",
+    "v_head_dim": "attention.value_length_mla",
+}
 LATENT_SIZES = {"attention.q_lora_rank": "q_lora_rank", "attention.kv_lora_rank": "kv_lora_rank"}
 LATENT_GGUF = modules(
     {
@@ -197,11 +211,7 @@ DEEPSEEK_V3 = decoder(
             *("attention.key_length", "attention.value_length", "attention.key_length_mla"),
             *("attention.value_length_mla", PARTIAL_ROTARY, KV_HEADS, MSCALE, "expert_gating_func"),
         ),
-        origins={
-            "qk_rope_head_dim": PARTIAL_ROTARY,
-            "qk_nope_head_dim": "attention.key_length_mla",
-            "v_head_dim": "attention.value_length_mla",
-        },
+        origins=LATENT_ORIGINS,
     ),
 )
 GLM4_MOE_LITE = derive(
@@ -305,6 +315,20 @@ def default_head(config: Config) -> int:
     return int(WIDTH.read(config) // size("num_attention_heads", 40).read(config))
 
 
+def minicpm3_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the widths of heads, and the factors of long contexts.
+
+    llama.cpp has constants for the factors of embeddings, layers and logits: the class's defaults.
+    """
+    flags = stored(attention_bias="attn_q_a.bias", mlp_bias="ffn_up.bias")(header, dict(config))
+    found = latent_widths(header, config) | flags
+    scaling = long_factors(header)
+    if not scaling:
+        return found
+    n_original = value_of(header, ORIGINAL_CONTEXT) or config.get("max_position_embeddings")
+    return found | {"rope_scaling": scaling, "original_max_position_embeddings": n_original}
+
+
 MINICPM3 = derive(
     YOUTU,
     "minicpm3",
@@ -331,6 +355,15 @@ MINICPM3 = derive(
     head={"scale": ScaledKey(size("dim_model_base", 256, null=WIDTH.read), lambda config: 1 / WIDTH.read(config))},
     constraints=(),
     irrelevant=keys(FOLLOWING),
+    gguf=GgufMap(
+        "minicpm3",
+        HYBRID_SIZES | LATENT_SIZES,
+        table(LATENT_GGUF, UNPERMUTED_ENTRIES),
+        of_spec=absorbed,
+        config_keys=minicpm3_gguf,
+        own_keys=("attention.key_length", "attention.value_length", PARTIAL_ROTARY, KV_HEADS),
+        origins={name: key.removesuffix("_mla") for name, key in LATENT_ORIGINS.items()},
+    ),
 )
 
 

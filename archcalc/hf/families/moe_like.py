@@ -8,7 +8,15 @@ from msgspec.structs import replace
 from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import COUNT, INDICES, LAYER_OR_LAST, LAYERS_OR_NONE, TEXT, Config
 from archcalc.hf.families.granite_like import SINKS
-from archcalc.hf.families.llama_like import PATTERN, QWEN_WINDOW, TEXT_OF_VISION, sliding, window
+from archcalc.hf.families.llama_like import (
+    PATTERN,
+    QWEN_WINDOW,
+    TEXT_OF_VISION,
+    long_factors,
+    sliding,
+    window,
+    without_window,
+)
 from archcalc.hf.family import derive
 from archcalc.hf.gguf_map import (
     ATTENTION,
@@ -16,10 +24,12 @@ from archcalc.hf.gguf_map import (
     CORRECTED_EXPERTS,
     EXPERT_KEYS,
     HEAD_DIM,
+    ORIGINAL_CONTEXT,
     OUTSIDE,
     PARTIAL_ROTARY,
     POST_ATTENTION,
     QK,
+    ROPE_FACTOR,
     SIGMOID,
     SIZES,
     UNPERMUTED,
@@ -28,6 +38,7 @@ from archcalc.hf.gguf_map import (
     GgufMap,
     count_of,
     partial_rotary,
+    short_float,
     stored,
     value_of,
     window_words,
@@ -897,6 +908,22 @@ KOLIBRI1 = decoder(
         },
     ),
 )
+
+
+def phimoe_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Return which biases there are, and the factors of long contexts.
+
+    Files have one factor of cosine and sine, which the converter computes.
+    """
+    found = stored(attention_bias="attn_q.bias", lm_head_bias="output.bias")(header, config) | without_window(config)
+    scaling = long_factors(header)
+    if not scaling:
+        return found
+    factor = short_float(value_of(header, ROPE_FACTOR))
+    lengths = {"original_max_position_embeddings": value_of(header, ORIGINAL_CONTEXT)}
+    return found | {"rope_scaling": scaling | lengths | {"short_mscale": factor, "long_mscale": factor}}
+
+
 PHIMOE = derive(
     MIXTRAL,
     "phimoe",
@@ -925,6 +952,19 @@ PHIMOE = derive(
     irrelevant=keys("input_jitter_noise"),
     spelling=replace(
         MIXTRAL_SPELLING, renames={r"\.block_sparse_moe\.gate\.": ".mlp.router.", **MIXTRAL_SPELLING.renames}
+    ),
+    gguf=GgufMap(
+        "phimoe",
+        SIZES
+        | {
+            "expert_count": "num_local_experts",
+            "expert_used_count": "num_experts_per_tok",
+            "attention.sliding_window": "sliding_window",
+        },
+        UNPERMUTED,
+        config_keys=phimoe_gguf,
+        own_keys=(ROPE_FACTOR,),
+        origins={"rope_scaling": ROPE_FACTOR},
     ),
 )
 COHERE2_MOE = decoder(

@@ -9,6 +9,7 @@ import msgspec
 
 from archcalc.hf.config import FLAG, TEXT, Config
 from archcalc.hf.family import Family
+from archcalc.hf.gguf_map import GgufMap
 from archcalc.hf.lens import Cases, Choice, ConfigDraft, ConfigLens, Constraint, Key, Template, read, write
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.stack import StackLens
@@ -134,7 +135,12 @@ def _stack(stack: str, parts: dict[str, str], ffn: int) -> tuple[TensorEntry, ..
 
 
 def t5_like(
-    model_type: str, classes: tuple[str, ...], defaults: T5Defaults, head: Template, shared: str = "stack"
+    model_type: str,
+    classes: tuple[str, ...],
+    defaults: T5Defaults,
+    head: Template,
+    shared: str = "stack",
+    gguf: GgufMap | None = None,
 ) -> Family:
     """Return the row of a model type."""
     return Family(
@@ -145,4 +151,5 @@ def t5_like(
         (Constraint("is_decoder", (False,)),),
         is_encoder_decoder=True,
         spelling=SPELLING,
+        gguf=gguf,
     )
