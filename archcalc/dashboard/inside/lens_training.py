@@ -52,7 +52,7 @@ class TrainingText(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, eq=False)
-class TrainedLens:
+class VisitorLens:
     """A tuned lens of a model; `before` and `after` are KL(output‖site) on held-out text, averaged over sites."""
 
     lens: Lens
@@ -68,10 +68,10 @@ class TrainedLens:
 
 
 # By their digests, which stand for lenses in the options of the view; visitors hold the lenses.
-_LENSES: Final[WeakValueDictionary[str, TrainedLens]] = WeakValueDictionary()
+_LENSES: Final[WeakValueDictionary[str, VisitorLens]] = WeakValueDictionary()
 
 
-def panel(subject: Subject, sites: Sites) -> TrainedLens | None:
+def panel(subject: Subject, sites: Sites) -> VisitorLens | None:
     """Draw the controls of the training, and return the visitor's lens of this model and these sites, if any."""
     say_ = say()
     with st.expander(say_(msg("Train a tuned lens")), icon=":material/model_training:"):
@@ -80,7 +80,7 @@ def panel(subject: Subject, sites: Sites) -> TrainedLens | None:
             _train_or_stop(subject, sites, request)
         elif st.session_state.get("stop_lens_train"):
             st.info(say_(msg("Stopped.")))
-        kept: TrainedLens | None = st.session_state.get(KEPT)
+        kept: VisitorLens | None = st.session_state.get(KEPT)
         if kept is None or not kept.reads(subject, sites):
             return None
         _show(kept, subject)
@@ -155,7 +155,7 @@ def _train_or_stop(subject: Subject, sites: Sites, request: TrainingText) -> Non
         st.stop()
 
 
-def train(subject: Subject, sites: Sites, request: TrainingText, progress: job.Progress) -> TrainedLens:
+def train(subject: Subject, sites: Sites, request: TrainingText, progress: job.Progress) -> VisitorLens:
     """Return a lens trained on a text. Raises InputError for a text or a model beyond the limits, and as training does.
 
     It runs in a thread, draws nothing, and begins when no other lens is being trained.
@@ -168,7 +168,7 @@ def train(subject: Subject, sites: Sites, request: TrainingText, progress: job.P
         _TURN.release()
 
 
-def _train(subject: Subject, sites: Sites, request: TrainingText, progress: job.Progress) -> TrainedLens:
+def _train(subject: Subject, sites: Sites, request: TrainingText, progress: job.Progress) -> VisitorLens:
     from archcalc.interp.lens.divergence import divergences
     from archcalc.interp.lens.lens_file import lens_bytes
     from archcalc.interp.lens.maps import Lens, lens_sites
@@ -194,7 +194,7 @@ def _train(subject: Subject, sites: Sites, request: TrainingText, progress: job.
         fmean(divergences(model, held_out.texts, names, one, targets=held_out.targets).tolist()) for one in (None, lens)
     )
     digest = hashlib.sha256(lens_bytes(lens)).hexdigest()
-    return _LENSES.setdefault(digest, TrainedLens(lens, subject.choice, sites, digest, before, after))
+    return _LENSES.setdefault(digest, VisitorLens(lens, subject.choice, sites, digest, before, after))
 
 
 def _check_sizes(request: TrainingText, width: int, names: Sequence[str]) -> None:
@@ -213,7 +213,7 @@ def _check_sizes(request: TrainingText, width: int, names: Sequence[str]) -> Non
         )
 
 
-def _show(kept: TrainedLens, subject: Subject) -> None:
+def _show(kept: VisitorLens, subject: Subject) -> None:
     """Draw what the lens was trained on, how near it is, and its download."""
     from archcalc.interp.lens.lens_file import lens_bytes
 
