@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from archcalc._lazy import lookup
 
 if TYPE_CHECKING:
-    from archcalc.interp.trace.model_steps import Step
     from archcalc.interp.trace.run import Trace, TracedStep
     from archcalc.interp.trace.run import trace as run
     from archcalc.interp.trace.softmax import SoftmaxRow, SoftmaxStage, attentions
     from archcalc.interp.trace.softmax import softmax_of as softmax
+    from archcalc.interp.trace.step import Step
     from archcalc.interp.trace.target import Target, target
 
 __all__ = [
@@ -45,7 +45,7 @@ __all__ = [
 _HOMES = {
     "SoftmaxRow": "archcalc.interp.trace.softmax:SoftmaxRow",
     "SoftmaxStage": "archcalc.interp.trace.softmax:SoftmaxStage",
-    "Step": "archcalc.interp.trace.model_steps:Step",
+    "Step": "archcalc.interp.trace.step:Step",
     "Target": "archcalc.interp.trace.target:Target",
     "Trace": "archcalc.interp.trace.run:Trace",
     "TracedStep": "archcalc.interp.trace.run:TracedStep",

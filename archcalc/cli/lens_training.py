@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archcalc.cli.language import emit_result
@@ -38,18 +39,21 @@ def train(
     from archcalc.interp.readout import read_stack
     from archcalc.render import lens as pages
     from archcalc.spec.workload import Workload
+    from archcalc.text.tokenizer_training import read_text
 
     kind: LensKind = options.kind or "tuned"
-    text = str(training.text)
+    path = str(training.text)
     read_stack(opened.spec)
     _check_training(opened, kind, training)
-    file = _new_file(source, options, kind)
-    rows = text_rows(opened, text, training.seq, model_options.seed)
+    file, text = _new_file(source, options, kind), read_text(path)
+    rows = text_rows(opened, text, training.seq, model_options.seed, path)
     work = Workload(batch=1, seq=training.seq, source_seq=1 if rows.targets is None else training.seq)
     model = model_options.load(opened, work, packed=False).model
     seen, held_out = rows.split()
     lens = _made(model, seen, kind, options, training, model_options.seed)
-    lens = type(lens)(lens.kind, lens.maps, {**lens.origin, "model": str(opened.label), **text_origin(text)})
+    lens = type(lens)(
+        lens.kind, lens.maps, {**lens.origin, "model": str(opened.label), **text_origin(Path(path).name, text)}
+    )
     write(file, lens_bytes(lens))
     names = [site.name for site in lens_sites(opened.spec, options.sites_or_default)]
     before, after = (

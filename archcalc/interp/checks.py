@@ -11,16 +11,8 @@ from archcalc.words import msg
 
 
 def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
-    """Raise InputError for no ids, too many, unknown ones, and a stack with learned or soft prompts."""
+    """Raise InputError for no ids, too many, and unknown ones."""
     model = stack.model
-    if stack.stack.prompts is not None:
-        raise InputError(
-            msg("learned prompts are run, not looked into"), where=f"{stack.prefix}prompts", allowed="null"
-        )
-    if stack.stack.soft_prompt is not None:
-        raise InputError(
-            msg("a soft prompt is run, not looked into"), where=f"{stack.prefix}soft_prompt", allowed="null"
-        )
     wrong = [token for token in ids if not 0 <= token < model.vocab_size]
     if wrong or not 0 < len(ids) <= model.n_ctx:
         raise InputError(
@@ -33,10 +25,11 @@ def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
 def check_one_stream(spec: Spec) -> None:
     """Raise InputError for a model with several residual streams, which this reads or edits one of.
 
-    Or if the stream that the head reads has global tokens, which are no tokens of a text, or two states in turn.
+    Or if the stream that the head reads has rows that are no tokens of a text, or two states in turn.
     """
     check_no_global(spec.stacks[-1])
     check_no_cycles(spec)
+    check_no_soft_prompt(spec)
     for stack in spec.stacks:
         if stack.stack.streams is not None:
             raise InputError(
@@ -58,6 +51,19 @@ def check_no_cycles(spec: Spec) -> None:
                 msg("the layers run in cycles, on two states"),
                 where=f"{stack.prefix}cycles",
                 allowed=msg("null; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read them"),
+            )
+
+
+def check_no_soft_prompt(spec: Spec) -> None:
+    """Raise InputError for a model with a soft prompt, whose rows are before the tokens of a text."""
+    for stack in spec.stacks:
+        if stack.stack.soft_prompt is not None:
+            raise InputError(
+                msg("the layers read {n} rows of a soft prompt", n=stack.stack.soft_prompt.n_tokens),
+                where=f"{stack.prefix}soft_prompt",
+                allowed=msg(
+                    "null; `trace`, `lens` (logit and tuned), `attention`, `attribute`, `embed` and `taps` read them"
+                ),
             )
 
 

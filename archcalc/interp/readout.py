@@ -60,6 +60,10 @@ class Readout:
         read_stack(spec)
         self.model, self.stack = model, model.decoder if spec.encoder and spec.decoder else model
 
+    def at(self, x: Tensor, positions: Any) -> Tensor:
+        """Return states of a layer, or streams, at some positions of the text; a soft prompt's rows are before them."""
+        return x[:, self.stack.n_lead :][:, positions]
+
     def states(self, x: Tensor) -> Tensor:
         """Return the states [B, T, D] that the final norm reads: several streams [B, T, M, D] are merged."""
         return x if self.stack.streams is None else self.stack.streams.states(x)

@@ -136,9 +136,12 @@ class SingleStack(Layers):
         set_token_context(context.own)
         x_BTD = self.input_states(self.embed, ids_BT, types_BT, context.own.token_positions, rows, padding_BT)
         context = self.with_tokens(context, ids_BT, x_BTD)
-        if prompt is None:
+        if self.soft_prompt is None:
             return self.run(x_BTD, context, cache)
-        return prompt.text(self.run(prompt.before(x_BTD, self.embed), context, cache))
+        if prompt is None:
+            return tap(f"{self.prefix}text", self.run(x_BTD, context, cache))
+        states_BRD = self.run(prompt.before(x_BTD, self.embed), context, cache)
+        return tap(f"{self.prefix}text", prompt.text(states_BRD))
 
 
 class EncoderDecoder(nn.Module):

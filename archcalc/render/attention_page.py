@@ -69,7 +69,7 @@ def _attentions(result: Attentions, reading: AttentionReading) -> list[dict[str,
                 "path": path,
                 "queries": arm.text,
                 "keys": arm.key_text,
-                "summaries": names[len(result.texts[arm.key_text]) :],
+                "keyNames": names,
                 "queryNames": arm.query_names(result.texts[arm.text]),
                 "cells": b64encode(pattern_bytes(reading.shares(path), reading.scores[path])).decode(),
                 "heads": [

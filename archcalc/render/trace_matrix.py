@@ -52,7 +52,10 @@ def position_names(trace: Trace, traced: TracedStep, piece: Piece, *, keys: bool
     own = step.key_ids if has_keys else next((path for path in trace.ids if _is_of(step.name, path)), "")
     ids = trace.ids.get(own) or next(reversed(trace.ids.values()))
     found = [f"{position} {token_text(piece(token)) or token}" for position, token in enumerate(ids)]
-    n_keys = traced.value.shape[traced.axes.index("S")] if has_keys and "S" in traced.axes else 0
+    has_key_axis = has_keys and "S" in traced.axes
+    n_before = traced.n_lead + (traced.n_learned if has_key_axis else 0)
+    found = [*(f"P {i}" for i in range(n_before)), *found]
+    n_keys = traced.value.shape[traced.axes.index("S")] if has_key_axis else 0
     return found + [f"Σ {i}" for i in range(n_keys - len(found))]  # the sums of blocks are keys after the tokens
 
 
@@ -77,7 +80,7 @@ def matrix(
     value, axes, head = _two_axes(trace, traced, traced.value, part)
     n_rows, n_columns = value.shape
     row_names = position_names(trace, traced, piece) if axes[0] in "TSP" else _numbers(n_rows)
-    here = min(trace.position, n_rows - 1) if axes[0] == "T" else None
+    here = traced.row(trace.position) if axes[0] == "T" else None
     rows = _around(here if axes[0] in "TS" else None, n_rows)
     columns, column_names = _columns(trace, traced, piece, axes, value, part)
     cells = _cells(value, _mask(trace, traced, value, part), rows, columns)
@@ -138,7 +141,7 @@ def _two_axes(trace: Trace, traced: TracedStep, value: Any, part: Slice) -> tupl
     if axes[0] in _HEAD_AXES:
         head = part.head * len(value) // n_heads(trace, traced)
         return value[head], axes[1:], head if len(value) > 1 else None
-    return value[min(trace.position, len(value) - 1)], axes[1:], None
+    return value[traced.row(trace.position)], axes[1:], None
 
 
 def _mask(trace: Trace, traced: TracedStep, value: Any, part: Slice) -> Any:
@@ -168,7 +171,7 @@ def _columns(
         return tokens, tuple(f"{token_text(piece(token))} {token}".strip() for token in tokens)
     if axes[1] in "TS":
         names = position_names(trace, traced, piece, keys=True)
-        columns = list(_around(min(trace.position, n - 1), n))
+        columns = list(_around(min(traced.n_learned + traced.n_lead + trace.position, n - 1), n))
     else:
         start = max(0, min(part.start, n - MAX_DIMENSIONS))
         names, columns = _numbers(n), list(range(start, min(start + MAX_DIMENSIONS, n)))

@@ -147,7 +147,7 @@ def _sites(spec: Spec) -> Iterator[Site]:
         state = partial(_state_site, model_stack)
         yield from _before_layers(model_stack.prefix, stack, {"D": model_stack.model.d_model}, model_stack.is_source)
         yield from _layers(model_stack)
-        if stack.global_tokens is not None:
+        if stack.global_tokens is not None or stack.soft_prompt is not None:
             yield state("text", msg("the last layer's states of the text's tokens"))
         if stack.streams is not None:
             yield state("merged", msg("all streams, merged into one"))

@@ -60,6 +60,11 @@ def read_text(path: str) -> str:
         content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(msg("cannot be read ({strerror})", strerror=error.strerror), file=path) from None
+    return decoded_text(content, path)
+
+
+def decoded_text(content: bytes, path: str) -> str:
+    """Return the text of a file's content. Raise InputError if it is empty or not UTF-8."""
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

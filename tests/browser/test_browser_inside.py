@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -118,3 +119,28 @@ def test_an_error_keeps_what_was_typed(page: Page) -> None:
     visit(page, "/inside?inside_ids=0,99999")
     expect(page.get_by_text("prompt: found id 99999; expected 1 to 256 ids from 0 to 2,047")).to_be_visible()
     expect(page.get_by_role("textbox", name="Or token ids")).to_have_value("0,99999")
+
+
+def test_a_lens_is_trained_stopped_and_saved(page: Page, tmp_path: Path) -> None:
+    text = tmp_path / "verses.txt"
+    text.write_text("In the beginning God created the heaven and the earth. " * 40)
+    visit(page, "/inside?lens_kind=tuned&lens_sites=layers&inside_prompt=And+God")
+    page.get_by_text("Train a tuned lens").click()
+    page.locator("input[type=file]").set_input_files(text)
+    page.get_by_text("verses.txt").nth(1).wait_for()
+    settled(page)
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped.").first.wait_for()
+    settled(page)
+    steps = page.get_by_role("slider", name="Steps")
+    steps.focus()
+    steps.press("Home")
+    settled(page)
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.get_by_text("Trained for 1 steps on").wait_for()
+    settled(page)
+    file = tmp_path / "lens.safetensors"
+    file.write_bytes(saved(page, page.get_by_role("button", name="safetensors")))
+    result = CliRunner().invoke(cli, ["lens", "tiny", "--prompt", "And God", "--sites", "layers", "--lens", str(file)])
+    assert result.exit_code == 0, result.output

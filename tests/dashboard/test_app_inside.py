@@ -13,13 +13,15 @@ from click.testing import CliRunner
 from streamlit.testing.v1 import AppTest
 
 from archcalc.cli.main import cli
-from archcalc.dashboard.inside import answers, files, preload, tours
+from archcalc.dashboard.inside import answers, files, lens_training, preload, tours
 from archcalc.dashboard.inside.examples import Example, example
 from archcalc.dashboard.inside.view import Output, Subject, View
 from archcalc.dashboard.inside.views import VIEWS
-from archcalc.dashboard.job import Progress
+from archcalc.dashboard.job import JobStoppedError, Progress
 from archcalc.dashboard.models import MODELS_VARIABLE
 from archcalc.dashboard.running.model_choice import ModelChoice
+from archcalc.errors import InputError
+from archcalc.interp.lens.lens_file import save_lens
 from tests.run.decoding.chat_model import save_chat_model
 
 MAPS = {"lens", "attention", "attribute", "patch", "patchscope"}
@@ -295,13 +297,94 @@ def test_a_tuned_lens_is_the_one_beside_the_model(tmp_path: Path, monkeypatch: p
     folder = save_chat_model(tmp_path / "talker")
     monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
     link = {"inside_model": "talker", "inside_prompt": "once upon", "lens_kind": "tuned", "lens_sites": "layers"}
-    assert "there is no tuned lens" in opened(**link).error[0].value
+    assert "there is no tuned lens of this model" in opened(**link).error[0].value
     text = tmp_path / "text.txt"
     text.write_text("once upon a time " * 9)
     trained = CliRunner().invoke(cli, ["lens", str(folder), "--train", str(text), "--seq", "4", "--steps", "2"])
     assert trained.exit_code == 0, trained.output
     test_the_command_gives_the_same("lens", link)
     assert "archcalc.inside.load_lens(" in output("lens", **link).python
+
+
+TUNED = {"inside_prompt": "And God said", "lens_kind": "tuned", "lens_sites": "layers"}
+VERSES = "In the beginning God created the heaven and the earth. " * 6
+
+
+def trained(text: str = VERSES, upload: tuple[str, bytes] | None = None, **query: Any) -> AppTest:
+    """Return the page after a short training."""
+    at = opened(**TUNED, **query)
+    at.text_area(key="lens_train_text").set_value(text)
+    at.slider(key="lens_train_steps").set_value(3)
+    at.slider(key="lens_train_seq").set_value(8)
+    if upload:
+        at.session_state[lens_training.UPLOAD] = upload
+    return good(at.button(key="lens_train").click().run())
+
+
+def test_a_lens_is_trained_on_the_page_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawings: list[Output] = []
+    monkeypatch.setattr(files, "show", lambda drawn, _: drawings.append(drawn))
+    at = trained(upload=("verses.txt", VERSES.encode()))
+    assert not at.error
+    assert re.search(r"Trained for 3 steps on \d+ tokens\. KL .* [\d.]+ nats before, [\d.]+ nats now", texts(at))
+    assert "safetensors" in [one.label for one in at.get("download_button")]
+    kept, shown = at.session_state[lens_training.KEPT], drawings[-1]
+    assert kept.after < kept.before
+    assert kept.lens.origin["text"] == "verses.txt"
+    monkeypatch.chdir(tmp_path)
+    save_lens(kept.lens, "tiny.tuned-lens.safetensors")
+    result = CliRunner().invoke(cli, [*shlex.split(shown.command)[1:], "--format", "json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(files.text(shown, "json", "en"))
+    assert _rounded(found["readings"]) == _rounded(json.loads(result.stdout)["readings"])
+    assert found["lens_kind"] == "tuned"
+    assert "load_lens('tiny.tuned-lens.safetensors')" in shown.python
+    # A lens of the ends of layers has no maps for the sites between them.
+    good(at.segmented_control(key="lens_sites").set_value("branches").run())
+    assert "there is no tuned lens of this model; expected one trained above" in at.error[0].value.replace("\\", "")
+    good(at.segmented_control(key="lens_sites").set_value("layers").run())
+    assert not at.error
+
+
+@pytest.mark.parametrize(
+    ("text", "upload", "says"),
+    [
+        ("In", None, "has 1 tokens; expected 16 or more, two rows"),
+        ("", None, "has no text; expected a text to train on"),
+        ("", ("a.txt", b"\xff"), "a.txt: is not UTF-8 (byte 0)"),
+        ("", ("a.txt", b"a" * (1 + lens_training.MAX_TEXT_BYTES)), "expected up to 1.049 MB (1.000 MiB) on this page"),
+    ],
+)
+def test_a_text_that_cannot_be_trained_on_is_refused(text: str, upload: Any, says: str) -> None:
+    at = trained(text, upload)
+    (error,) = at.error
+    assert says in error.value.replace("\\", "")
+
+
+def test_one_lens_is_trained_at_a_time_and_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, request = Subject(ModelChoice("tiny")), lens_training.TrainingText("", VERSES.encode(), 2, 8)
+    waits = Progress()
+    waits.stop()
+    with lens_training._TURN, pytest.raises(JobStoppedError):
+        lens_training.train(subject, "layers", request, waits)
+    monkeypatch.setattr(lens_training, "MAX_LENS_BYTES", 10)
+    with pytest.raises(InputError, match=r"sites: the lens has .* on this page"):
+        lens_training.train(subject, "layers", request, Progress())
+    with pytest.raises(InputError, match="no longer kept"):
+        lens_training.lens_of("0")
+
+
+def test_a_stopped_training_ends_and_the_page_says_so() -> None:
+    subject, progress = Subject(ModelChoice("tiny")), Progress()
+    progress.stop()
+    with pytest.raises(JobStoppedError):
+        lens_training.train(subject, "layers", lens_training.TrainingText("", VERSES.encode(), 2, 8), progress)
+    assert not lens_training._TURN.locked()
+    at = AppTest.from_function(drawn, default_timeout=600)
+    for key, value in TUNED.items():
+        at.query_params[key] = value
+    at.session_state["stop_lens_train"] = True
+    assert "Stopped." in [one.value for one in good(at.run()).info]
 
 
 def test_progress_begins_anew() -> None:

@@ -22,7 +22,6 @@ from archcalc.errors import InputError
 from archcalc.hf import from_config, tensor_map, to_config
 from archcalc.hf.equivalence import is_same_architecture
 from archcalc.hf.reference import build_reference, reference_shapes
-from archcalc.interp.trace.run import trace
 from archcalc.ledger.build import build
 from archcalc.nn.build import build as build_module
 from archcalc.proof import verify
@@ -204,11 +203,6 @@ def test_sites_of_scores_count_the_prompts() -> None:
     shapes = {site.name: site.shape(workload(model.spec, batch=2, seq=3)) for site in sites(model.spec)}
     assert {name: tuple(value.shape) for name, value in recorded.items()} == shapes
     assert shapes["layers.0.attn.pattern"] == (2, 4, 3, 3 + 5)
-
-
-def test_prompts_are_not_looked_into() -> None:
-    with pytest.raises(InputError, match=r"^prompts: learned prompts are run, not looked into; expected null$"):
-        trace(build_module(decode(decoder()), "cpu"), [1, 2])
 
 
 @pytest.mark.parametrize(

@@ -604,6 +604,12 @@ class Interpreter:
     def followed(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cat((x, y), -2)
 
+    def rows_from(self, x: Tensor, a: int, n: int) -> Tensor:
+        return torch.stack([x[a + i] for i in range(n)])
+
+    def without_first(self, x: Tensor, n: int) -> Tensor:
+        return torch.stack(x.unbind()[n:])
+
     def without_last(self, x: Tensor, n: int) -> Tensor:
         return x[: len(x) - n]
 
@@ -656,7 +662,8 @@ class Interpreter:
             far = ~(torch.ones(t, t).tril().bool() & torch.ones(t, t).triu(1 - self.window).bool())
             seen = [[(s + 1) * n_pool <= i + 1 for s in range(x.shape[-1] - t)] for i in range(t)]
             return x.masked_fill(torch.cat((far, ~torch.tensor(seen).view(t, -1).bool()), 1), -torch.inf)
-        return x.masked_fill(torch.ones(x.shape[-2:]).triu(1).bool(), -torch.inf)
+        n_before = x.shape[-1] - x.shape[-2]  # learned keys, which every query sees
+        return x.masked_fill(torch.ones(x.shape[-2:]).triu(1 + n_before).bool(), -torch.inf)
 
     def selected(self, x: Tensor, places: Tensor) -> Tensor:
         """Every key of every query by itself."""

@@ -23,7 +23,7 @@ from tests.checkpoint.random_models import random_model
 from tests.examples import examples
 from tests.interp.test_attribution import texts_of
 from tests.nn.test_nn_cache import drawn
-from tests.strategies import specs
+from tests.strategies import prompted_specs, soft_prompt_specs, specs
 
 IDS, TARGET = [5, 9, 2, 7, 40, 31], [1, 8, 3]
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -129,7 +129,7 @@ def assert_laws(reading: AttentionReading, path: str, *, is_causal: bool) -> Non
 
 
 @examples(40)
-@given(specs())
+@given(specs() | soft_prompt_specs() | prompted_specs())
 def test_patterns_obey_the_laws_of_softmax(spec: Spec) -> None:
     model, texts = drawn(spec), texts_of(spec)
     with torch.no_grad():

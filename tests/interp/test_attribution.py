@@ -33,6 +33,7 @@ from tests.strategies import (
     convolved_specs,
     hyper_specs,
     set_aside_specs,
+    soft_prompt_specs,
     specs,
 )
 
@@ -70,7 +71,9 @@ def adds_heads(part: Any) -> bool:
 
 
 # Several streams, streams of another width, and outputs that are convolved.
-OF_OTHER_STREAMS = st.one_of(altup_specs(), hyper_specs(), set_aside_specs(), bottleneck_specs(), convolved_specs())
+OF_OTHER_STREAMS = st.one_of(
+    altup_specs(), hyper_specs(), set_aside_specs(), bottleneck_specs(), convolved_specs(), soft_prompt_specs()
+)
 
 
 @examples(90)

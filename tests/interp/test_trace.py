@@ -24,7 +24,7 @@ from tests.interp import happy_weights
 from tests.interp.recompute import OPERATORS, Interpreter
 from tests.spec.test_chains import hybrid
 from tests.spec.test_shares import LAYER, of, reading
-from tests.strategies import specs
+from tests.strategies import prompted_specs, soft_prompt_specs, specs
 
 RMS = {"kind": "rmsnorm"}
 LN = {"kind": "layernorm"}
@@ -251,6 +251,14 @@ SPECS = {
     "blocks": sparse_of({"kind": "random_blocks", "n_block": 1, "n_random": 1}),
     "local blocks": sparse_of({"kind": "local_blocks", "n_block": 3}),
     "global stream": with_global_tokens(sparse_of({"kind": "local_blocks", "n_block": 3, "staggered": True})),
+    "soft prompt": spec_of(
+        RMS,
+        GQA,
+        GATED,
+        stack={"reads_pass": True, "soft_prompt": {"n_tokens": 3, "n_rows": 6, "first": 2, "segment": 1}},
+        embedding={"tables": [{"name": "segments", "n_rows": 3, "default_row": 2}]},
+    ),
+    "learned prompts": spec_of(RMS, ROPE, plain("gelu"), stack={"prompts": {"n_prompt": 5, "d_prompt": 6}}),
     "fnet": encoder_of({"mixer": {"kind": "fourier"}}),
     "part of a head turned": spec_of(RMS, GQA | {"position": {"kind": "rope", "d_rotary": 2}}, GATED),
 }
@@ -282,7 +290,7 @@ def test_every_value_follows_from_those_before_it(name: str) -> None:
 
 
 @examples(25)
-@given(specs())
+@given(specs() | soft_prompt_specs() | prompted_specs())
 def test_any_spec_is_traced_through_all_its_sites(spec: Spec) -> None:
     model = build(spec, "cpu").eval()
     ids = [token % spec.vocab_size for token in range(min(spec.n_ctx, 4))]

@@ -23,7 +23,7 @@ from archcalc.spec import Spec
 from archcalc.spec.workload import Workload
 from tests.examples import examples
 from tests.interp.test_trace import GATED, GQA, RMS, SPECS, spec_of
-from tests.strategies import specs
+from tests.strategies import prompted_specs, soft_prompt_specs, specs
 
 
 def made(spec: Spec, *texts: list[int]) -> tuple[Any, Trace]:
@@ -63,7 +63,7 @@ def test_what_is_hidden_is_said() -> None:
 
 
 @examples(25)
-@given(specs())
+@given(specs() | soft_prompt_specs() | prompted_specs())
 def test_every_attentions_stages_lead_from_one_to_the_next(spec: Spec) -> None:
     ids = [token % spec.vocab_size for token in range(min(spec.n_ctx, 4))]
     model, found = made(spec, ids, *([[0]] if spec.family == "encoder-decoder" else []))

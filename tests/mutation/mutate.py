@@ -1,6 +1,6 @@
 """Test the ledger's tests with mutants, one at a time, and list those that no test notices.
 
-    python tests/mutation/mutate.py [--module archcalc/ledger/moe.py] [--jobs 2]
+    python tests/mutation/mutate.py [--module archcalc/ledger/moe.py] [--sample 400 --seed 1] [--jobs 2]
 
 A mutant is never written to disk: a forked process imports it instead of the module and runs the ledger's tests until
 one fails. Exit code 1 if a mutant survives that `equivalent.py` does not explain.
@@ -14,6 +14,7 @@ import importlib.abc
 import importlib.util
 import multiprocessing
 import os
+import random
 import signal
 import sys
 from pathlib import Path
@@ -156,10 +157,14 @@ def main() -> int:
     """Print the survivors without an explanation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--module", type=Path, action="append", help="mutate this file alone")
+    parser.add_argument("--sample", type=int, help="so many of the mutants, drawn with --seed")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     paths = [path.resolve() for path in options.module or sorted((ROOT / "archcalc/ledger").rglob("*.py"))]
     found = mutants_of(paths)
+    if options.sample:
+        found = random.Random(options.seed).sample(found, min(options.sample, len(found)))  # noqa: S311
     survivors = run(found, options.jobs)
     unexplained = [mutant for mutant in survivors if (Path(mutant.module).name, mutant.label) not in EQUIVALENT]
     for mutant in unexplained:

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc import inside
 from archcalc.analysis import flops
 from archcalc.errors import InputError
 from archcalc.ledger.build import build
@@ -80,11 +79,6 @@ def test_biases_are_those_of_distances_and_of_pairs_of_segments() -> None:
     rows = [[0, 5, 6, prompt, prompt], [1, 0, 5, prompt, prompt], [2, 1, 0, prompt, prompt]]
     rows += [[text, text, text, 0, 5], [text, text, text, 1, 0]]
     assert_close(seen, table[torch.tensor(rows), 1])
-
-
-def test_what_cannot_be_looked_into_is_refused() -> None:
-    with pytest.raises(InputError, match="soft_prompt: a soft prompt is run, not looked into; expected null"):
-        inside.attention(randomized(decode(document())), [1, 2, 3])
 
 
 @pytest.mark.parametrize(

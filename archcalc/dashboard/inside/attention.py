@@ -103,7 +103,7 @@ def _pattern(result: Attentions, reading: AttentionReading, path: str, head: int
     from archcalc.interp.heads.pattern_bytes import is_masked
 
     arm = reading.arms[path]
-    queries = result.texts[arm.text]
+    queries = arm.query_names(result.texts[arm.text])
     keys = arm.key_names(result.texts[arm.key_text], reading.patterns[path].shape[-1])
     weights, hidden = reading.shares(path)[head].tolist(), is_masked(reading.scores[path][head]).tolist()
     return Grid(

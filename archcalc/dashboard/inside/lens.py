@@ -10,10 +10,11 @@ import msgspec
 import streamlit as st
 
 from archcalc.dashboard import blocks, charts
-from archcalc.dashboard.inside import cell_map
+from archcalc.dashboard.inside import cell_map, lens_training
 from archcalc.dashboard.inside.view import Output, Subject, View
 from archcalc.dashboard.job import Progress
 from archcalc.dashboard.session import IN_URL, choice, say
+from archcalc.errors import InputError
 from archcalc.interp.lens.result import LENS_NAMES, LensName, LensPredictions, SiteReading, TokenTrajectory
 from archcalc.render import lens as pages
 from archcalc.render import lens_page
@@ -40,11 +41,15 @@ _TOP, _N_OUTPUT = 10, 5
 
 
 class LensPageOptions(msgspec.Struct, frozen=True):
-    """The kind of lens, the sites that it reads, and a token whose rank is followed."""
+    """The kind of lens, the sites that it reads, and a token whose rank is followed.
+
+    `trained` is the digest of a tuned lens that was trained on the page; empty: that of the file beside the model.
+    """
 
     kind: LensName
     sites: Literal["branches", "layers"]
     token: str
+    trained: str = ""
 
 
 DEFAULT: Final = LensPageOptions("logit", "branches", "")
@@ -58,7 +63,9 @@ def _options(subject: Subject) -> LensPageOptions:
     with middle:
         sites: Any = choice(st.segmented_control, say_(msg("Sites")), _SITES, key="lens_sites")
     token = right.text_input(say_(msg("Follow a token")), key="lens_token", placeholder="God", **IN_URL)
-    return LensPageOptions(kind, sites, token.strip() if subject.has_tokenizer else "")
+    trained = lens_training.panel(subject, sites) if kind == "tuned" else None
+    digest = trained.digest if trained else ""
+    return LensPageOptions(kind, sites, token.strip() if subject.has_tokenizer else "", digest)
 
 
 def _compute(subject: Subject, options: LensPageOptions, progress: Progress) -> LensPredictions:
@@ -89,12 +96,14 @@ def _compute(subject: Subject, options: LensPageOptions, progress: Progress) -> 
 
 
 def _lens(model: Any, subject: Subject, options: LensPageOptions, progress: Progress) -> Lens | None:
-    """Return the lens of the file beside the model, or the Jacobian one of the prompt; None for the logit lens."""
+    """Return the trained lens, that of the file beside the model or the Jacobian one of the prompt; None: logit."""
     from archcalc.interp.lens.jacobian import jacobian_lens
     from archcalc.interp.lens.lens_file import load_lens
 
     if options.kind == "logit":
         return None
+    if options.trained:
+        return lens_training.lens_of(options.trained)
     if (file := _file(subject, options)) is not None:
         return load_lens(file)
     inputs = subject.inputs
@@ -104,10 +113,16 @@ def _lens(model: Any, subject: Subject, options: LensPageOptions, progress: Prog
 
 
 def _file(subject: Subject, options: LensPageOptions) -> str | None:
-    """Return the file that `archcalc lens --train` wrote beside the model, None if there is none."""
+    """Return the file of a trained lens, or the one that `archcalc lens --train` wrote beside the model, if any."""
     from archcalc.interp.lens.lens_file import lens_beside
 
-    return lens_beside(subject.choice.name, options.kind)
+    if options.trained:
+        return lens_training.file_name(subject)
+    try:
+        return lens_beside(subject.choice.name, options.kind)
+    except InputError:
+        problem = msg("there is no tuned lens of this model")
+        raise InputError(problem, allowed=msg("one trained above, or by `archcalc lens --train`")) from None
 
 
 def _tokens(subject: Subject, options: LensPageOptions) -> list[int]:
@@ -176,7 +191,8 @@ def _command(subject: Subject, options: LensPageOptions) -> str:
         "lens",
         f"--positions all --top {_TOP}",
         "--sites layers" if options.sites == "layers" else "",
-        f"--kind {options.kind}" if options.kind != "logit" else "",
+        f"--kind {options.kind}" if options.kind != "logit" and not options.trained else "",
+        f"--lens {shlex.quote(lens_training.file_name(subject))}" if options.trained else "",
         f"--token {shlex.quote(options.token)}" if options.token else "",
     )
 

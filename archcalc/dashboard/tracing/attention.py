@@ -53,7 +53,7 @@ def _patterns(session: TraceSession, trace: Trace, pattern: TracedStep) -> None:
 
 def _softmax(session: TraceSession, trace: Trace, pattern: TracedStep, part: str) -> str:
     say_, (heads, queries, _) = say(), pattern.value.shape
-    head, query = 0, min(trace.position, queries - 1)
+    head, query = 0, pattern.row(trace.position)
     names = position_names(trace, pattern, session.source.piece)
     keys = position_names(trace, pattern, session.source.piece, keys=True)
     choosers = iter(st.columns(2) if heads > 1 else [st.container()])

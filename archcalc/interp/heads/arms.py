@@ -35,7 +35,8 @@ class AttentionArm(msgspec.Struct, frozen=True):
     """An attention of a model. Its keys and values are sites under `key_path`, which an earlier layer may own.
 
     `text` is the index of the text that its queries are of: of an encoder-decoder, 0 is the source. `n_more`: global
-    tokens of the stack, which are queries and keys after those of the text.
+    tokens of the stack, which are queries and keys after those of the text. `n_lead`: rows of a soft prompt, which are
+    queries and keys before them. `n_learned`: keys before all others.
     """
 
     path: str
@@ -46,6 +47,8 @@ class AttentionArm(msgspec.Struct, frozen=True):
     is_causal: bool
     text: int
     n_more: int = 0
+    n_lead: int = 0
+    n_learned: int = 0
 
     @property
     def n_heads(self) -> int:
@@ -92,12 +95,13 @@ class AttentionArm(msgspec.Struct, frozen=True):
         return not (isinstance(part, CompressedAttention | RoutedAttention) or getattr(part, "differential", None))
 
     def key_names(self, tokens: Sequence[str], n_keys: int) -> tuple[str, ...]:
-        """Return the names of the keys: the tokens, then global ones or the summaries of blocks."""
-        return self.query_names(tokens) if self.n_more else (*tokens, *(f"Σ {i}" for i in range(n_keys - len(tokens))))
+        """Return the names of the keys: learned ones, the queries', then the summaries of blocks."""
+        found = (*_prompt_names(self.n_learned), *self.query_names(tokens))
+        return (*found, *(f"Σ {i}" for i in range(n_keys - len(found))))
 
     def query_names(self, tokens: Sequence[str]) -> tuple[str, ...]:
-        """Return the names of the queries: the tokens, then global ones."""
-        return (*tokens, *(f"G {i}" for i in range(self.n_more)))
+        """Return the names of the queries: the rows of a soft prompt, the tokens, then global ones."""
+        return (*_prompt_names(self.n_lead), *tokens, *(f"G {i}" for i in range(self.n_more)))
 
     def kv_head(self, head: int) -> int:
         """Return the key-value head that a query head reads."""
@@ -106,11 +110,17 @@ class AttentionArm(msgspec.Struct, frozen=True):
         return head * self.n_kv_heads // self.n_heads
 
 
+def _prompt_names(n: int) -> Iterator[str]:
+    return (f"P {i}" for i in range(n))
+
+
 def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
     """Yield every attention that a forward pass computes, in order."""
     for text, model_stack in enumerate(spec.stacks):
-        lenders, tokens = lender_indices(model_stack.stack), model_stack.stack.global_tokens
-        for i, layer in enumerate(layers_of(model_stack.stack)):
+        stack = model_stack.stack
+        lenders, tokens, prompt = lender_indices(stack), stack.global_tokens, stack.soft_prompt
+        n_learned = stack.prompts.n_prompt if stack.prompts else 0
+        for i, layer in enumerate(layers_of(stack)):
             for branch in active_branches(layer):
                 for arm in branch.arms:
                     if isinstance(arm.part, Headed):
@@ -124,6 +134,8 @@ def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
                             model_stack.is_causal and arm.reads != "source",
                             text,
                             n_more,
+                            prompt.n_tokens if prompt else 0,
+                            n_learned,
                         )
 
 

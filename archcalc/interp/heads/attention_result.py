@@ -88,7 +88,10 @@ def _selected(
         for t, (row, row_weights) in enumerate(zip(scores, weights, strict=True))
         for s, (score, weight) in enumerate(zip(row, row_weights, strict=True))
     )
-    return HeadPattern(path=path, head=head, weights=rows, pair=_pair(reading, path, head, pair) if pair else None)
+    queries = arm.query_names(pieces[arm.text])
+    return HeadPattern(
+        path=path, head=head, queries=queries, weights=rows, pair=_pair(reading, path, head, pair) if pair else None
+    )
 
 
 def _pair(reading: AttentionReading, path: str, head: int, pair: tuple[int, int]) -> PairProducts:

@@ -29,6 +29,7 @@ from archcalc.interp.heads.linear_steps import (
     projection,
     total,
 )
+from archcalc.interp.learned_keys import learned_pair
 from archcalc.nn.linear import dense_weight
 from archcalc.nn.taps.record import Recording
 from archcalc.spec.branches import (
@@ -117,7 +118,11 @@ class Reading:
 
     def at(self, name: str) -> Tensor:
         """Return a state [D], or streams [J, D], at the position, in float64."""
-        return self.values[self.model_stack.prefix + name][0, self.position].double()
+        return self.values[self.model_stack.prefix + name][0, self._row(name)].double()
+
+    def _row(self, name: str) -> int:
+        """Return the row of the position: in layers those of a soft prompt are before the tokens."""
+        return self.position + (self.module.n_lead if name.startswith("layers.") else 0)
 
     def block(self, i: int) -> Any:
         """Return the module of a layer."""
@@ -268,8 +273,8 @@ class Reading:
 
     def _attention(self, arm: AttentionArm, module: Any, direction_D: Tensor, steps: list[LinearStep]) -> None:
         """Add the contributions of an attention's bias and heads, and the edges of each head."""
-        path = arm.path
-        gated_NU = self._gated(path, self.values[f"{path}.values"][0, :, self.position].double())
+        path, row = arm.path, self.position + arm.n_lead
+        gated_NU = self._gated(path, self.values[f"{path}.values"][0, :, row].double())
         weight_DZ = dense_weight(module.out, gated_NU.numel()).double()
         direction_Z, bias, norm = weight_DZ.T @ direction_D, 0.0, None
         if module.out.bias is not None:
@@ -284,9 +289,11 @@ class Reading:
         self.found.contributions += [
             Contribution(path, "head", float(by_head_N[n]), arm.layer, n) for n in reversed(range(arm.n_heads))
         ]
-        pattern_NS = self.values[f"{path}.pattern"][0, :, self.position].double()
+        pattern_NS = self.values[f"{path}.pattern"][0, :, row].double()
         is_global = self.position < arm.n_global
         value_NSU = self.values[f"{path}.global_v" if is_global else f"{arm.key_path}.v"][0].double()
+        if (learned := learned_pair(self.model, path)) is not None:
+            value_NSU = torch.cat((learned[1].double(), value_NSU), 1)
         value_NSU = value_NSU[[arm.kv_head(n) for n in range(arm.n_heads)]]
         read_NU = self._gated(path, direction_Z.view_as(gated_NU))
         self.found.edges[path] = pattern_NS * torch.einsum("nsu,nu->ns", value_NSU, read_NU)
@@ -307,7 +314,8 @@ class Reading:
 
     def _gated(self, path: str, x_NU: Tensor) -> Tensor:
         gate = f"{path}.gate"
-        return x_NU * self.values[gate][0, :, self.position].double() if gate in self.values else x_NU
+        row = self.position + self.module.n_lead
+        return x_NU * self.values[gate][0, :, row].double() if gate in self.values else x_NU
 
     @property
     def _last(self) -> str:
@@ -321,7 +329,7 @@ class Reading:
     @cached_property
     def _final(self) -> Tensor:
         """Return the state that the head reads, in float64."""
-        last_D = self.values[self.model_stack.prefix + self._last][:, self.position]
+        last_D = self.values[self.model_stack.prefix + self._last][:, self._row(self._last)]
         x_D: Tensor = (last_D if self.module.final_norm is None else self.module.final_norm(last_D))[0]
         return x_D.double()
 

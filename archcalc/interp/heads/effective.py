@@ -61,6 +61,8 @@ class MixerArm(msgspec.Struct, frozen=True):
     sites: LinearMixer
     is_cross: bool = False
     n_more: int = 0
+    n_lead: int = 0
+    n_learned: int = 0
 
     @property
     def key_text(self) -> int:

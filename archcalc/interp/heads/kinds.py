@@ -53,15 +53,21 @@ def kind_scores(
         _repeated(first, stack.model.vocab_size, n, generator)
         for first, stack in zip(texts, model.spec.stacks, strict=True)
     ]
-    names = [f"{path}.pattern" for path, arm in arms.items() if not arm.is_cross]
+    paths = [path for path, arm in arms.items() if not arm.is_cross]
+    names = [f"{path}.pattern" for path in paths]
     check_memory(model, names, repeated)
     recording = record(model, *repeated, sites=names)
-    return KindScores(n, {path.removesuffix(".pattern"): _scores(recording[path].double(), n) for path in names})
+    return KindScores(n, {path: _scores(_of_text(arms[path], recording[f"{path}.pattern"]), n) for path in paths})
 
 
 def _repeated(text_BT: Tensor, vocab_size: int, n: int, generator: torch.Generator) -> Tensor:
     random_Bn = torch.randint(vocab_size, (N_TEXTS, n), generator=generator).to(text_BT.device)
     return torch.cat([text_BT[:, :1].expand(N_TEXTS, 1), random_Bn, random_Bn], dim=1)
+
+
+def _of_text(arm: AttentionArm, pattern_BNTS: Tensor) -> Tensor:
+    """Return a pattern from the first token of the text on, in float64."""
+    return pattern_BNTS[..., arm.n_lead :, arm.n_lead + arm.n_learned :].double()
 
 
 def _scores(pattern_BNTS: Tensor, n: int) -> Tensor:

@@ -16,6 +16,7 @@ from archcalc.errors import InputError, shown
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.effective import MixerArm, effective_attention, mixer_arms
 from archcalc.interp.heads.kinds import KindScores, kind_scores
+from archcalc.interp.learned_keys import learned_pair
 from archcalc.interp.model_inputs import model_inputs
 from archcalc.nn.mla import latent_scale
 from archcalc.nn.taps import record
@@ -51,7 +52,8 @@ class AttentionReading:
     are figures of each query, and `kinds` are measured on repeated random tokens (None: the context is too short).
     Where summaries of blocks are keys (LongT5), they follow the tokens; global tokens of a stack (PEGASUS-X) are
     queries and keys after those of the text. `global_pairs` has the queries and keys of
-    global tokens (Longformer), which are the first ones.
+    global tokens (Longformer), which are the first ones. The rows of a soft prompt (CPM-Ant) are queries and keys
+    before those of the text, learned keys (MVP) are before all others.
     Of a recurrent mixer, `patterns` and `scores` are its effective attention (`archcalc.interp.heads.effective`), which
     may be negative; it has no queries, keys and kinds.
     """
@@ -84,12 +86,12 @@ class AttentionReading:
     def distance(self, path: str) -> Tensor | None:
         """Return the mean distance in tokens of query and key [N, T], by weight; None for cross-attention.
 
-        Summaries, which stand for many tokens, and global tokens, which have no place, are left out.
+        Summaries, which stand for many tokens, and global tokens and prompts, which have no place, are left out.
         """
         if self.arms[path].is_cross:
             return None
-        p_NTS = self.shares(path).double()
-        p_NTS = p_NTS[:, : p_NTS.shape[1] - self.arms[path].n_more]
+        p_NTS, arm = self.shares(path).double(), self.arms[path]
+        p_NTS = p_NTS[:, arm.n_lead : p_NTS.shape[1] - arm.n_more, arm.n_lead + arm.n_learned :]
         places_T = torch.arange(p_NTS.shape[1], device=p_NTS.device)
         p_NTS = p_NTS[..., : len(places_T)]
         far_TS = (places_T[:, None] - places_T).abs().double()
@@ -179,10 +181,16 @@ def attention(
         {path: _masked(weights_NTS) for path, weights_NTS in effective.items()}
         | {arm.path: recording[f"{arm.path}.scores"][0] for arm in arms},
         {arm.path: recording[f"{arm.path}.q"][0] for arm in arms},
-        {arm.path: recording[f"{arm.key_path}.k"][0] for arm in arms},
+        {arm.path: _with_learned(model, arm.path, recording[f"{arm.key_path}.k"][0]) for arm in arms},
         {path: (recording[f"{path}.global_q"][0], recording[f"{path}.global_k"][0]) for path in with_global},
         kinds,
     )
+
+
+def _with_learned(model: Any, path: str, k_KSH: Tensor) -> Tensor:
+    """Return the keys of an attention after its learned ones, if it has any."""
+    learned = learned_pair(model, path)
+    return k_KSH if learned is None else torch.cat((learned[0], k_KSH), 1)
 
 
 def _masked(weights_NTS: Tensor) -> Tensor:

@@ -81,10 +81,11 @@ class PairProducts(Row, frozen=True, kw_only=True):
 
 
 class HeadPattern(Row, frozen=True, kw_only=True):
-    """One head in full: the weights of every query and key."""
+    """One head in full: the weights of every query and key; `queries` are their names."""
 
     path: Annotated[str, data(msg("attention"))]
     head: Annotated[int, data(in_context("of attention", "head"))]
+    queries: Annotated[tuple[str, ...], data(msg("queries"))]
     weights: Annotated[tuple[AttentionWeight, ...], data(msg("weights of every query"))]
     pair: Annotated[PairProducts | None, data(msg("one query and one key"))]
     kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"

@@ -37,7 +37,7 @@ def states_and_output(
     `texts` are what a pass reads, ids [1, T] each: a text, or a source and a target, whose positions are read.
     """
     recording = taps.record(readout.model, *texts, sites=list(names))
-    states_LRD = torch.stack([readout.states(recording[name][:, positions])[0] for name in names]).float()
+    states_LRD = torch.stack([readout.states(readout.at(recording[name], positions))[0] for name in names]).float()
     return states_LRD, recording.logits[0, positions].float().log_softmax(-1)
 
 

@@ -123,7 +123,7 @@ def lens(
     recording = taps.record(model, *inputs, sites=names)
     output_PV = recording.logits[0, list(read)]
     check_finite(output_PV.amax(-1))
-    states_LPD = torch.stack([readout.states(recording[name][:, list(read)])[0] for name in names])
+    states_LPD = torch.stack([readout.states(readout.at(recording[name], list(read)))[0] for name in names])
     followed_PN = _followed(output_PV, tokens, n_output)
     reader = _LogitReader(output_PV, followed_PN, min(top, output_PV.shape[-1]))
     rows_RD = torch.cat([using(name, x_PD) for name, x_PD in zip(names[:-1], states_LPD[:-1], strict=True)])

@@ -13,7 +13,6 @@ from archcalc.interp.lens.divergence import split_texts
 from archcalc.run.decoding.prompts import decoder_ids
 from archcalc.run.loading.source import ModelSource
 from archcalc.text.tokenizer import Tokenizer
-from archcalc.text.tokenizer_training import read_text
 from archcalc.words import msg
 
 # Of the tokens that an encoder reads (Devlin et al. 2018, section 3.1).
@@ -34,37 +33,38 @@ class TextRows:
         return TextRows(texts[0], targets[0]), TextRows(texts[1], targets[1])
 
 
-def text_rows(source: ModelSource, path: str, seq: int, seed: int) -> TextRows:
-    """Return a text file as rows of `seq` ids; an encoder's have 15 % masked, if its tokenizer has a mask.
+def text_rows(source: ModelSource, text: str, seq: int, seed: int, file: str = "") -> TextRows:
+    """Return a text as rows of `seq` ids; an encoder's have 15 % masked, if its tokenizer has a mask.
 
-    The file of an encoder-decoder has a source, a tab and a target on each line; of both, the first `seq` ids are read.
-    Raises InputError for a source without a tokenizer, a text of less than two rows, and a line without a tab.
+    That of an encoder-decoder has a source, a tab and a target on each line; of both, the first `seq` ids are read.
+    `file` is its name in errors. Raises InputError for a source without a tokenizer, a text of less than two rows, and
+    a line without a tab.
     """
     tokenizer = source.tokenizer
     if tokenizer is None:
         raise InputError(msg("there is no tokenizer"), where="train", allowed=msg("a model with one"))
     if source.spec.family == "encoder-decoder":
-        return _pairs(source, tokenizer, path, seq)
-    return TextRows(_rows(source, tokenizer, path, seq, seed))
+        return _pairs(source, tokenizer, text, seq, file)
+    return TextRows(_rows(source, tokenizer, text, seq, seed, file))
 
 
-def _pairs(source: ModelSource, tokenizer: Tokenizer, path: str, seq: int) -> TextRows:
-    lines = [line for line in read_text(path).splitlines() if line.strip()]
+def _pairs(source: ModelSource, tokenizer: Tokenizer, text: str, seq: int, file: str) -> TextRows:
+    lines = [line for line in text.splitlines() if line.strip()]
     pairs = [line.split("\t") for line in lines]
     if len(pairs) < 2 or any(len(pair) != 2 for pair in pairs):
         wrong = next((line for line, pair in zip(lines, pairs, strict=True) if len(pair) != 2), "")
         problem = msg("found {found}", found=shown(wrong)) if wrong else msg("has {n:,} lines", n=len(pairs))
-        raise InputError(problem, file=path, allowed=msg("two lines or more, each a source, a tab and a target"))
+        raise InputError(problem, file=file, allowed=msg("two lines or more, each a source, a tab and a target"))
     targets = [decoder_ids(source, target) or [] for _, target in pairs]
-    return TextRows([tokenizer.encode(text)[:seq] for text, _ in pairs], [ids[:seq] for ids in targets])
+    return TextRows([tokenizer.encode(source_text)[:seq] for source_text, _ in pairs], [ids[:seq] for ids in targets])
 
 
-def _rows(source: ModelSource, tokenizer: Tokenizer, path: str, seq: int, seed: int) -> list[list[int]]:
-    ids = tokenizer.encode(read_text(path), special=False)
+def _rows(source: ModelSource, tokenizer: Tokenizer, text: str, seq: int, seed: int, file: str) -> list[list[int]]:
+    ids = tokenizer.encode(text, special=False)
     rows = [ids[first : first + seq] for first in range(0, len(ids) - seq + 1, seq)]
     if len(rows) < 2:
         raise InputError(
-            msg("has {n:,} tokens", n=len(ids)), file=path, allowed=msg("{n:,} or more, two rows", n=2 * seq)
+            msg("has {n:,} tokens", n=len(ids)), file=file, allowed=msg("{n:,} or more, two rows", n=2 * seq)
         )
     mask = tokenizer.mask_id
     if mask is None or source.spec.family != "encoder":
@@ -74,8 +74,6 @@ def _rows(source: ModelSource, tokenizer: Tokenizer, path: str, seq: int, seed: 
     return torch.where(is_masked, mask, torch.tensor(rows)).tolist()
 
 
-def text_origin(path: str) -> dict[str, Any]:
+def text_origin(name: str, text: str) -> dict[str, Any]:
     """Return what says which text a lens was made of: the file's name and the SHA-256 of its content."""
-    from pathlib import Path
-
-    return {"text": Path(path).name, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    return {"text": name, "sha256": hashlib.sha256(text.encode()).hexdigest()}

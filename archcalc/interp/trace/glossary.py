@@ -22,6 +22,7 @@ STEP_KINDS: dict[str, Message] = {
     "positions": msg("the vector of each position"),
     "embed": msg("the input of the first layer"),
     "per_layer": msg("the token's own numbers for each layer"),
+    "prompts": msg("learned keys and values for each layer"),
     "residual": msg("the residual stream"),
     "bottleneck": msg("projected to the width of the bottleneck"),
     "streams": msg("all residual streams"),
@@ -225,6 +226,8 @@ FUNCTIONS: dict[str, FunctionMeaning] = {
     ),
     "first_tokens(x, n)": FunctionMeaning(("first_tokens",), msg("x of the first n tokens")),
     "with_first(x, y, n)": FunctionMeaning(("with_first",), msg("y for the first n tokens as queries, x for others")),
+    "rows_from(x, a, n)": FunctionMeaning(("rows_from",), msg("n rows of x, from row a on")),
+    "without_first(x, n)": FunctionMeaning(("without_first",), msg("x without its first n tokens")),
     "without_last(x, n)": FunctionMeaning(("without_last",), msg("x without its last n tokens")),
     "scaled_apart(x, m, n, k)": FunctionMeaning(
         ("scaled_apart",), msg("x scaled by the norm m, the last k tokens by the norm n")

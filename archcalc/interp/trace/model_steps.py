@@ -6,14 +6,15 @@ archcalc.spec.sites has the site's name.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 
-from archcalc.interp.trace import bottleneck_steps
+from archcalc.interp.trace import bottleneck_steps, prompt_steps
 from archcalc.interp.trace.expression import Call, Expression, Module, Operand, Parameter, Value, call
 from archcalc.interp.trace.part_steps import PartContext, affine, normalized
+from archcalc.interp.trace.step import Step
 from archcalc.spec import Spec
 from archcalc.spec.bottleneck import Bottleneck
 from archcalc.spec.branches import (
@@ -40,21 +41,6 @@ from archcalc.spec.position import Sinusoidal, TablePosition
 from archcalc.spec.stream_variants import stream_implementation
 from archcalc.spec.streams import AnyStreams
 from archcalc.spec.variants import implementation, variant
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step: its name, its kind (which selects its description), its expression (None for ids), and its layer.
-
-    `key_ids` is the step with the ids of the tokens along a key axis; empty outside of parts that mix tokens.
-    """
-
-    name: str
-    kind: str
-    expression: Expression | None
-    layer: str = ""
-    key_ids: str = ""
-
 
 # Yields steps and returns the value of the last.
 Steps = Generator[Step, None, Value]
@@ -97,9 +83,16 @@ def _stack_steps(model_stack: ModelStack, source: Value | None, source_ids: str)
         last = Value(f"{prefix}split")
     if stack.global_tokens is not None:
         last = call("followed", last, Parameter(f"{prefix}global_tokens.weight"))
+    if stack.soft_prompt is not None:
+        last = call("followed", prompt_steps.soft_prompt_rows(stack.soft_prompt, model_stack), last)
+    if stack.prompts is not None:
+        yield from prompt_steps.learned_prompts(stack, prefix)
     states = yield from _layer_steps(model_stack, last, source, source_ids)
     if stack.global_tokens is not None:
         yield Step(f"{prefix}text", "residual", call("without_last", states, stack.global_tokens.n_tokens))
+        return Value(f"{prefix}text")
+    if stack.soft_prompt is not None:
+        yield Step(f"{prefix}text", "residual", call("without_first", states, stack.soft_prompt.n_tokens))
         return Value(f"{prefix}text")
     if stack.streams is not None:
         merged = stream_implementation(stack.streams, "merged_steps")(stack.streams, states, prefix)
@@ -133,6 +126,7 @@ def _layer_steps(model_stack: ModelStack, x: Expression, source: Value | None, s
             global_tokens=stack.global_tokens,
             index=i,
             router_state=None if link is None else Value(f"{prefix}layers.{link.site}"),
+            learned=prompt_steps.learned_pairs(stack, layer, prefix, i),
         )
         x = last = yield from steps_of_layer.steps(x if modules is None else modules.layer_input(i, x))
         if modules is not None:
@@ -302,7 +296,7 @@ class LayerSteps:
     embedding, `embedded` the input of the first layer, `inputs` are those that the branches so far read. With `streams`
     the layer has several residual streams, with `global_tokens` more tokens. `split`: what queries, keys (None: as
     queries) and values of an arm are projected from, if these differ. `index` is that of the layer. `router_state`:
-    that of an earlier layer's router which this one's adds.
+    that of an earlier layer's router which this one's adds. `learned`: keys and values that an arm reads before others.
     """
 
     layer: Layer
@@ -323,6 +317,7 @@ class LayerSteps:
     split: dict[str, tuple[Expression, Expression | None, Expression]] = field(default_factory=dict)
     index: int = 0
     router_state: Value | None = None
+    learned: Mapping[str, tuple[Expression, Expression]] = field(default_factory=dict)
 
     def steps(self, last: Expression) -> Steps:
         """Yield the steps of the layer, whose input is `last`; return its output."""
@@ -477,6 +472,7 @@ class LayerSteps:
             value_input=values,
             key_input=key_input,
             router_state=self.router_state,
+            learned=self.learned.get(arm.name),
         )
         keys = self.source_ids if is_cross else self.ids
         key_ids = keys if variant(arm.part).mixes_tokens else ""

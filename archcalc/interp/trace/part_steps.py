@@ -38,7 +38,7 @@ class PartContext:
     None for self-attention. `is_causal`: later keys are masked. `per_layer`: the layer's own embedding. `d_model` is
     the width of the states, `ids` are the tokens. `value_input`: what values are projected from, if keys have another
     input; `key_input`: what keys are, if queries have another. `router_state`: the state of an earlier layer's router
-    that this one's adds.
+    that this one's adds. `learned`: keys and values that all queries read before the others.
     """
 
     step_prefix: str
@@ -54,6 +54,7 @@ class PartContext:
     value_input: Expression | None = None
     key_input: Expression | None = None
     router_state: Value | None = None
+    learned: tuple[Expression, Expression] | None = None
 
     @property
     def has_own_keys(self) -> bool:
@@ -63,6 +64,12 @@ class PartContext:
     def step(self, name: str) -> Value:
         """Return the value of a step of the part."""
         return Value(f"{self.step_prefix}{name}")
+
+    def with_learned(self, keys: Expression, values: Expression) -> tuple[Expression, Expression]:
+        """Return keys and values after learned ones, if there are any."""
+        if self.learned is None:
+            return keys, values
+        return call("followed", self.learned[0], keys), call("followed", self.learned[1], values)
 
     def linear(self, x: Expression, module: str, block: int | None = None) -> Call:
         """Return `x` through a matrix of the part, whose outputs may be in groups that read a `block` of channels."""
@@ -103,7 +110,8 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
         values = call("heads", convolved, part.n_kv_heads)
         yield "v", "values", _values(part, values if part.v_norm is None else ctx.normed(values, "v_norm"))
     scale = part.score_scale
-    scores: Expression = call("dot", ctx.step("q"), Value(f"{ctx.key_prefix}k")) * scale
+    k, v = ctx.with_learned(Value(f"{ctx.key_prefix}k"), Value(f"{ctx.key_prefix}v"))
+    scores: Expression = call("dot", ctx.step("q"), k) * scale
     if part.softcap is not None:
         scores = call("capped", scores, part.softcap)
     if isinstance(part.position, Alibi):
@@ -116,7 +124,6 @@ def attention(part: Attention, ctx: PartContext) -> PartSteps:
         scores = _with_distances(part, part.position, ctx, scores)
     if isinstance(part.position, ContentBias):
         scores = _with_content(part, ctx, scores)
-    v: Expression = Value(f"{ctx.key_prefix}v")
     scores = _with_key_bias(part, ctx, scores, v)
     v = call("paired", v) if part.differential else v
     is_masked = ctx.is_causal or part.window is not None

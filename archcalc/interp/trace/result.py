@@ -49,6 +49,8 @@ class StepSummary(Row, frozen=True, kw_only=True):
     expression: Annotated[str, text(msg("expression"))]
     axes: Annotated[str, data(msg("axes"))]
     shape: Annotated[tuple[int, ...], data(msg("shape"))]
+    n_lead: Annotated[int, data(msg("rows of a soft prompt before the tokens"))] = 0
+    n_learned: Annotated[int, data(msg("learned keys before the others"))] = 0
     norm: Annotated[float, data(msg("Euclidean norm at the position"))]
     excerpt: Annotated[str | Message, text(msg("value at the position"))]
     kind: Annotated[Sureness, data(msg("exact, measured or modeled"))] = "measured"
@@ -165,6 +167,8 @@ def _step(traced: TracedStep, position: int, *, is_full: bool) -> StepSummary:
         expression=str(step.expression or ""),
         axes=traced.axes,
         shape=tuple(traced.value.shape),
+        n_lead=traced.n_lead,
+        n_learned=traced.n_learned,
         norm=norm,
         excerpt=excerpt,
     )

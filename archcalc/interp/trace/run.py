@@ -15,26 +15,34 @@ from torch import Tensor
 from archcalc.errors import InputError
 from archcalc.interp.checks import check_ids, check_position
 from archcalc.interp.trace.expression import Call, Expression, Name, nodes
-from archcalc.interp.trace.model_steps import Step, steps
+from archcalc.interp.trace.model_steps import steps
+from archcalc.interp.trace.step import Step
 from archcalc.nn import taps
+from archcalc.spec import Spec
 from archcalc.spec.sites import sites
 from archcalc.words import msg
 
 
 @dataclass(frozen=True)
 class TracedStep:
-    """A step and its value without the batch; `axes` names its axes as archcalc.spec.sites does."""
+    """A step and its value without the batch; `axes` names its axes as archcalc.spec.sites does.
+
+    The first `n_lead` rows of tokens are those of a soft prompt; `n_learned` keys before the others are learned.
+    """
 
     step: Step
     axes: str
     value: Tensor
+    n_lead: int = 0
+    n_learned: int = 0
+
+    def row(self, position: int) -> int:
+        """Return the row of a position of the text, at most the last row."""
+        return min(position + self.n_lead, self.value.shape[self.axes.index("T") if "T" in self.axes else 0] - 1)
 
     def at(self, position: int) -> Tensor:
         """Return the value at one position (at most the last), or the whole value if it has no token axis."""
-        if "T" not in self.axes:
-            return self.value
-        axis = self.axes.index("T")
-        return self.value.select(axis, min(position, self.value.shape[axis] - 1))
+        return self.value.select(self.axes.index("T"), self.row(position)) if "T" in self.axes else self.value
 
 
 @dataclass(frozen=True)
@@ -75,13 +83,28 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
     values = _StepValues(model, recorded, tensors, all_steps)
     axes = {site.name: site.axes.removeprefix("B") for site in sites(spec)}
     axes |= {"probabilities": axes["logits"], "choice": axes["logits"][:1]} if "logits" in axes else {}
+    learned = {site.name: site.n_prompt for site in sites(spec)}
     traced = tuple(
-        TracedStep(step, axes.get(step.name, _AXES.get(step.kind, "")), values.value_of(step)) for step in all_steps
+        TracedStep(
+            step,
+            axes.get(step.name, _AXES.get(step.kind, "")),
+            values.value_of(step),
+            _n_lead(spec, step),
+            learned.get(step.name, 0),
+        )
+        for step in all_steps
     )
     return Trace(texts, position, traced)
 
 
+def _n_lead(spec: Spec, step: Step) -> int:
+    """Return how many rows of a soft prompt a step has: those in layers have all."""
+    prompts = (stack.stack.soft_prompt for stack in spec.stacks if step.layer.startswith(f"{stack.prefix}layers."))
+    return next((prompt.n_tokens for prompt in prompts if prompt is not None), 0)
+
+
 _AXES = {
+    "prompts": "PZ",
     "ids": "T",
     "tokens": "TD",
     "normalized": "TD",
@@ -125,6 +148,11 @@ class _StepValues:
         x: Tensor = self._stack(step).positions(positions_T)
         return x.unsqueeze(0) if x.dim() == 2 else x
 
+    def prompts(self, step: Step) -> Tensor:
+        """Return the keys and values that a module of learned prompts makes for all layers, in a row."""
+        pairs = self.model.get_submodule(step.name)()
+        return torch.cat([x_KPH.transpose(0, 1).flatten(1) for pair in pairs for x_KPH in pair], -1).unsqueeze(0)
+
     def up(self, step: Step) -> Tensor:
         """Return the values before the activation: the module applied to its recorded input."""
         module_input, module = _names(step)
@@ -162,6 +190,7 @@ _COMPUTE = {
     "ids": _StepValues.text,
     "tokens": _StepValues.tokens,
     "positions": _StepValues.positions,
+    "prompts": _StepValues.prompts,
     "up": _StepValues.up,
     "normalized": _StepValues.normalized,
     "probabilities": _StepValues.probabilities,

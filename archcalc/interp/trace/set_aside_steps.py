@@ -13,7 +13,8 @@ from archcalc.spec.layer import Branch
 from archcalc.spec.streams import SetAside
 
 if TYPE_CHECKING:
-    from archcalc.interp.trace.model_steps import LayerSteps, Step, Steps
+    from archcalc.interp.trace.model_steps import LayerSteps, Steps
+    from archcalc.interp.trace.step import Step
 
 
 def first_streams(part: SetAside, x: Value, prefix: str) -> Expression:

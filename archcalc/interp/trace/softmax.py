@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError, shown
+from archcalc.interp.learned_keys import learned_pair
 from archcalc.interp.trace.expression import Value, nodes
-from archcalc.interp.trace.model_steps import Step
 from archcalc.interp.trace.run import Trace
+from archcalc.interp.trace.step import Step
+from archcalc.nn.arm_cache import Pair
 from archcalc.nn.attention import Attention
 from archcalc.nn.attention_context import AttentionContext
 from archcalc.nn.routed_attention import RoutedAttention
@@ -62,7 +64,8 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
 
     The largest score is subtracted first. Scores and attention weights are those that the trace recorded. Earlier
     stages are computed from the recorded queries and keys, the stages between from the scores. Each stage has a value
-    for each key. `query` is a position (default: that of the trace, or the last one of a shorter text).
+    for each key. `query` is a position (default: that of the trace, or the last one of a shorter text); the rows of a
+    soft prompt count, and are first.
 
     Raises InputError for an unknown part, and for a head or a position out of range.
     """
@@ -71,9 +74,10 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     context, scores_S = _attention_context(stack, trace, part), trace[f"{part}.scores"][head, query]
     module = block.part_module(arm)
     in_scale = next(each.in_scale for each in block.arms if each.name == arm)
+    learned = learned_pair(model, part)
     sink = _sink(trace, module, part, in_scale, head, query)
     stages = [
-        *_score_stages(trace, module, context, part, _key_owner(stack, part), head, query, in_scale),
+        *_score_stages(trace, module, context, part, _key_owner(stack, part), head, query, in_scale, learned),
         _stage("masked", "masked(x)", scores_S, sink),
         *_weight_stages(scores_S.float(), sink, trace[f"{part}.pattern"][head, query]),
     ]
@@ -90,11 +94,21 @@ def _sink(trace: Trace, module: Any, part: str, in_scale: float, head: int, quer
 
 
 def _score_stages(
-    trace: Trace, module: Any, context: AttentionContext, part: str, owner: str, head: int, query: int, in_scale: float
+    trace: Trace,
+    module: Any,
+    context: AttentionContext,
+    part: str,
+    owner: str,
+    head: int,
+    query: int,
+    in_scale: float,
+    learned: Pair | None,
 ) -> Iterator[SoftmaxStage]:
     """Yield the stages from dot products to scores before the mask, in the model's order."""
     config: SoftmaxConfig = module.softmax
     q_NTH, k_KSH = trace[f"{part}.q"], trace[f"{owner}.k"]
+    if learned is not None:
+        k_KSH = torch.cat((learned[0].cpu(), k_KSH), 1)
     if isinstance(module, SparseAttention):
         x_S = module.dots(_read_states(trace, module, part, in_scale), context)[0, head, query].cpu()
     else:
@@ -162,7 +176,8 @@ def _query_position(trace: Trace, part: str, head: int, query: int | None) -> in
     n_heads, n_positions, _ = trace[f"{part}.scores"].shape
     if not 0 <= head < n_heads:
         raise InputError(msg("found {found}", found=head), where="head", allowed=msg("0 to {last:,}", last=n_heads - 1))
-    query = min(trace.position, n_positions - 1) if query is None else query
+    if query is None:
+        query = next(traced for traced in trace.steps if traced.step.name == f"{part}.scores").row(trace.position)
     if not 0 <= query < n_positions:
         raise InputError(
             msg("found {found}", found=query),

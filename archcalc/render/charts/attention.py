@@ -87,10 +87,9 @@ def _weights(result: Attentions, head: HeadPattern, say: Translator) -> dict[str
     """Return the heat map of one head: a row for each query, a column for each key."""
     n_keys = max(row.key for row in head.weights) + 1
     rows = [head.weights[first : first + n_keys] for first in range(0, len(head.weights), n_keys)]
-    queries = result.texts[0 if head.path.startswith("encoder.") else -1]
     matrix = Matrix(
         title="",
-        rows=tuple(f"{t} {token}" for t, token in enumerate(queries)),
+        rows=tuple(f"{t} {token}" for t, token in enumerate(head.queries)),
         columns=tuple(f"{cell.key} {cell.token}" for cell in rows[0]),
         values=tuple(tuple(cell.weight for cell in row) for row in rows),
         row_title=say(msg("query")),
