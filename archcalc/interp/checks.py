@@ -50,7 +50,9 @@ def check_no_cycles(spec: Spec) -> None:
             raise InputError(
                 msg("the layers run in cycles, on two states"),
                 where=f"{stack.prefix}cycles",
-                allowed=msg("null; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read them"),
+                allowed=msg(
+                    "null; `trace`, `lens` (logit and tuned), `attention`, `attribute`, `embed` and `taps` read them"
+                ),
             )
 
 

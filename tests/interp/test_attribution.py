@@ -31,6 +31,7 @@ from tests.strategies import (
     altup_specs,
     bottleneck_specs,
     convolved_specs,
+    cycle_specs,
     hyper_specs,
     set_aside_specs,
     soft_prompt_specs,
@@ -72,7 +73,13 @@ def adds_heads(part: Any) -> bool:
 
 # Several streams, streams of another width, and outputs that are convolved.
 OF_OTHER_STREAMS = st.one_of(
-    altup_specs(), hyper_specs(), set_aside_specs(), bottleneck_specs(), convolved_specs(), soft_prompt_specs()
+    altup_specs(),
+    hyper_specs(),
+    set_aside_specs(),
+    bottleneck_specs(),
+    convolved_specs(),
+    soft_prompt_specs(),
+    cycle_specs(),
 )
 
 
@@ -126,6 +133,8 @@ def test_contributions_sum_to_the_logit(spec: Spec) -> None:
         "gemma3n_text lists",
         "deepseek_v4 all kinds",
         "hy_v4 default switches",
+        "hrm_text cycles",
+        "hrm_text counted",
     ],
 )
 def test_contributions_sum_to_the_logit_of_transformers(name: str, tmp_path: Path) -> None:
@@ -139,12 +148,11 @@ def test_contributions_sum_to_the_logit_of_transformers(name: str, tmp_path: Pat
     if cap := getattr(theirs.config, "final_logit_softcapping", None):
         logits = cap * (logits / cap).atanh()
     done: list[int] = []
-    found = attribute(
-        archcalc.load_model(tmp_path), ids[0].tolist(), position=8, token=17, against=4, progress=done.append
-    )
+    model = archcalc.load_model(tmp_path)
+    found = attribute(model, ids[0].tolist(), position=8, token=17, against=4, progress=done.append)
     total, size = (sum(map(f, (one.value for one in found.contributions))) for f in (float, abs))
     assert total == pytest.approx(float(logits[17] - logits[4]), abs=1e-5 * size)
-    assert done == [1] * theirs.config.num_hidden_layers
+    assert done == [1] * len(layers_of(model.spec.stacks[0].stack))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from archcalc.errors import InputError
-from archcalc.interp.checks import check_no_cycles, check_position
+from archcalc.interp.checks import check_position
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.attribution_reading import Reading, added_branches, branch_sites
 from archcalc.interp.heads.contributions import Attribution
@@ -60,7 +60,6 @@ def attribute(
     """
     spec = canonical_spec(model)
     stack = read_stack(spec)
-    check_no_cycles(spec)
     _check_layers(layers_of(stack.stack))
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.interp.heads import attribution_cycles
 from archcalc.interp.heads.arms import AttentionArm
 from archcalc.interp.heads.attribution_result import ContributionPart
 from archcalc.interp.heads.contributions import Attribution, Contribution
@@ -24,6 +25,7 @@ from archcalc.interp.heads.linear_steps import (
     Path,
     Project,
     Sum,
+    along,
     frozen,
     joined,
     projection,
@@ -144,7 +146,9 @@ class Reading:
 
     def _layers(self, direction: Tensor, later: list[LinearStep], progress: Callable[[int], object]) -> Tensor:
         """Add the contributions of all layers; return the direction before the first."""
-        part = self.model_stack.stack.streams
+        part, cycles = self.model_stack.stack.streams, self.model_stack.stack.cycles
+        if cycles is not None:
+            return attribution_cycles.pull_back(self, cycles, direction, later, progress)
         streams = None if part is None else stream_implementation(part, "attribution")(self, part)
         if streams is not None:
             merge = streams.merge()
@@ -153,12 +157,16 @@ class Reading:
         for i, layer in reversed(list(enumerate(layers_of(self.model_stack.stack)))):
             if streams is not None:
                 direction = streams.layer(i, layer, direction, later)
-            elif layer.bottleneck is not None:
-                direction = self._narrowed(i, layer, direction, later)
             else:
-                direction = self.branches(i, layer, direction, later)
+                direction = self.layer(i, layer, direction, later)
             progress(1)
         return direction if streams is None else streams.split().pull_back(direction)
+
+    def layer(self, i: int, layer: Layer, direction: Tensor, later: list[LinearStep]) -> Tensor:
+        """Add the contributions of a layer of one stream; return the direction before it."""
+        if layer.bottleneck is not None:
+            return self._narrowed(i, layer, direction, later)
+        return self.branches(i, layer, direction, later)
 
     def _narrowed(self, i: int, layer: Layer, direction_D: Tensor, later: list[LinearStep]) -> Tensor:
         """Add the contributions of a layer with a bottleneck; return the direction before it."""
@@ -308,9 +316,7 @@ class Reading:
     def _outputs(x_NZ: Tensor, weight_DZ: Tensor, norm: FrozenNorm | None, steps: list[LinearStep]) -> Tensor:
         """Return what each head adds to the states that the head of the model reads, [N, D]."""
         x_ND = (x_NZ if norm is None else norm.apply(x_NZ)) @ weight_DZ.T
-        for step in steps:
-            x_ND = step.apply(x_ND)
-        return x_ND
+        return along(steps, x_ND)
 
     def _gated(self, path: str, x_NU: Tensor) -> Tensor:
         gate = f"{path}.gate"
