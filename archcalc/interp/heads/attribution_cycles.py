@@ -7,18 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from archcalc.interp.heads.linear_steps import LinearStep, Project, along, frozen
+from archcalc.interp.heads.attribution_result import ContributionPart
+from archcalc.interp.heads.linear_steps import FrozenNorm, LinearStep, Project, along, frozen
 from archcalc.spec.cycles import is_high, layers_of_run
 from archcalc.spec.groups import layers_of
-from archcalc.spec.layer import Cycles
+from archcalc.spec.layer import Cycles, Layer
+from archcalc.spec.model import ModelStack
 
-if TYPE_CHECKING:
-    from archcalc.interp.heads.attribution_reading import Reading
+
+class LayerReading(Protocol):
+    """The recorded values of one position, and the contributions so far (archcalc.interp.heads.attribution_reading)."""
+
+    model_stack: ModelStack
+    module: Any
+
+    def at(self, name: str) -> Tensor:
+        """Return a state at the position."""
+
+    def add(self, name: str, part: ContributionPart, value: float) -> None:
+        """Add a contribution."""
+
+    def through(self, name: str, step: FrozenNorm, direction: Tensor, layer: int | None) -> Tensor:
+        """Return the direction before a norm, and add the contribution of its bias."""
+
+    def layer(self, i: int, layer: Layer, direction: Tensor, later: list[LinearStep]) -> Tensor:
+        """Return the direction before a layer, and add its contributions."""
 
 
 @dataclass
@@ -38,7 +56,7 @@ class StatePath:
 
 
 def pull_back(
-    reading: Reading, part: Cycles, direction_D: Tensor, later: list[LinearStep], progress: Callable[[int], object]
+    reading: LayerReading, part: Cycles, direction_D: Tensor, later: list[LinearStep], progress: Callable[[int], object]
 ) -> Tensor:
     """Add the contributions of all runs and of the low module's first state; return the direction before them.
 
