@@ -50,7 +50,9 @@ def check_no_cycles(spec: Spec) -> None:
             raise InputError(
                 msg("the layers run in cycles, on two states"),
                 where=f"{stack.prefix}cycles",
-                allowed=msg("null; `trace`, `lens` (logit and tuned), `attention`, `embed` and `taps` read them"),
+                allowed=msg(
+                    "null; `trace`, `lens` (logit and tuned), `attention`, `attribute`, `embed` and `taps` read them"
+                ),
             )
 
 
@@ -73,7 +75,9 @@ def check_no_global(stack: ModelStack) -> None:
         raise InputError(
             msg("the layers have {n} global tokens", n=stack.stack.global_tokens.n_tokens),
             where=f"{stack.prefix}global_tokens",
-            allowed=msg("null; `trace`, `attention`, `embed` and `taps` read them"),
+            allowed=msg(
+                "null; `trace`, `lens` (logit and tuned), `attention`, `attribute`, `embed` and `taps` read them"
+            ),
         )
 
 

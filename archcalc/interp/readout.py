@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from archcalc.errors import InputError
-from archcalc.interp.checks import check_no_global
 from archcalc.nn.taps.model_tap import canonical_spec
 from archcalc.nn.taps.points import taps_disabled
 from archcalc.spec import Spec
@@ -22,9 +21,8 @@ from archcalc.words import msg
 def read_stack(spec: Spec) -> ModelStack:
     """Return the stack whose states the head reads: of an encoder-decoder, the decoder.
 
-    Raises InputError for a model whose head does not score the vocabulary, and for global tokens in that stack.
+    Raises InputError for a model whose head does not score the vocabulary.
     """
-    check_no_global(spec.stacks[-1])
     if not spec.predicts_tokens:
         raise InputError(msg("the model predicts no tokens"), where="head", allowed=msg("a head over the vocabulary"))
     return spec.stacks[-1]

@@ -20,5 +20,9 @@ class InputGate(nn.Module):
 
     def forward(self, y_BTD: Tensor) -> Tensor:
         """Return the gated states."""
+        return y_BTD * self.values(y_BTD)
+
+    def values(self, y_BTD: Tensor) -> Tensor:
+        """Return what the states are multiplied by, between 0 and 1."""
         gate_BTD: Tensor = self.up(F.silu(self.down(y_BTD)))
-        return y_BTD * gate_BTD.sigmoid()
+        return gate_BTD.sigmoid()

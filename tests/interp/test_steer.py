@@ -24,12 +24,14 @@ from archcalc.inside import (
     steered_text,
 )
 from archcalc.interp.steer.layers import ranges
+from archcalc.interp.steer.states import prompt_states
 from archcalc.nn import taps
 from archcalc.nn.build import build
 from archcalc.run.decoding.decoding_state import prefill
 from archcalc.run.decoding.sampling_options import Sampling
 from archcalc.spec import Spec
 from archcalc.spec.sites import find_sites
+from tests.checkpoint import random_models
 from tests.examples import examples
 from tests.strategies import specs
 
@@ -498,3 +500,12 @@ def test_like_hooks_of_transformers(name: str, tmp_path: Path) -> None:
     with taps.edit(ours, *edits), torch.no_grad():
         ours_TV = ours(ids_BT)[0]
     assert float((ours_TV - logits_TV).abs().max()) <= 1e-5 * float(logits_TV.abs().max())
+
+
+def test_the_last_token_is_that_of_the_text_and_no_global_one(tmp_path: Path) -> None:
+    random_models.random_model("pegasus_x").save_pretrained(tmp_path)
+    model = archcalc.load_model(tmp_path)
+    groups = {"positive": [[5, 6, 7]], "negative": [[8, 9]]}
+    found, _ = prompt_states(model, groups, [0], "last", stack="encoder")
+    wanted = taps.record(model, torch.tensor([[5, 6, 7]]), torch.tensor([[2]]))["encoder.layers.0.resid_post"][0, 2]
+    torch.testing.assert_close(found[0][0], wanted.double())

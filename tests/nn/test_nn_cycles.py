@@ -100,7 +100,7 @@ def test_lenses_read_cycles_and_others_refuse_them() -> None:
     model = build_module(decode(document()), "cpu").eval()
     assert inside.lens(model, [1, 2, 3]).kl_nats[-1].abs().max() == 0
     with pytest.raises(InputError, match="cycles: the layers run in cycles, on two states; expected null; `trace`"):
-        inside.attribute(model, [1, 2, 3])
+        inside.patch(model, [1, 2, 3], [1, 4, 3])
 
 
 @torch.no_grad()

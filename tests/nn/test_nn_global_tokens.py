@@ -88,9 +88,26 @@ def test_attention_of_all_tokens_and_what_is_refused() -> None:
     assert distance is not None
     assert distance.shape == (2, 5)
     assert reading.arms["layers.0.attn"].query_names("abcde") == ("a", "b", "c", "d", "e", "G 0", "G 1", "G 2")
-    for call in (inside.lens, inside.attribute):
-        with pytest.raises(InputError, match="global_tokens: the layers have 3 global tokens; expected null; `trace`"):
-            call(model, [1, 2, 3])
+    with pytest.raises(InputError, match="global_tokens: the layers have 3 global tokens; expected null; `trace`"):
+        inside.patch(model, [1, 2, 3], [1, 4, 3])
+
+
+@torch.no_grad()
+def test_lens_and_attribution_read_the_tokens_of_a_text() -> None:
+    model: Any = build_module(decode(document(tokens={"own_norm": True})), "cpu").eval()
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.5)
+    text = [1, 2, 3, 4, 5]
+    wanted = model(torch.tensor([text]))[0]
+    read = inside.lens(model, text, positions="all")
+    torch.testing.assert_close(read.logits(read.sites[-1]), wanted)
+    last = read.states[-1]
+    torch.testing.assert_close(model.head(model.apply_final_norm(last), model.embed.tokens.weight), wanted)
+    found = inside.attribute(model, text, position=1, token=2, against=0)
+    scale = sum(abs(one.value) for one in found.contributions)
+    total = sum(one.value for one in found.contributions)
+    assert total == pytest.approx(float(wanted[1, 2] - wanted[1, 0]), abs=1e-5 * scale)
+    assert found.edges["layers.0.attn"].shape == (2, 8)
 
 
 @pytest.mark.parametrize(

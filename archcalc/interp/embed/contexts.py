@@ -91,7 +91,7 @@ def _states(model: Any, spec: Spec, ids: Sequence[int], names: Sequence[str]) ->
     recording = taps.record(model, *texts, sites=names)
     prompt = spec.stacks[0].stack.soft_prompt
     n_lead = prompt.n_tokens if prompt else 0
-    return {name: recording[name][0, n_lead:].flatten(1).double().cpu() for name in names}
+    return {name: recording[name][0, n_lead : n_lead + len(ids)].flatten(1).double().cpu() for name in names}
 
 
 def _similarity(states: Sequence[Tensor], positions: Sequence[Sequence[int]]) -> tuple[float, float | None]:

@@ -9,13 +9,12 @@ multipliers, with bottlenecks and with several residual streams are exact too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
 
 from archcalc.errors import InputError
-from archcalc.interp.checks import check_no_cycles, check_position
+from archcalc.interp.checks import check_position
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.attribution_reading import Reading, added_branches, branch_sites
 from archcalc.interp.heads.contributions import Attribution
@@ -23,9 +22,9 @@ from archcalc.interp.model_inputs import model_inputs
 from archcalc.interp.readout import read_stack
 from archcalc.nn.taps import record
 from archcalc.nn.taps.model_tap import canonical_spec
-from archcalc.spec.branches import active_branches, arms, stream_names, stream_start
+from archcalc.spec.branches import arms, stream_names, stream_start
 from archcalc.spec.groups import layers_of
-from archcalc.spec.layer import Branch, Layer
+from archcalc.spec.layer import Layer
 from archcalc.spec.model import ModelStack
 from archcalc.spec.stream_variants import stream_implementation
 from archcalc.words import msg
@@ -50,17 +49,16 @@ def attribute(
     whose logit is attributed (default: the likeliest), less that of `against` if it is given. A head's contribution
     is split by key token: its weight times the value of that token. An attention whose output is no sum over heads
     (subtracted in pairs, rotated back, projected by experts, convolved) is one part. A branch whose output the next
-    one reads writes nothing to the residual stream, and is left out. The scales of norms are frozen; so are patterns,
-    hidden units and the weights of several streams, as in any direct attribution, and the activation of a head that
-    has one (BERT). `n_promoted`: the tokens that each head's output raises most. `progress` is called with 1 after
-    each layer.
+    one only reads writes nothing to the residual stream, and is left out. The scales of norms are frozen; so are
+    patterns, hidden units, gates and the weights of several streams, as in any direct attribution, and the activation
+    of a head that has one (BERT). `n_promoted`: the tokens that each head's output raises most. `progress` is called
+    with 1 after each layer.
 
     Raises InputError for invalid ids, a packed model, and a model that predicts no tokens; TooLargeError before memory
     runs out.
     """
     spec = canonical_spec(model)
     stack = read_stack(spec)
-    check_no_cycles(spec)
     _check_layers(layers_of(stack.stack))
     texts = model_inputs(model, ids, target)
     place = check_position(position, texts[-1].shape[1])
@@ -73,28 +71,9 @@ def attribute(
 
 
 def _check_layers(layers: Sequence[Layer]) -> None:
-    """Raise InputError for an arm that adds the input of an earlier branch, or a branch that adds a gated input.
-
-    And for a branch that adds what it reads of the one before.
-    """
+    """Raise InputError for an arm that adds the input of an earlier branch."""
     if any(arm.skip and arm.input_of for layer in layers for arm in arms(layer)):
         raise InputError(msg("an arm adds the input of an earlier branch"), where="skip", allowed="false")
-    if any(_adds_its_input(branch) for layer in layers for branch in _readers(layer)):
-        raise InputError(msg("a branch adds what it reads of the one before"), where="joins", allowed="stream")
-    gated = [branch for layer in layers for branch in active_branches(layer) if branch.in_gate_rank]
-    if any(_adds_its_input(branch) for branch in gated):
-        raise InputError(msg("a gated input is added"), where="in_gate_rank", allowed="null")
-
-
-def _adds_its_input(branch: Branch) -> bool:
-    return branch.skip_reads == "normed" or any(arm.skip for arm in branch.arms)
-
-
-def _readers(layer: Layer) -> Iterator[Branch]:
-    """Yield the branches that read the one before in place of the stream."""
-    for before, branch in pairwise(active_branches(layer)):
-        if before.joins in ("next", "next_sum"):
-            yield branch
 
 
 def _summed_arms(stack: ModelStack) -> Iterator[str]:

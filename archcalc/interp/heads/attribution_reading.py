@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from archcalc.errors import InputError
+from archcalc.interp.heads import attribution_cycles
 from archcalc.interp.heads.arms import AttentionArm
 from archcalc.interp.heads.attribution_result import ContributionPart
 from archcalc.interp.heads.contributions import Attribution, Contribution
@@ -24,6 +25,7 @@ from archcalc.interp.heads.linear_steps import (
     Path,
     Project,
     Sum,
+    along,
     frozen,
     joined,
     projection,
@@ -39,8 +41,8 @@ from archcalc.spec.branches import (
     arm_norm,
     arm_norm_out,
     arm_sum,
+    first_branches,
     names,
-    stream_branches,
     stream_names,
     stream_start,
 )
@@ -51,10 +53,27 @@ from archcalc.spec.stream_variants import stream_implementation
 from archcalc.spec.variants import variant
 from archcalc.words import msg
 
+# What a branch joins that is read by the next one.
+_READ: Final = ("next", "next_sum")
+
 
 def added_branches(layer: Layer) -> tuple[Branch, ...]:
-    """Return the branches that are added to a residual stream: all but those that the next one reads."""
-    return tuple(branch for branch in active_branches(layer) if branch.joins not in ("next", "next_sum"))
+    """Return the branches that are added to a residual stream, by themselves or as what the next one adds of its input.
+
+    All others are only read by the next one.
+    """
+    found: list[Branch] = []
+    is_passed_on = False
+    for branch in reversed(active_branches(layer)):
+        is_added = branch.joins not in _READ or is_passed_on
+        is_passed_on = is_added and adds_its_input(branch)
+        found += [branch] if is_added else []
+    return tuple(reversed(found))
+
+
+def adds_its_input(branch: Branch) -> bool:
+    """Return whether a branch adds what its arms read to the stream."""
+    return branch.skip_reads == "normed" or any(arm.skip for arm in branch.arms)
 
 
 def branch_sites(branch: Branch) -> Iterator[str]:
@@ -62,8 +81,19 @@ def branch_sites(branch: Branch) -> Iterator[str]:
     yield from (_output(arm) for arm in branch.arms)
     own = names(branch)
     after = (name for arm in branch.arms for name in (arm_norm_out(arm), arm_sum(arm)))
-    read = own.norm_in if any(arm.skip for arm in branch.arms) else None
-    yield from (name for name in (read, *after, own.arms_sum, own.sum) if name)
+    read = (own.norm_in, own.in_gate) if adds_its_input(branch) else ()
+    next_one = own.next if branch.joins in _READ else None
+    yield from (name for name in (*read, *after, own.arms_sum, own.sum, next_one) if name)
+
+
+def _chains(layer: Layer) -> list[list[Branch]]:
+    """Return the branches that are added to the stream, each after those before it that are read in place of it."""
+    chains: list[list[Branch]] = [[]]
+    for branch in first_branches(layer):
+        chains[-1].append(branch)
+        if branch.joins == "stream":
+            chains.append([])
+    return chains[:-1]
 
 
 def _output(arm: Arm) -> str:
@@ -144,7 +174,9 @@ class Reading:
 
     def _layers(self, direction: Tensor, later: list[LinearStep], progress: Callable[[int], object]) -> Tensor:
         """Add the contributions of all layers; return the direction before the first."""
-        part = self.model_stack.stack.streams
+        part, cycles = self.model_stack.stack.streams, self.model_stack.stack.cycles
+        if cycles is not None:
+            return attribution_cycles.pull_back(self, cycles, direction, later, progress)
         streams = None if part is None else stream_implementation(part, "attribution")(self, part)
         if streams is not None:
             merge = streams.merge()
@@ -153,12 +185,16 @@ class Reading:
         for i, layer in reversed(list(enumerate(layers_of(self.model_stack.stack)))):
             if streams is not None:
                 direction = streams.layer(i, layer, direction, later)
-            elif layer.bottleneck is not None:
-                direction = self._narrowed(i, layer, direction, later)
             else:
-                direction = self.branches(i, layer, direction, later)
+                direction = self.layer(i, layer, direction, later)
             progress(1)
         return direction if streams is None else streams.split().pull_back(direction)
+
+    def layer(self, i: int, layer: Layer, direction: Tensor, later: list[LinearStep]) -> Tensor:
+        """Add the contributions of a layer of one stream; return the direction before it."""
+        if layer.bottleneck is not None:
+            return self._narrowed(i, layer, direction, later)
+        return self.branches(i, layer, direction, later)
 
     def _narrowed(self, i: int, layer: Layer, direction_D: Tensor, later: list[LinearStep]) -> Tensor:
         """Add the contributions of a layer with a bottleneck; return the direction before it."""
@@ -187,18 +223,25 @@ class Reading:
             step = Multiply(float(scalar))
             direction_D = step.pull_back(direction_D)
             later.insert(0, step)
-        for branch, before in reversed(list(zip(stream_branches(layer), befores, strict=False))):
-            direction_D = self._branch(i, branch, before, direction_D, later)
+        for chain, before in reversed(list(zip(_chains(layer), befores, strict=False))):
+            direction_D = self._branch(i, chain, before, direction_D, later)
         return direction_D
 
-    def _branch(self, i: int, branch: Branch, before: str, direction_D: Tensor, later: list[LinearStep]) -> Tensor:
-        """Add the contributions of a branch; return the direction before it."""
+    def _branch(
+        self, i: int, chain: Sequence[Branch], before: str, direction_D: Tensor, later: list[LinearStep]
+    ) -> Tensor:
+        """Add the contributions of the last branch of a chain, and of those that it reads; return the direction before.
+
+        Each branch of a chain reads the one before; the first reads the stream at `before`.
+        """
+        *read_ones, branch = chain
+        reads = [before, *(str(names(one).next) for one in read_ones)]
         own, block, path = names(branch), self.block(i), f"layers.{i}."
         if own.norm_after is not None:
             norm = frozen(block.norm_module(own.norm_after), self.at(f"{path}{own.sum}"))
             direction_D = self.through(path + own.norm_after, norm, direction_D, i)
             later.insert(0, norm)
-        skips = self.arms_of(i, branch, before, direction_D, later)
+        skips = self.arms_of(i, branch, reads[-1], direction_D, later)
         factor: float | Tensor = branch.skip
         if own.skip is not None:
             scale = block.part_module(own.skip)
@@ -206,12 +249,24 @@ class Reading:
             if scale.bias is not None:
                 self.add(path + own.skip, "norm_bias", float((scale.bias.double() * factor) @ direction_D), i)
         skip: Path = (Multiply(factor),), direction_D * factor
-        if branch.skip_reads == "normed":
-            paths = self.through_norm_in(i, branch, before, [skip, *skips])
-        else:
-            paths = [skip, *self.through_norm_in(i, branch, before, skips)]
+        of_stream, of_input = ([], [skip, *skips]) if branch.skip_reads == "normed" else ([skip], skips)
+        of_input = self.through_input(i, branch, reads[-1], of_input)
+        for one, read in reversed(list(zip(read_ones, reads, strict=False))):
+            of_stream += of_input if one.joins == "next_sum" else []
+            of_input = self._through_read(i, one, read, of_input, later)
+        paths = [*of_stream, *of_input]
         later[:0] = joined(paths)
         return total(paths)
+
+    def _through_read(
+        self, i: int, branch: Branch, before: str, paths: Sequence[Path], later: Sequence[LinearStep]
+    ) -> list[Path]:
+        """Add the contributions of a branch whose output is read; return the paths from its input at `before`."""
+        if not paths:
+            return []
+        after = joined(paths)
+        skips = self.arms_of(i, branch, before, total(paths), [*after, *later])
+        return self.through_input(i, branch, before, [((*steps, *after), direction_D) for steps, direction_D in skips])
 
     def arms_of(
         self, i: int, branch: Branch, before: str, direction_D: Tensor, later: Sequence[LinearStep]
@@ -230,7 +285,8 @@ class Reading:
         skips: list[Path] = []
         for arm in reversed(branch.arms):
             if arm.skip:
-                skips.append(self._arm_skip(i, arm, block, path + (own.norm_in or before), arm_direction_D, arm_steps))
+                read = path + (own.in_gate or own.norm_in or before)
+                skips.append(self._arm_skip(i, arm, block, read, arm_direction_D, arm_steps))
             read_D, steps = arm_direction_D, [*arm_steps, *later]
             if name := arm_norm_out(arm):
                 norm = frozen(block.norm_module(name), self.at(path + _output(arm)) * arm.scale)
@@ -238,13 +294,22 @@ class Reading:
             self._arm(i, arm, read_D * arm.scale, [Multiply(arm.scale), *steps])
         return skips
 
-    def through_norm_in(self, i: int, branch: Branch, before: str, paths: Sequence[Path]) -> list[Path]:
-        """Return the paths from before the norm of a branch's input, if it has one: at most one."""
-        name, path = names(branch).norm_in, f"layers.{i}."
+    def through_input(self, i: int, branch: Branch, before: str, paths: Sequence[Path]) -> list[Path]:
+        """Return the paths from before the norm and the gate of a branch's input, if it has them: at most one."""
+        own, path = names(branch), f"layers.{i}."
+        name = own.norm_in
+        if own.in_gate is not None and paths:
+            gate = self._gate(i, own.in_gate, self.at(path + (name or before)))
+            paths = [((gate, *joined(paths)), gate.pull_back(total(paths)))]
         if name is None or not paths:
             return list(paths)
         norm = frozen(self.block(i).norm_module(name), self.at(path + before))
         return [((norm, *joined(paths)), self.through(path + name, norm, total(paths), i))]
+
+    def _gate(self, i: int, name: str, y_D: Tensor) -> Multiply:
+        """Return the gate of a branch's input, with the values that it has for one vector."""
+        gate = self.block(i).part_module(name)
+        return Multiply(gate.values(y_D.to(gate.up.weight.dtype)).double())
 
     def _arm_skip(
         self, i: int, arm: Arm, block: Any, read: str, direction_D: Tensor, steps: Sequence[LinearStep]
@@ -308,9 +373,7 @@ class Reading:
     def _outputs(x_NZ: Tensor, weight_DZ: Tensor, norm: FrozenNorm | None, steps: list[LinearStep]) -> Tensor:
         """Return what each head adds to the states that the head of the model reads, [N, D]."""
         x_ND = (x_NZ if norm is None else norm.apply(x_NZ)) @ weight_DZ.T
-        for step in steps:
-            x_ND = step.apply(x_ND)
-        return x_ND
+        return along(steps, x_ND)
 
     def _gated(self, path: str, x_NU: Tensor) -> Tensor:
         gate = f"{path}.gate"

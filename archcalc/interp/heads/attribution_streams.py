@@ -123,7 +123,7 @@ class HyperStreams:
                 mix = MixStreams(weights.mix(logits_Z).T)
                 steps, direction_JD = (mix,), mix.pull_back(direction_JD)
             paths: list[Path] = [(steps, direction_JD)]
-            for inner, inner_D in self.reading.through_norm_in(i, branch, before, skips):
+            for inner, inner_D in self.reading.through_input(i, branch, before, skips):
                 read = MergeStreams(weighted(weights.read_weights(logits_Z).tolist()))
                 paths.append(((read, *inner, write), read.pull_back(inner_D)))
             later[:0] = joined(paths)
@@ -163,7 +163,7 @@ class SetAsideStreams:
             keep: tuple[LinearStep, ...] = (AppendStream(),) if self.part.begins(i) and b == 0 else ()
             paths: list[Path] = [(keep, keep[0].pull_back(direction_JD) if keep else direction_JD)]
             is_first = i == 0 and b == 0
-            for inner, inner_D in self.reading.through_norm_in(i, branch, before, skips):
+            for inner, inner_D in self.reading.through_input(i, branch, before, skips):
                 queries = None if is_first else self.reading.block(i).streams.get_submodule(first)
                 read = self._read(queries, streams)
                 paths.append(((read, *inner, write), read.pull_back(inner_D)))
@@ -235,7 +235,7 @@ class AltUpStreams:
         for branch in reversed(later_branches(layer)):
             direction_D = write.pull_back(direction_JD)
             skips = self.reading.arms_of(i, branch, "active", direction_D, [write, *later])
-            for inner, inner_D in self.reading.through_norm_in(i, branch, "active", skips):
+            for inner, inner_D in self.reading.through_input(i, branch, "active", skips):
                 paths.append(((read, *inner, write), read.pull_back(inner_D)))
         later[:0] = joined(paths)
         return total(paths)

@@ -79,14 +79,15 @@ class Sum(LinearStep):
 
     def apply(self, x: Tensor) -> Tensor:
         """Return the sum of the images along all paths."""
-        return reduce(add, (_along(path, x) for path in self.paths))
+        return reduce(add, (along(path, x) for path in self.paths))
 
     def pull_back(self, u: Tensor) -> Tensor:
         """Return the sum of the directions before all paths."""
         return reduce(add, (_back(path, u) for path in self.paths))
 
 
-def _along(path: tuple[LinearStep, ...], x: Tensor) -> Tensor:
+def along(path: Sequence[LinearStep], x: Tensor) -> Tensor:
+    """Return the image of vectors after some steps."""
     for step in path:
         x = step.apply(x)
     return x

@@ -86,7 +86,8 @@ class _StatesByLayer:
     def add(self, site: Site, x_BTD: Tensor, positions: Tensor, keys: Tensor | None) -> None:
         """Add the states of a batch after one layer."""
         assert site.layer is not None, "a site after a layer"
-        read_BTD = x_BTD[:, self.selection].double().cpu()
+        text_BTD = x_BTD[:, : x_BTD.shape[1] - site.n_global]
+        read_BTD = text_BTD[:, self.selection].double().cpu()
         self.states.setdefault(site.layer, []).append(read_BTD.mean(1))
         self.norms.setdefault(site.layer, []).append(read_BTD.norm(dim=-1).mean(1))
 
