@@ -19,11 +19,14 @@ from archcalc.words import msg
 _LONG: Final = 1 << 28
 # What llama-server reserves states for unless `--parallel` says otherwise.
 LLAMA_CPP_SLOTS: Final = 4
+# A window's cache has cells for a micro-batch besides, in whole blocks (llama.cpp src/llama-kv-cache-iswa.cpp).
+LLAMA_CPP_MICRO_BATCH: Final = 512
+LLAMA_CPP_CELLS: Final = 256
 Engine = Literal["archcalc", "full_pages", "llama.cpp"]
 _ENGINE_NAMES: Final = {
     "archcalc": msg("windows kept, states for each sequence"),
     "full_pages": msg("full pages for windows too (vLLM without hybrid allocation)"),
-    "llama.cpp": msg("llama.cpp: unified keys and values, fp32 states for {n} slots", n=LLAMA_CPP_SLOTS),
+    "llama.cpp": msg("llama.cpp: windows and fp32 states for {n} slots, all else unified", n=LLAMA_CPP_SLOTS),
 }
 
 
@@ -83,10 +86,11 @@ def engine_caches(ledger: Ledger, work: Workload, cache_dtype: str, dtype: Dtype
     if has_windows:
         full = sum(_in_full(each, ledger, work) for each in kept)
         yield EngineCache(engine="full_pages", kv_cache_bytes=full, state_bytes=state_bytes)
-    elif ledger.states:
+    if has_windows or ledger.states:
         slots = structs.replace(work, batch=max(work.batch, LLAMA_CPP_SLOTS))
         in_fp32 = sum(_state(row, ledger, slots, "fp32") for row in ledger.states)
-        yield EngineCache(engine="llama.cpp", kv_cache_bytes=bytes_kept, state_bytes=in_fp32)
+        in_cells = sum(_in_cells(each, ledger, work, slots.batch) for each in kept)
+        yield EngineCache(engine="llama.cpp", kv_cache_bytes=in_cells, state_bytes=in_fp32)
 
 
 def _state(row: StateRow, ledger: Ledger, work: Workload, dtype: Dtype) -> int:
@@ -96,6 +100,18 @@ def _state(row: StateRow, ledger: Ledger, work: Workload, dtype: Dtype) -> int:
 def _windows(cache: CacheBytes) -> list[str]:
     """Return the sizes of a cached tensor that a window bounds."""
     return [name for axis in cache.row.cache.axes for name in axis.symbols() if name.startswith("cached(")]
+
+
+def _in_cells(cache: CacheBytes, ledger: Ledger, work: Workload, slots: int) -> int:
+    """Return the bytes of a cache in llama.cpp: a window's has cells for all slots and a micro-batch."""
+    names = _windows(cache)
+    if not names:
+        return cache.total_bytes
+    unbounded, tokens = ledger.at(structs.replace(work, past=0, seq=_LONG)), work.batch * (work.past + work.seq)
+    cells = {name: min(tokens, slots * unbounded[name] + LLAMA_CPP_MICRO_BATCH) for name in names}
+    padded = {name: -(-count // LLAMA_CPP_CELLS) * LLAMA_CPP_CELLS for name, count in cells.items()}
+    one = ledger.at(structs.replace(work, batch=1))
+    return int(cache.total_bytes * cache.row.elements(one | padded) // cache.row.elements(ledger.at(work)))
 
 
 def _in_full(cache: CacheBytes, ledger: Ledger, work: Workload) -> int:

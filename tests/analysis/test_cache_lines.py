@@ -53,11 +53,13 @@ def test_states_and_convolutions_are_the_fixed_part() -> None:
 def test_full_pages_keep_what_windows_leave_out() -> None:
     spec = archcalc.load("gemma-2-9b")
     ledger, work = build(spec), workload(spec, seq=8_192, batch=3)
-    exact, full = engine_caches(ledger, work, "bf16", "bf16")
+    exact, full, cells = engine_caches(ledger, work, "bf16", "bf16")
     # 21 of 42 layers have a window of 4,096.
-    assert (exact.engine, full.engine) == ("archcalc", "full_pages")
+    assert (exact.engine, full.engine, cells.engine) == ("archcalc", "full_pages", "llama.cpp")
     assert full.kv_cache_bytes == 3 * 42 * 2 * 8 * 256 * 2 * 8_192
     assert exact.kv_cache_bytes == full.kv_cache_bytes * 3 // 4
+    # llama.cpp has windows for 4 slots, and 512 tokens of a micro-batch.
+    assert cells.kv_cache_bytes == 21 * 2 * 8 * 256 * 2 * (3 * 8_192 + 4 * 4_096 + 512)
     short = structs.replace(work, seq=4_096)
     assert len({row.kv_cache_bytes for row in engine_caches(ledger, short, "bf16", "bf16")}) == 1
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,8 @@ from gguf.quants import dequantize
 
 from archcalc.checkpoint import open_checkpoint
 from archcalc.errors import InputError
+from tests.checkpoint.gguf_cases import ARCHITECTURES
+from tests.checkpoint.gguf_models import model_of, write
 from tests.checkpoint.random_models import random_model
 from tests.checkpoint.test_gguf_logits import tensors
 
@@ -140,3 +143,19 @@ def test_types_that_gguf_cannot_dequantize_are_refused(name: str, tmp_path: Path
     raw["blk.1.ffn_up.weight"] = (np.zeros((256, 256 // block * size), np.uint8), kind)
     written(tmp_path / "x.gguf", raw, embedding_length=256, feed_forward_length=256)
     refused(tmp_path / "x.gguf", rf"blk\.1\.ffn_up\.weight': is stored as {name}, which the library gguf cannot")
+
+
+@pytest.mark.parametrize(
+    ("n", "message"),
+    [
+        (1, r"'blk\.1\.xielu\.alpha_p': is missing; expected a tensor of shape \[1\]"),
+        (5, r"'blk\.4\.xielu\.alpha_p': is a tensor that this architecture does not have"),
+    ],
+)
+def test_a_list_of_weights_has_one_for_each_layer(n: int, message: str, tmp_path: Path) -> None:
+    arch = next(arch for arch in ARCHITECTURES if arch.id == "apertus")
+    model = model_of(arch)
+    keys = {key: (2 * values)[:n] for key, values in arch.model_keys(model).items()}
+    write(tmp_path / "x.gguf", model, msgspec.structs.replace(arch, model_keys=lambda _: keys))
+    with pytest.raises(InputError, match=message):
+        open_checkpoint(str(tmp_path / "x.gguf"))
