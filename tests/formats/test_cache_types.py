@@ -36,18 +36,18 @@ def test_plain_types_are_the_dtypes_of_a_report() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "width", "allowed"),
+    ("name", "called", "width", "allowed"),
     [
-        ("int8-g32", 80, "widths divisible by 32"),
-        ("int4-g64", 96, "widths divisible by 64"),
-        ("int4-g32-sym", 16, "widths divisible by 32"),
-        ("int4", 13, "even widths: two to a byte"),
+        ("int8-g32", "int8-g32 (q8_0)", 80, "widths divisible by 32"),
+        ("int4-g64", "int4-g64", 96, "widths divisible by 64"),
+        ("q4_0", "int4-g32-sym (q4_0)", 16, "widths divisible by 32"),
+        ("int4", "int4", 13, "even widths: two to a byte"),
     ],
 )
-def test_widths_that_do_not_fit(name: str, width: int, allowed: str) -> None:
+def test_widths_that_do_not_fit(name: str, called: str, width: int, allowed: str) -> None:
     with pytest.raises(InputError) as caught:
         cache_type(name).check(width, "layers.*.attn.keys")
-    assert str(caught.value) == f"layers.*.attn.keys: {name} cannot hold a width of {width}; expected {allowed}"
+    assert str(caught.value) == f"layers.*.attn.keys: {called} cannot hold a width of {width}; expected {allowed}"
 
 
 @pytest.mark.parametrize(("name", "width"), [("int8-g32", 96), ("int4", 2), ("int8", 13), ("int8-asym", 1), ("fp8", 7)])

@@ -66,7 +66,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "binary value": (b"a: !!binary aGk=", "line 1: the tag"),
     "5,000 digits": (b"vocab_size: " + b"9" * 5000, "a value that cannot be read (an integer of too many digits)"),
     "5,000 digits in JSON": (b'{"vocab_size": ' + b"9" * 5000 + b"}", "(an integer of too many digits)"),
-    "no date": (b"a: 2020-99-99", "a value that cannot be read (month must be in 1..12)"),
+    "no date": (b"a: 2020-99-99", "a value that cannot be read (month must be in 1..12"),
 }
 
 

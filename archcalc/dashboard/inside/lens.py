@@ -122,7 +122,7 @@ def _file(subject: Subject, options: LensPageOptions) -> str | None:
         return lens_beside(subject.choice.name, options.kind)
     except InputError:
         problem = msg("there is no tuned lens of this model")
-        raise InputError(problem, allowed=msg("one trained above, or by `archcalc lens --train`")) from None
+        raise InputError(problem, allowed=msg("one trained above, or a file beside the model")) from None
 
 
 def _tokens(subject: Subject, options: LensPageOptions) -> list[int]:
