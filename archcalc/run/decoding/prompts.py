@@ -24,9 +24,7 @@ def prompt_ids(source: ModelSource, prompts: Sequence[str], id_lists: Sequence[s
 
 def check_given(prompts: Sequence[str] | None, id_lists: Sequence[str] | None) -> None:
     """Raise InputError unless there are either texts or lists of ids: several, or one text; this needs no model."""
-    has_texts, has_ids = (
-        given is not None and (isinstance(given, str) or bool(given)) for given in (prompts, id_lists)
-    )
+    has_texts, has_ids = (isinstance(given, str) or bool(given) for given in (prompts, id_lists))
     if has_texts == has_ids:
         problem = msg("both") if has_texts else msg("neither")
         raise InputError(problem, where="prompt, ids", allowed=msg("one of them"))
