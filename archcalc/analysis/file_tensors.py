@@ -21,11 +21,11 @@ from archcalc.words import msg
 # Parts of the names of llama.cpp's tensors.
 _GGUF_COMPONENTS: Final[tuple[tuple[Component, str], ...]] = (
     ("norm", r"\w*norm\w*"),
-    ("position", r"rope_\w+|position_embd"),
+    ("position", r"rope_\w+|position_embd|attn_rel_b"),
     ("embedding", r"token_\w+"),
     ("mixer", r"ssm_\w+|shortconv\w*|time_mix\w*|channel_mix\w*"),
-    ("attention", r"attn\w*"),
-    ("ffn", r"ffn\w*|exp_probs\w*"),
+    ("attention", r"attn\w*|cross_attn\w*|indexer"),
+    ("ffn", r"ffn\w*|exp_probs\w*|xielu"),
     ("head", r"output"),
 )
 
@@ -97,7 +97,7 @@ def _row(tensor: FileTensor, *, is_gguf: bool) -> FileTensorRow:
 
 
 def _gguf_component(name: str) -> Component:
-    part = re.sub(r"^(?:\w+\.)?blk\.\d+\.", "", name).partition(".")[0]
+    part = re.sub(r"^(?:\w+\.)?blk\.\d+\.|^(?:enc|dec)\.", "", name).partition(".")[0]
     return next((each for each, pattern in _GGUF_COMPONENTS if re.fullmatch(pattern, part)), "other")
 
 

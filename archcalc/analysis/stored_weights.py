@@ -107,7 +107,8 @@ def file_forms(spec: Spec, ledger: Ledger, stored: Collection[str] = ()) -> Iter
                 yield chooser.form(piece.name, entry.ours, parts[0], in_file, in_file)
         else:
             whole = [*parts[0].shape]
-            whole[entry.axis] = sum(part.shape[entry.axis] for part in parts) if len(parts) > 1 else whole[entry.axis]
+            if len(parts) > 1:
+                whole[entry.axis] = sum(part.shape[entry.axis] for part in parts)
             in_file = entry.shape([part.shape for part in parts])
             yield chooser.form(entry.name, entry.ours, parts[0], whole, in_file)
 

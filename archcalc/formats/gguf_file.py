@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,14 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Header:
-    """The header of a GGUF file. Shapes are in PyTorch's order: the last axis is contiguous."""
+    """The header of a GGUF file. Shapes are in PyTorch's order: the last axis is contiguous.
+
+    `float_lists`: the position of each list of 32-bit floats in the metadata, by key.
+    """
 
     metadata: dict[str, Any]
     tensors: dict[str, FileTensor]
+    float_lists: dict[str, FileTensor] = field(default_factory=dict)
 
 
 def read_header(path: Path) -> Header:
@@ -74,6 +78,7 @@ class _ByteReader:
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data, self.at, self.size = data, 4, len(data)
+        self.last_kind = ""
 
     def unpack(self, code: str, count: int = 1) -> tuple[Any, ...]:
         """Return the next `count` numbers."""
@@ -89,6 +94,7 @@ class _ByteReader:
             )
         values = struct.unpack_from(f"<{count}{code}", self.data, self.at)
         self.at += n_bytes
+        self.last_kind = code
         return values
 
     def number(self, code: str) -> Any:
@@ -139,11 +145,14 @@ def _header(data: _ByteReader, path: Path) -> Header:
     data.check_remaining(n_keys, 13, "metadata")
     data.check_remaining(n_tensors, 25, "tensors")
     metadata: dict[str, Any] = {}
+    float_lists: dict[str, FileTensor] = {}
     for _ in range(n_keys):
         key = data.text()
         if key in metadata:
             raise InputError(msg("is repeated"), where=shown(key, 200))
-        metadata[key] = data.value(str(shown(key, 200)), data.number("I"))
+        value = metadata[key] = data.value(str(shown(key, 200)), data.number("I"))
+        if isinstance(value, list) and data.last_kind == _SCALARS[6]:
+            float_lists[key] = FileTensor(key, path, "F32", (len(value),), data.at - 4 * len(value), 4 * len(value))
     infos = [_info(data) for _ in range(n_tensors)]
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or not 0 < alignment <= 2**20 or alignment & (alignment - 1):
@@ -158,7 +167,7 @@ def _header(data: _ByteReader, path: Path) -> Header:
         if name in tensors:
             raise InputError(msg("is repeated"), where=shown(name, 200))
         tensors[name] = _file_tensor(name, path, shape, kind, start + offset, data.size)
-    return Header(metadata, _without_overlap(tensors))
+    return Header(metadata, _without_overlap(tensors), float_lists)
 
 
 def _info(data: _ByteReader) -> tuple[str, tuple[int, ...], int, int]:
@@ -169,7 +178,13 @@ def _info(data: _ByteReader) -> tuple[str, tuple[int, ...], int, int]:
             where=shown(name, 200),
             allowed=msg("at most {max_axes}", max_axes=MAX_AXES),
         )
-    return name, data.unpack("Q", n_axes)[::-1], data.number("I"), data.number("Q")
+    return name, _without_unit_axes(data.unpack("Q", n_axes)[::-1]), data.number("I"), data.number("Q")
+
+
+def _without_unit_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape of four axes without those of length 1 in front, which llama.cpp's quantizer drops as well."""
+    first = next((axis for axis, length in enumerate(shape[:-1]) if length != 1), len(shape) - 1)
+    return shape[first:] if len(shape) == MAX_AXES else shape
 
 
 def _file_tensor(name: str, path: Path, shape: tuple[int, ...], kind: int, start: int, size: int) -> FileTensor:

@@ -64,4 +64,5 @@ def _joined(headers: list[Header], paths: list[Path]) -> Header:
             allowed=str(len(tensors)),
             file=str(paths[0]),
         )
-    return Header({key: value for key, value in metadata.items() if key != "split.count"}, tensors)
+    metadata = {key: value for key, value in metadata.items() if key != "split.count"}
+    return Header(metadata, tensors, headers[0].float_lists)

@@ -6,10 +6,12 @@ Source: llama.cpp gguf-py/gguf/constants.py (keys, tensor names) and convert_hf_
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.gguf_file import Header, read_numbers
+from archcalc.hf.config import MAX_LAYERS
 from archcalc.hf.gguf_layers import LAYER_SIZES, layer_sizes, with_layer_sizes
 from archcalc.hf.gguf_map import GgufMap, short_float
 from archcalc.hf.gguf_rope import FACTORS, scaling_of
@@ -42,6 +44,7 @@ def document_of(header: Header) -> Document:
     from archcalc.hf import from_config
     from archcalc.hf.storage.gguf import storage_of
 
+    header = with_listed(header)
     config = config_of(header)
     try:
         document = from_config(config)
@@ -83,6 +86,20 @@ def config_of(header: Header) -> dict[str, Any]:
     return ({"architectures": [family.classes[0]]} if family else {}) | config
 
 
+def with_listed(header: Header) -> Header:
+    """Return a header whose tensors include the weights that metadata lists by layer: Apertus's activation."""
+    name = header.metadata.get("general.architecture")
+    family = find_gguf(name) if isinstance(name, str) else None
+    listed = family.gguf.listed if family and family.gguf else {}
+    found = {key: whole for key, whole in header.float_lists.items() if key in listed}
+    tensors = {}
+    for key, whole in found.items():
+        for layer in range(min(whole.shape[0], MAX_LAYERS + 1)):
+            stored = listed[key].replace("{i}", str(layer))
+            tensors[stored] = replace(whole, name=stored, shape=(1,), start=whole.start + 4 * layer, n_bytes=4)
+    return replace(header, tensors=tensors | header.tensors)
+
+
 def _key_of(header: Header, config_key: str) -> str:
     """Return the file's key that gave a key of the config; the config's own where none did."""
     name, _, gguf = _architecture(header)
@@ -120,8 +137,13 @@ def _config_keys(header: Header, name: str, gguf: GgufMap) -> dict[str, Any]:
             scaling[_SCALING[key_name]] = short_float(value)
         elif key_name in gguf.values:
             _check_value(value, gguf.values[key_name], key)
-        elif not key.startswith(_METADATA_PREFIXES) and key_name not in (*_IMPLIED_KEYS, *_UNUSED_KEYS, *gguf.own_keys):
-            allowed = ", ".join((*gguf.keys, *gguf.own_keys, *_SCALING, *_IMPLIED_KEYS))
+        elif not key.startswith(_METADATA_PREFIXES) and key_name not in (
+            *_IMPLIED_KEYS,
+            *_UNUSED_KEYS,
+            *gguf.own_keys,
+            *gguf.listed,
+        ):
+            allowed = ", ".join((*gguf.keys, *gguf.own_keys, *gguf.listed, *_SCALING, *_IMPLIED_KEYS))
             raise InputError(
                 msg("is a key that is not understood{hint}", hint=nearest(key_name, gguf.keys)),
                 where=key,

@@ -42,6 +42,7 @@ class GgufMap(msgspec.Struct, frozen=True):
     - `origins`: keys of the config that `config_keys` returns, and the GGUF key from which each follows
     - `unused`: patterns of tensors that no forward pass reads, each with the reason
     - `missing`: fields of the model that files leave out
+    - `listed`: keys with a list of numbers, one for each layer, and the name of the tensor that each number is
     - `values`: keys that may only have these values, which change nothing
     """
 
@@ -58,6 +59,7 @@ class GgufMap(msgspec.Struct, frozen=True):
     unused: Mapping[str, str] = {}
     values: Mapping[str, tuple[Any, ...]] = {}
     missing: tuple[str, ...] = ()
+    listed: Mapping[str, str] = {}
 
     def spelling_of(self, spec: Spec) -> Spelling:
         """Return what a spec's files may have besides the tensors of the model."""

@@ -127,11 +127,9 @@ def of_nemotron_h(config: Any) -> dict[str, Any]:
     return keys | (experts if "moe" in kinds else none)
 
 
-def of_latent(config: Any) -> dict[str, Any]:
+def of_latent_widths(config: Any) -> dict[str, Any]:
     d_nope, d_rope, rank = config.qk_nope_head_dim, config.qk_rope_head_dim, config.kv_lora_rank
-    rope = config.rope_parameters
-    has_experts = bool(getattr(config, "n_routed_experts", 0))
-    keys = {
+    return {
         "attention.head_count_kv": 1,
         "attention.q_lora_rank": config.q_lora_rank,
         "attention.kv_lora_rank": rank,
@@ -140,6 +138,13 @@ def of_latent(config: Any) -> dict[str, Any]:
         "attention.key_length_mla": d_nope + d_rope,
         "attention.value_length_mla": config.v_head_dim,
         "rope.dimension_count": d_rope,
+    }
+
+
+def of_latent(config: Any) -> dict[str, Any]:
+    rope = config.rope_parameters
+    has_experts = bool(getattr(config, "n_routed_experts", 0))
+    keys = of_latent_widths(config) | {
         "expert_count": getattr(config, "n_routed_experts", None),
         "expert_feed_forward_length": getattr(config, "moe_intermediate_size", config.intermediate_size),
         "expert_shared_count": getattr(config, "n_shared_experts", 0),
@@ -275,19 +280,6 @@ def partly_rotated(config: Any) -> dict[str, Any]:
     return {"rope.dimension_count": int(d_head * config.rope_parameters["partial_rotary_factor"])}
 
 
-def of_corrected(config: Any) -> dict[str, Any]:
-    """DeepSeek-V3's choice of experts."""
-    return {
-        "expert_feed_forward_length": config.moe_intermediate_size,
-        "expert_count": config.n_routed_experts,
-        "expert_shared_count": config.n_shared_experts,
-        "expert_weights_scale": float(config.routed_scaling_factor),
-        "expert_weights_norm": config.norm_topk_prob,
-        "expert_gating_func": 2,
-        "leading_dense_block_count": config.first_k_dense_replace,
-    }
-
-
 def of_ernie_moe(config: Any) -> dict[str, Any]:
     return {
         "expert_feed_forward_length": config.moe_intermediate_size,
@@ -312,6 +304,65 @@ def of_bloom(config: Any) -> dict[str, Any]:
 # The factor is the converter's, which it computes from the lengths.
 PHI_LONG = {"type": "longrope", "short_factor": [1.0, 1.5, 2.0, 3.0], "long_factor": [2.0, 4.0, 6.0, 8.0]}
 PHI_LONG |= dict.fromkeys(("short_mscale", "long_mscale"), 1.5) | {"original_max_position_embeddings": 256}
+
+
+def of_corrected(config: Any) -> dict[str, Any]:
+    """DeepSeek-V3's choice of experts."""
+    return {
+        "expert_feed_forward_length": config.moe_intermediate_size,
+        "expert_count": config.n_routed_experts,
+        "expert_shared_count": config.n_shared_experts,
+        "expert_weights_scale": float(config.routed_scaling_factor),
+        "expert_weights_norm": config.norm_topk_prob,
+        "expert_gating_func": 2,
+        "leading_dense_block_count": config.first_k_dense_replace,
+    }
+
+
+def of_mimo(config: Any) -> dict[str, Any]:
+    rope, d_head = config.rope_parameters, config.head_dim
+    full = [kind == "full_attention" for kind in config.layer_types]
+    return windows(config) | {
+        "attention.head_count_kv": [config.num_key_value_heads * (2 - is_full) for is_full in full],
+        "attention.value_length": config.v_head_dim,
+        "attention.value_scale": config.attention_value_scale,
+        "expert_count": config.n_routed_experts,
+        "expert_feed_forward_length": config.moe_intermediate_size,
+        "rope.dimension_count": int(d_head * rope["full_attention"]["partial_rotary_factor"]),
+        "rope.freq_base_swa": rope["sliding_attention"]["rope_theta"],
+        "nextn_predict_layers": 0,
+    }
+
+
+def of_kimi(config: Any) -> dict[str, Any]:
+    return of_latent_widths(config) | {
+        "context_length": config.model_max_length,
+        "attention.head_count_kv": kv_of(config.layer_types, 1),
+        "kda.head_dim": config.linear_head_dim,
+        "ssm.conv_kernel": config.linear_conv_kernel_dim,
+        "rope.freq_base": 10_000.0,
+        "expert_used_count": config.num_experts_per_token,
+        "expert_feed_forward_length": config.moe_intermediate_size,
+        "expert_shared_count": config.num_shared_experts,
+        "leading_dense_block_count": config.mlp_layer_types.count("dense"),
+        "expert_weights_scale": config.routed_scaling_factor,
+        "expert_gating_func": 2,
+    }
+
+
+def of_glm_dsa(config: Any) -> dict[str, Any]:
+    corrected = of_corrected(config) | {"leading_dense_block_count": config.mlp_layer_types.count("dense")}
+    return (
+        corrected
+        | of_latent_widths(config)
+        | {
+            "attention.indexer.head_count": config.index_n_heads,
+            "attention.indexer.key_length": config.index_head_dim,
+            "attention.indexer.top_k": config.index_topk,
+            "attention.indexer.types": [kind == "full" for kind in config.indexer_types],
+            "attention.layer_norm_epsilon": 1e-6,
+        }
+    )
 
 
 def of_t5(config: Any) -> dict[str, Any]:
@@ -910,4 +961,59 @@ ARCHITECTURES = [
     Architecture("umt5", "t5", T5, keys=of_t5, case="umt5", not_in_llama_cpp=NO_DECODER),
     Architecture("t5", "t5encoder", {"num_layers": 3}, keys=of_t5_encoder, class_name="T5EncoderModel"),
     Architecture("umt5", "t5encoder", T5, keys=of_t5_encoder, class_name="UMT5EncoderModel", case="umt5"),
+    Architecture(
+        "apertus default switches",
+        "apertus",
+        {"head_dim": 8},
+        to.of_apertus,
+        besides=to.llama3_factors,
+        model_keys=to.activations,
+    ),
+    Architecture(
+        "apertus default switches",
+        "apertus",
+        {"rope_parameters": ROTATION},
+        to.of_apertus,
+        case="unscaled",
+        model_keys=to.activations,
+    ),
+    Architecture(
+        "mimo_v2_flash default switches",
+        "mimo2",
+        {"num_hidden_layers": 7},
+        to.then(CORRECTED, to.with_named_sinks),
+        of_mimo,
+    ),
+    Architecture(
+        "kimi_linear default switches",
+        "kimi-linear",
+        {"linear_num_heads": 4, **EPS},
+        to.then(to.with_split_experts, to.of_latent, to.of_kimi),
+        of_kimi,
+    ),
+    Architecture(
+        "glm_moe_dsa default switches",
+        "glm-dsa",
+        # llama.cpp rotates queries and keys of the indexer by blocks of 64.
+        {
+            "indexer_types": ["full", "shared", "full", "shared"],
+            "index_head_dim": 64,
+            "first_k_dense_replace": 1,
+            **EPS,
+        },
+        to.then(to.with_split_experts, to.of_latent),
+        of_glm_dsa,
+    ),
+    Architecture(
+        "glm_moe_dsa every third",
+        "glm-dsa",
+        EPS,
+        to.then(to.with_split_experts, to.of_latent),
+        lambda config: of_glm_dsa(config) | {"attention.indexer.types": None},
+        case="untyped",
+        not_in_llama_cpp="it has indexers in all layers of files without their types",
+    ),
+    Architecture(
+        "llama", "paddleocr", LLAMA | {"head_dim": 12}, keys=lambda config: {"rope.dimension_sections": [2, 2, 2, 0]}
+    ),
 ]

@@ -19,6 +19,7 @@ from gguf.quants import quantize
 from torch import Tensor
 
 from tests.checkpoint.random_models import random_model
+from tests.hf.llama3 import factors_of
 
 Change = Callable[[str, Tensor, Any], Mapping[str, Tensor]]
 Keys = Callable[[Any], Mapping[str, Any]]
@@ -53,6 +54,7 @@ class Architecture(msgspec.Struct, frozen=True):
     A key of None is left out. `case` tells two of an architecture apart. `unequal`: fields of the spec that the file
     states otherwise than the config. `not_in_llama_cpp`: why llama.cpp gives other logits. `class_name`: the model's
     class, if it is not the family's first. `besides`: tensors that files have besides the model's.
+    `model_keys`: keys of the file, whole, that hold weights of the model.
     """
 
     model: str
@@ -65,6 +67,7 @@ class Architecture(msgspec.Struct, frozen=True):
     not_in_llama_cpp: str = ""
     class_name: str | None = None
     besides: Callable[[Any], Mapping[str, Tensor]] = lambda config: {}
+    model_keys: Callable[[Any], Mapping[str, Any]] = lambda model: {}
 
     @property
     def id(self) -> str:
@@ -165,6 +168,40 @@ def of_gemma3n(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
     if found := re.fullmatch(r"model\.(altup_\w*projections)\.(\d)\.weight", name):
         return {f"model.{found[1]}.weight#{found[2]}": weight.unsqueeze(0)}
     return {f"{name}.weight" if name.endswith("_scale") else name: weight}
+
+
+def of_apertus(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """Numbers of activations are keys."""
+    return {} if ".act_fn." in name else {name: weight}
+
+
+def activations(model: Any) -> Mapping[str, Any]:
+    """The numbers of each layer's activation."""
+    found = [layer.mlp.act_fn for layer in model.model.layers]
+    names = ("alpha_p", "alpha_n", "beta", "eps")
+    return {f"xielu.{name}": [getattr(each, name).float().item() for each in found] for name in names}
+
+
+def llama3_factors(config: Any) -> Mapping[str, Tensor]:
+    """The divisors of each pair's frequency that Llama 3.1's scaling gives."""
+    rope = config.rope_parameters
+    return {"rope_freqs.weight": torch.tensor(factors_of(rope["factor"], rope["rope_theta"], config.head_dim))}
+
+
+def with_named_sinks(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    return {f"{name}.weight" if name.endswith("sinks") else name: weight}
+
+
+def of_kimi(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
+    """Convolutions are three, with an axis in front, and parts of the decay have no module of their own."""
+    name = name.replace(".forget_gate.", ".")
+    if name.endswith("conv1d.weight"):
+        layer = name.removesuffix("conv1d.weight")
+        parts = zip("qkv", weight.chunk(3), strict=True)
+        return {f"{layer}{part}_conv1d.weight": rows.unsqueeze(0) for part, rows in parts}
+    if name.endswith("A_log"):
+        return {name: -weight.exp()}
+    return {name.replace("dt_bias", "dt_proj.bias"): weight}
 
 
 def untied(name: str, weight: Tensor, config: Any) -> Mapping[str, Tensor]:
@@ -405,7 +442,7 @@ def write(path: Path, model: Any, arch: Architecture, kinds: Mapping[str, GGMLQu
             parts.setdefault(stored, []).append(changed)
     tensors = {name: torch.cat(each) if len(each) > 1 else each[0] for name, each in parts.items()}
     tensors |= arch.besides(model.config)
-    write_file(path, arch.name, keys, tensors, kinds)
+    write_file(path, arch.name, keys, tensors, kinds, arch.model_keys(model))
 
 
 def write_file(
@@ -414,15 +451,18 @@ def write_file(
     keys: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
     kinds: Mapping[str, GGMLQuantizationType] = {},
+    more: Mapping[str, Any] = {},
 ) -> None:
     """Write keys and tensors of an architecture, with a tokenizer of bytes, so that llama.cpp loads the file.
 
-    `kinds`: the types of quantized tensors.
+    `kinds`: the types of quantized tensors. `more`: keys without the name of the architecture.
     """
     writer = GGUFWriter(path, name)
     for key, value in keys.items():
         if value is not None:
             _add(writer, f"{name}.{key}", value)
+    for key, value in more.items():
+        _add(writer, key, value)
     n_rows = len(tensors["token_embd.weight"])
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{index:02X}>" for index in range(n_rows - 3))]
     writer.add_tokenizer_model("llama")

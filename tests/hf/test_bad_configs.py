@@ -204,6 +204,11 @@ def test_the_line_names_the_field(change: dict, line: str) -> None:
             "rope_parameters: found a mapping; expected a mapping with indexed_attention, full_attention, slid",
         ),
         (
+            "ultrabert:default switches",
+            {"attention_windows": [64], "num_hidden_layers": 2},
+            "attention_windows: found '1 layers'; expected one for each layer",
+        ),
+        (
             "dots3_note_text:older words",
             {"moe_layer_freq": [0, 1]},
             "moe_layer_freq: found '2 numbers'; expected one for each layer",

@@ -92,6 +92,16 @@ def test_a_list_that_is_no_size_for_each_layer_is_refused(found: list[int], mess
         attention_of(tmp_path, attention__head_count_kv=found)
 
 
+def test_heads_differ_by_kind_alone(tmp_path: Path) -> None:
+    """In MiMo-V2, layers with a window have twice as many."""
+    message = r"x\.gguf: mimo2\.attention\.head_count_kv: {}; expected "
+    pattern = {"attention__sliding_window_pattern": [False, True, True], "block_count": 3}
+    with pytest.raises(InputError, match=message.format("differs from layer to layer: 1, 2, 4")):
+        attention_of(tmp_path, "mimo2", attention__head_count_kv=[1, 2, 4], **pattern)
+    with pytest.raises(InputError, match=message.format("found 4")):
+        attention_of(tmp_path, "mimo2", attention__head_count_kv=[1, 4, 4], **pattern)
+
+
 def test_sizes_do_not_differ_by_layer_in_two_stacks(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"x\.gguf: t5\.attention\.head_count: differs from layer to layer: 4, 2; expected "

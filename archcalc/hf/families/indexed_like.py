@@ -7,15 +7,39 @@ from typing import Any, final
 
 from msgspec.structs import replace
 
-from archcalc.hf.config import LAYERS, LAYERS_OR_NONE, WORDS, Config, ValueType
-from archcalc.hf.families.mla_like import EARLIER_DENSE, FOLLOWING, MIXED, grouped, latent
-from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
+from archcalc.formats.gguf_file import Header
+from archcalc.hf.config import LAYERS, LAYERS_OR_NONE, MAX_LAYERS, WORDS, Config, ValueType
+from archcalc.hf.families.mla_like import (
+    EARLIER_DENSE,
+    FOLLOWING,
+    LATENT_GGUF,
+    LATENT_ORIGINS,
+    LATENT_OWN_KEYS,
+    LATENT_SIZES,
+    MIXED,
+    absorbed,
+    grouped,
+    latent,
+    latent_widths,
+)
+from archcalc.hf.families.moe_like import CORRECTED, corrected_gguf, experts, layers_that
 from archcalc.hf.family import derive
+from archcalc.hf.gguf_map import (
+    BLOCK,
+    CORRECTED_EXPERTS,
+    HYBRID_SIZES,
+    NORM_EPS,
+    SIGMOID,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    layer_values,
+    value_of,
+)
 from archcalc.hf.lens import Constraint, ImpliedValue, Key
 from archcalc.hf.spellings import MTP_LAYERS, TIED_EXPERTS
 from archcalc.hf.stack import INDEX, CombinedSchedule, ListSchedule, Schedule
 from archcalc.hf.templates.decoder import cross_product, decoder
-from archcalc.hf.tensors import fused_modules, module, modules
+from archcalc.hf.tensors import fused_modules, module, modules, table
 from archcalc.hf.vocabulary import flag, keys, layers, positive, rmsnorm, size
 
 FIRST_DENSE = Key("first_k_dense_replace", LAYERS_OR_NONE, 3)
@@ -173,6 +197,30 @@ def sharing(depth: int, types: Schedule) -> Any:
     return to_layer
 
 
+def glm_dsa_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the widths of latent attention, what files leave out of the choice of experts, and which layers index.
+
+    Files of GLM-5.1 and before do not list the layers with an indexer of their own: all have its tensors.
+    """
+    found = latent_widths(header, config) | corrected_gguf(header, config)
+    del found["use_qk_norm"]
+    n_layers = min(found["num_hidden_layers"], MAX_LAYERS + 1)
+    own = [f"blk.{layer}.indexer.attn_k.weight" in header.tensors for layer in range(n_layers)]
+    if value_of(header, INDEXER_TYPES_KEY) is not None:
+        own = layer_values(header, INDEXER_TYPES_KEY)[:n_layers]
+    return found | {"indexer_types": ["full" if each else "shared" for each in own]}
+
+
+INDEXER_TYPES_KEY = "attention.indexer.types"
+INDEXER_GGUF = modules(
+    {
+        "attn.indexer.q": "indexer.attn_q_b",
+        "attn.indexer.k": "indexer.attn_k",
+        "attn.indexer.k_norm": "indexer.k_norm",
+        "attn.indexer.head_weights": "indexer.proj",
+    },
+    *BLOCK,
+)
 GLM_MOE_DSA = derive(
     DEEPSEEK_V32,
     "glm_moe_dsa",
@@ -193,6 +241,23 @@ GLM_MOE_DSA = derive(
     by_index=True,
     constraints=(*NO_CHOICE, indexed_layers(78)),
     spelling=replace(TIED_EXPERTS, mtp=replace(MTP_LAYERS, has_tables=False)),
+    gguf=GgufMap(
+        "glm-dsa",
+        HYBRID_SIZES
+        | CORRECTED_EXPERTS
+        | LATENT_SIZES
+        | {
+            "attention.indexer.head_count": "index_n_heads",
+            "attention.indexer.key_length": "index_head_dim",
+            "attention.indexer.top_k": "index_topk",
+        },
+        table(INDEXER_GGUF, LATENT_GGUF, UNPERMUTED_ENTRIES),
+        of_spec=absorbed,
+        config_keys=glm_dsa_gguf,
+        own_keys=(*LATENT_OWN_KEYS, INDEXER_TYPES_KEY, "nextn_predict_layers"),
+        values={"expert_gating_func": (SIGMOID,), NORM_EPS: (1e-6,)},
+        origins=LATENT_ORIGINS | {"indexer_types": INDEXER_TYPES_KEY},
+    ),
     **cross_product(
         {
             "full": {"indexer": indexer(32, interleaved=True)},

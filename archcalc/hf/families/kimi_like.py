@@ -8,17 +8,37 @@ from typing import Any, final
 import msgspec
 from msgspec.structs import replace
 
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import COUNT, INDICES, LAYERS_OR_NONE, NEGATIVE, Config
 from archcalc.hf.families.llama_like import NO_PADDING
-from archcalc.hf.families.mla_like import LATENT, latent
+from archcalc.hf.families.mla_like import (
+    LATENT,
+    LATENT_GGUF,
+    LATENT_ORIGINS,
+    LATENT_OWN_KEYS,
+    LATENT_SIZES,
+    absorbed,
+    latent,
+    latent_widths,
+)
 from archcalc.hf.families.moe_like import CORRECTED, experts, layers_that
 from archcalc.hf.family import derive
+from archcalc.hf.gguf_map import (
+    BLOCK,
+    HYBRID_SIZES,
+    KV_HEADS,
+    SIGMOID,
+    UNPERMUTED_ENTRIES,
+    GgufMap,
+    layer_flags,
+    stored,
+)
 from archcalc.hf.lens import Cases, ConfigDraft, ConfigLens, Constraint, Conversion, ImpliedValue, Key
 from archcalc.hf.nested_keys import NestedTemplate
 from archcalc.hf.spellings import MTP_LAYERS, TIED_EXPERTS
 from archcalc.hf.stack import CombinedSchedule, ListSchedule
 from archcalc.hf.templates.decoder import LAYER, decoder
-from archcalc.hf.tensors import TensorEntry, modules
+from archcalc.hf.tensors import TensorEntry, modules, table
 from archcalc.hf.vocabulary import (
     CORRECTION,
     LLAMA_EXPERTS,
@@ -129,6 +149,47 @@ def mixture(n_experts: int, d_expert: int, n_groups: int, n_active_groups: int, 
     )
 
 
+def kimi_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the widths of latent attention, and which layers have it: those with key heads.
+
+    llama.cpp (src/models/kimi-linear.cpp): mixers have as many heads as attention, and weights of experts sum to 1.
+    """
+    found = latent_widths(header, config)
+    del found["num_key_value_heads"]
+    attends = layer_flags(header, KV_HEADS)
+    return found | {
+        "layer_types": ["full_attention" if each else "linear_attention" for each in attends],
+        "num_key_value_heads": config["num_attention_heads"],
+        "linear_num_heads": config["num_attention_heads"],
+        **stored(attention_bias="attn_kv_a_mqa.bias")(header, config),
+    }
+
+
+KIMI_GGUF = (
+    *modules(
+        {
+            "q": "attn_q",
+            "k": "attn_k",
+            "v": "attn_v",
+            "out": "attn_output",
+            "beta": "ssm_beta",
+            "norm": "ssm_norm",
+            "decay_down": "ssm_f_a",
+            "decay_up": "ssm_f_b",
+            "gate_down": "ssm_g_a",
+            "gate_up": "ssm_g_b",
+        },
+        "layers.{i}.mixer.",
+        "blk.{i}.",
+    ),
+    *modules({"mixer_norm": "attn_norm"}, *BLOCK),
+    *(
+        TensorEntry(f"blk.{{i}}.ssm_conv1d_{name}.weight", (f"layers.{{i}}.mixer.{name}_conv.weight",))
+        for name in "qkv"
+    ),
+    TensorEntry("blk.{i}.ssm_a", ("layers.{i}.mixer.decay_log",), is_negative_exp=True, unit_axes=(1,)),
+    TensorEntry("blk.{i}.ssm_dt.bias", ("layers.{i}.mixer.decay_bias",)),
+)
 KIMI_LINEAR = decoder(
     "kimi_linear",
     "KimiLinearForCausalLM",
@@ -184,6 +245,32 @@ KIMI_LINEAR = decoder(
         fused=CONVOLUTIONS,
     ),
     fixed_keys=NO_PADDING,
+    gguf=GgufMap(
+        "kimi-linear",
+        {key: name for key, name in HYBRID_SIZES.items() if key != "rope.freq_base"}
+        | LATENT_SIZES
+        | {
+            "context_length": "model_max_length",
+            "kda.head_dim": "linear_head_dim",
+            "ssm.conv_kernel": "linear_conv_kernel_dim",
+            "expert_count": "num_experts",
+            "expert_used_count": "num_experts_per_token",
+            "expert_feed_forward_length": "moe_intermediate_size",
+            "expert_shared_count": "num_shared_experts",
+            "expert_weights_scale": "routed_scaling_factor",
+            "expert_weights_norm": "moe_renormalize",
+            "expert_group_count": "num_expert_group",
+            "expert_group_used_count": "topk_group",
+            "leading_dense_block_count": "first_k_dense_replace",
+        },
+        table(KIMI_GGUF, LATENT_GGUF, UNPERMUTED_ENTRIES),
+        of_spec=absorbed,
+        config_keys=kimi_gguf,
+        # Nothing is rotated.
+        own_keys=(*LATENT_OWN_KEYS, "rope.freq_base"),
+        values={"expert_gating_func": (SIGMOID,)},
+        origins=LATENT_ORIGINS | {"layer_types": KV_HEADS, "linear_num_heads": "attention.head_count"},
+    ),
     **hybrid(KIMI_DELTA, {"dense": None, "moe": mixture(256, 1024, 1, 1, 2.446)}),
 )
 

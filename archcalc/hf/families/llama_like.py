@@ -209,6 +209,18 @@ SEED_OSS = derive(
         },
     ),
 )
+
+
+def ernie_gguf(header: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the width of a head and whether there are biases.
+
+    PaddleOCR's text model has ERNIE's names, and rotates as LLaMA does.
+    """
+    if header.metadata["general.architecture"] == "paddleocr":
+        return with_head(**LLAMA_BIASES)(header, config) | {"model_type": "llama"}
+    return with_head(use_bias="attn_q.bias")(header, config)
+
+
 ERNIE = derive(
     LLAMA,
     "ernie4_5",
@@ -228,7 +240,14 @@ ERNIE = derive(
     attention=biases(flag("use_bias", False)),
     ffn={"bias": flag("use_bias", False)},
     dropouts={},
-    gguf=GgufMap("ernie4_5", SIZES | HEAD_DIM, UNPERMUTED, config_keys=with_head(use_bias="attn_q.bias")),
+    gguf=GgufMap(
+        "ernie4_5",
+        SIZES | HEAD_DIM,
+        UNPERMUTED,
+        config_keys=ernie_gguf,
+        own_keys=("rope.dimension_sections",),
+        aliases=("paddleocr",),
+    ),
 )
 HELIUM = derive(
     LLAMA,

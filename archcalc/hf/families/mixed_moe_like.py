@@ -1,11 +1,13 @@
 """Decoders with experts whose layers differ in more than that: gates, windows, heads or widths by kind or by layer."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
+from archcalc.errors import InputError, shown
+from archcalc.formats.gguf_file import Header
 from archcalc.hf.config import AMOUNT, LAYERS_OR_NONE, MAPPING, SIZE, Config, ValueType
 from archcalc.hf.families.granite_like import SINKS
 from archcalc.hf.families.llama_like import GEMMA_NORMS, root_of_width, stretched
@@ -13,19 +15,29 @@ from archcalc.hf.families.moe_like import (
     CORRECTED,
     GROUPED,
     bare,
+    corrected_gguf,
     experts,
     layers_that,
 )
 from archcalc.hf.gguf_map import (
     BLOCK,
+    CORRECTED_EXPERTS,
     HEAD_DIM,
+    KV_HEADS,
     OUT_NORMS,
+    PARTIAL_ROTARY,
     SIGMOID,
     SIZES,
     UNPERMUTED,
     UNPERMUTED_ENTRIES,
+    WINDOW_PATTERN,
     GgufMap,
+    layer_values,
+    partial_rotary,
+    short_float,
     stored,
+    value_of,
+    window_words,
 )
 from archcalc.hf.lens import REQUIRED, Cases, Choice, Constraint, Conversion, ImpliedValue, Key, NullCases
 from archcalc.hf.rope import RotationFlag
@@ -50,6 +62,7 @@ from archcalc.hf.vocabulary import (
     rmsnorm,
     size,
 )
+from archcalc.words import msg
 
 
 def unless_said(share: float) -> Callable[[Config], float]:
@@ -385,6 +398,48 @@ def mimo_pattern(kind: str, schedule: Schedule) -> Callable[[Config], list[int]]
     return lambda config: [int(found == kind) for found in schedule.read(config, layers(48).read(config))]
 
 
+def mimo_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the kinds of layers, the heads and the rotation of each kind, and what files leave out.
+
+    llama.cpp (src/models/mimo2.cpp): a layer with a router has experts, and values are not scaled unless the file says
+    by how much.
+    """
+    found = corrected_gguf(header, config | {"norm_topk_prob": True})
+    del found["use_qk_norm"]
+    n_layers = found["num_hidden_layers"]
+    kinds = window_words(header, 1)[:n_layers]
+    share = partial_rotary(header, config)
+    thetas = {"full_attention": value_of(header, "rope.freq_base"), "sliding_attention": value_of(header, LOCAL_THETA)}
+    default = thetas["full_attention"] or 10_000.0
+    return found | {
+        "layer_types": kinds,
+        "mlp_layer_types": [
+            "sparse" if f"blk.{layer}.ffn_gate_inp.weight" in header.tensors else "dense" for layer in range(len(kinds))
+        ],
+        **_heads_by_kind(header, kinds),
+        "v_head_dim": value_of(header, "attention.value_length") or config.get("head_dim"),
+        "attention_value_scale": short_float(value_of(header, VALUE_SCALE)),
+        "rope_parameters": {
+            kind: {"rope_type": "default", "rope_theta": theta or default, **share} for kind, theta in thetas.items()
+        },
+    }
+
+
+def _heads_by_kind(header: Header, kinds: Sequence[str]) -> dict[str, Any]:
+    """Return the key heads of each kind of layers. Raises InputError if they differ among layers of a kind."""
+    counts = layer_values(header, KV_HEADS)[: len(kinds)]
+    first = dict(reversed([*zip(kinds, counts, strict=False)]))
+    if counts != [first.get(kind) for kind in kinds]:
+        raise InputError(
+            msg("differs from layer to layer: {found}", found=", ".join(str(shown(count)) for count in counts[:8])),
+            where=f"{header.metadata['general.architecture']}.{KV_HEADS}",
+            allowed=msg("the same for all layers of a kind"),
+        )
+    names = {"full_attention": "num_key_value_heads", "sliding_attention": "swa_num_key_value_heads"}
+    return {names[kind]: count for kind, count in first.items()}
+
+
+LOCAL_THETA, VALUE_SCALE = "rope.freq_base_swa", "attention.value_scale"
 MIMO = decoder(
     "mimo_v2_flash",
     "MiMoV2FlashForCausalLM",
@@ -424,6 +479,28 @@ MIMO = decoder(
         TIED_EXPERTS,
         renames={r"\.self_attn\.attention_sink_bias$": ".self_attn.sinks"},
         unused={r"model\.mtp\..*": "predicts further tokens"},
+    ),
+    gguf=GgufMap(
+        "mimo2",
+        {key: name for key, name in SIZES.items() if key not in (KV_HEADS, "rope.freq_base")}
+        | HEAD_DIM
+        | CORRECTED_EXPERTS
+        | {"attention.sliding_window": "sliding_window"},
+        table(TensorEntry("blk.{i}.attn_sinks.weight", ("layers.{i}.attn.sinks",)), UNPERMUTED_ENTRIES),
+        config_keys=mimo_gguf,
+        own_keys=(
+            *("attention.value_length", KV_HEADS, PARTIAL_ROTARY, "rope.freq_base", LOCAL_THETA, VALUE_SCALE),
+            *(WINDOW_PATTERN, "nextn_predict_layers"),
+        ),
+        values={"expert_gating_func": (SIGMOID,)},
+        origins={
+            "num_key_value_heads": KV_HEADS,
+            "swa_num_key_value_heads": KV_HEADS,
+            "v_head_dim": "attention.value_length",
+            "attention_value_scale": VALUE_SCALE,
+            "layer_types": WINDOW_PATTERN,
+            "rope_parameters": "rope.freq_base",
+        },
     ),
     **cross_product(
         {

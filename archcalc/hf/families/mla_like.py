@@ -144,6 +144,10 @@ LATENT_ORIGINS = {
     "qk_nope_head_dim": "attention.key_length_mla",
     "v_head_dim": "attention.value_length_mla",
 }
+LATENT_OWN_KEYS = (
+    *("attention.key_length", "attention.value_length", "attention.key_length_mla", "attention.value_length_mla"),
+    *(PARTIAL_ROTARY, KV_HEADS),
+)
 LATENT_SIZES = {"attention.q_lora_rank": "q_lora_rank", "attention.kv_lora_rank": "kv_lora_rank"}
 LATENT_GGUF = modules(
     {
@@ -207,10 +211,7 @@ DEEPSEEK_V3 = decoder(
         table(LATENT_GGUF, UNPERMUTED_ENTRIES),
         of_spec=absorbed,
         config_keys=latent_gguf,
-        own_keys=(
-            *("attention.key_length", "attention.value_length", "attention.key_length_mla"),
-            *("attention.value_length_mla", PARTIAL_ROTARY, KV_HEADS, MSCALE, "expert_gating_func"),
-        ),
+        own_keys=(*LATENT_OWN_KEYS, MSCALE, "expert_gating_func"),
         origins=LATENT_ORIGINS,
     ),
 )

@@ -213,6 +213,8 @@ def older_window(config: Config, index: int) -> str:
     older = OLDER_WINDOWS.read(config)
     if older is None:
         return "sliding" if (index + 1) % 3 else "global"
+    if index >= len(older):
+        raise config.error(OLDER_WINDOWS.name, f"{len(older)} layers", "one for each layer")
     return "sliding" if older[index] else "global"
 
 

@@ -11,11 +11,13 @@ from archcalc.hf.gguf_map import (
     NORM_EPS,
     PARTIAL_ROTARY,
     RMS_EPS,
+    SIZES,
     UNPERMUTED_ENTRIES,
     GgufMap,
     partial_rotary,
     stored,
 )
+from archcalc.hf.gguf_rope import FACTORS
 from archcalc.hf.templates.decoder import BIASED, LAYER, MLP_BIAS, decoder
 from archcalc.hf.tensors import TensorEntry, modules, table
 from archcalc.hf.vocabulary import (
@@ -31,10 +33,25 @@ from archcalc.hf.vocabulary import (
     rmsnorm,
 )
 
+# Each with its axes besides those of ours in GGUF files: there a number is a list of one.
+XIELU_NUMBERS: dict[str, tuple[int, ...]] = {"alpha_p": (), "alpha_n": (), "beta": (0,), "eps": (0,)}
 XIELU = tuple(
     TensorEntry(f"model.layers.{{i}}.mlp.act_fn.{name}", (f"layers.{{i}}.ffn.activation.{name}",))
-    for name in ("alpha_p", "alpha_n", "beta", "eps")
+    for name in XIELU_NUMBERS
 )
+XIELU_GGUF = tuple(
+    TensorEntry(f"blk.{{i}}.xielu.{name}", (f"layers.{{i}}.ffn.activation.{name}",), unit_axes=axes)
+    for name, axes in XIELU_NUMBERS.items()
+)
+
+
+def apertus_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Return whether there are biases, and that nothing is scaled in a file without factors: the class scales."""
+    found = stored(attention_bias="attn_q.bias")(header, config)
+    is_scaled = FACTORS in header.tensors or "rope_scaling" in config
+    return found if is_scaled else found | {"rope_scaling": {"rope_type": "default"}}
+
+
 APERTUS = decoder(
     "apertus",
     "ApertusForCausalLM",
@@ -62,6 +79,14 @@ APERTUS = decoder(
         modules({"attn_norm": "attention_layernorm", "ffn_norm": "feedforward_layernorm"}, *LAYER),
         LLAMA_FFN,
         XIELU,
+    ),
+    gguf=GgufMap(
+        "apertus",
+        SIZES | HEAD_DIM,
+        table(UNPERMUTED_ENTRIES, XIELU_GGUF),
+        config_keys=apertus_gguf,
+        has_rope_factors=True,
+        listed={f"xielu.{name}": f"blk.{{i}}.xielu.{name}" for name in XIELU_NUMBERS},
     ),
 )
 
