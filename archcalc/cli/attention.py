@@ -13,7 +13,7 @@ from archcalc.cli.options import FILE, SOURCE, output
 from archcalc.cli.progress import progress_bar
 from archcalc.errors import InputError, shown
 from archcalc.render.output import Format, emit_text, write
-from archcalc.run.decoding.prompts import DecoderText, one_prompt
+from archcalc.run.decoding.prompts import DecoderText, check_given, one_prompt
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def command(
       archcalc attention bert-base --random-weights --set n_layers=2 --ids 5,6,7 --no-kinds
       archcalc attention tiny-seq2seq --random-weights --ids 1,2,3 --format csv
     """
+    check_given(prompt, ids)
     opened = model_options.open(source)
     row = one_prompt(opened, prompt, ids)
 
@@ -77,7 +78,10 @@ def command(
     model = model_options.load(opened, inputs.work, packed=False).model
     with progress_bar(2, msg("reading")) as bar:
         reading = attention(model, row, inputs.target, with_kinds=kinds, seed=seed, progress=bar.update)
-    result = attentions(opened, reading, inputs.texts, chosen, positions)
+    try:
+        result = attentions(opened, reading, inputs.texts, chosen, positions)
+    except InputError as error:
+        raise (error.at("pair") if error.where in ("query", "key") else error) from None
     if plot:
         from archcalc.render.charts.attention import chart
         from archcalc.render.charts.file import as_file

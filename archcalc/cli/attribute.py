@@ -10,7 +10,7 @@ from archcalc.cli.options import FILE, SOURCE, output
 from archcalc.cli.pictures import with_picture
 from archcalc.cli.progress import progress_bar
 from archcalc.render.output import Format, write
-from archcalc.run.decoding.prompts import DecoderText, one_prompt
+from archcalc.run.decoding.prompts import DecoderText, check_given, one_prompt
 from archcalc.words import msg
 
 
@@ -59,6 +59,7 @@ def command(
       archcalc attribute tiny --prompt "And God said unto" --token Moses --against him --plot layers.svg
       archcalc attribute tiny --ids 1,2,3 --token-id 5 --against-id 6 --format csv
     """
+    check_given(prompt, ids)
     opened = model_options.open(source)
     row = one_prompt(opened, prompt, ids)
 

@@ -13,7 +13,7 @@ from archcalc.cli.options import FILE, SOURCE
 from archcalc.errors import InputError
 from archcalc.render.output import as_json, emit_text
 from archcalc.results import plain
-from archcalc.run.decoding.prompts import one_prompt
+from archcalc.run.decoding.prompts import check_given, one_prompt
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def command(
       archcalc fill-mask ./bert-base-uncased --prompt "The capital of France is [MASK]."
       archcalc fill-mask bert-base-uncased --random-weights --ids 101,103,102 --mask-id 103 --top 3
     """
+    check_given(prompt, ids)
     model_source = model_options.open(source)
     row = one_prompt(model_source, prompt, ids)
     mask = _mask_id(model_source, mask_id)

@@ -15,7 +15,7 @@ from archcalc.cli.parallel import parallel
 from archcalc.cli.progress import progress_bar
 from archcalc.render.output import as_json, emit_text
 from archcalc.results import plain
-from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.run.decoding.prompts import check_given, prompt_ids
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def command(
       archcalc generate tiny --random-weights --ids 1,2,3 --max-tokens 8
       torchrun --nproc-per-node 2 -m archcalc generate ./Llama --prompt "Once" --tp 2
     """
+    check_given(prompts, id_lists)
     model_source = model_options.open(source)
     from archcalc.run.decoding.generation import Generation, generation_workload
 

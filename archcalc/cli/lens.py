@@ -15,7 +15,7 @@ from archcalc.cli.progress import progress_bar
 from archcalc.cli.ranges import number_ranges
 from archcalc.errors import InputError
 from archcalc.render.output import Format, emit_text, write
-from archcalc.run.decoding.prompts import DecoderText, one_prompt
+from archcalc.run.decoding.prompts import DecoderText, check_given, one_prompt
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -70,11 +70,14 @@ def command(
     """
     names = LensOptions.__dataclass_fields__
     reading = LensOptions(**{name: options.pop(name) for name in names})
-    training, opened = TrainingOptions(**options), model_options.open(source)
+    training = TrainingOptions(**options)
+    if training.text is None:
+        check_given(prompt, ids)
+    elif prompt is not None or ids is not None:
+        raise InputError(msg("found with `train`"), where="prompt, ids", allowed=msg("no value"))
+    opened = model_options.open(source)
     show = OutputOptions(plot, form, output, no_color)
     if training.text is not None:
-        if prompt is not None or ids is not None:
-            raise InputError(msg("found with `train`"), where="prompt, ids", allowed=msg("no value"))
         train(source, opened, model_options, reading, training, show)
         return
     _read(source, opened, model_options, reading, one_prompt(opened, prompt, ids), target, show)

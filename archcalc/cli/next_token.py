@@ -11,7 +11,7 @@ from archcalc.cli.model_options import ModelOptions, distribution_options, model
 from archcalc.cli.options import FILE, SOURCE, output
 from archcalc.errors import InputError
 from archcalc.render.output import Format, write
-from archcalc.run.decoding.prompts import prompt_ids
+from archcalc.run.decoding.prompts import check_given, prompt_ids
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def command(
       archcalc next model.gguf --prompt "Once upon a" --temperature 0.7 --top-p 0.9
       archcalc next tiny --random-weights --ids 1,2,3
     """
+    check_given(prompts, id_lists)
     model_source = model_options.open(source)
     contexts = prompt_ids(model_source, prompts, id_lists)
 

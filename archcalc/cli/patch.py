@@ -13,7 +13,7 @@ from archcalc.cli.progress import progress_bar
 from archcalc.errors import InputError, shown
 from archcalc.interp.patch.targets import COMPONENTS
 from archcalc.render.output import Format, emit_text, write
-from archcalc.run.decoding.prompts import DecoderText, decoder_ids, one_prompt
+from archcalc.run.decoding.prompts import DecoderText, check_given, decoder_ids, one_prompt
 from archcalc.words import msg
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ def command(
       archcalc patch tiny --random-weights --ids 1,2,3 --corrupted-ids 1,5,3 --component head --neuron 0:7
       archcalc patch model.gguf --prompt "Paris is in" --corrupted "Rome is in" --answer France --wrong Italy
     """
+    check_given(prompt, ids)
+    _check_corruption(corrupted, corrupted_ids, noise)
     opened = model_options.open(source)
 
     from archcalc.interp.named_tokens import token_or_id
@@ -161,6 +163,15 @@ def command(
         emit_result(lambda: result, view, PatchOptions(top=top), form, output=output, color=not no_color)
 
 
+def _check_corruption(*options: str | None) -> None:
+    """Raise InputError unless one of the options is given."""
+    n_given = sum(value is not None for value in options)
+    if n_given != 1:
+        raise InputError(
+            msg("{n} are given", n=n_given), where="corrupted, corrupted_ids, noise", allowed=msg("one of them")
+        )
+
+
 def _corruption(
     opened: ModelSource,
     clean: list[int],
@@ -171,15 +182,10 @@ def _corruption(
     n_samples: int,
     seed: int,
 ) -> list[int] | Noise:
-    """Return the ids of the corrupted prompt, or the noise. Raises InputError for none and for several."""
+    """Return the ids of the corrupted prompt, or the noise."""
     from archcalc.interp.patch.corruption import Noise
     from archcalc.text.spans import positions_of
 
-    n_given = sum(value is not None for value in (*corrupted, noise))
-    if n_given != 1:
-        raise InputError(
-            msg("{n} are given", n=n_given), where="corrupted, corrupted_ids, noise", allowed=msg("one of them")
-        )
     if noise is None:
         return one_prompt(opened, *corrupted)
     if prompt is None:

@@ -12,7 +12,7 @@ from archcalc.cli.options import FILE, SOURCE, output
 from archcalc.cli.progress import progress_bar
 from archcalc.errors import InputError
 from archcalc.render.output import Format, emit_text, write
-from archcalc.run.decoding.prompts import one_prompt
+from archcalc.run.decoding.prompts import check_given, one_prompt
 from archcalc.words import LANGS, msg
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def command(
       archcalc patchscope tiny --random-weights --ids 1,2,3 --into-ids 4,5,6 --into-position 1 --layer 1
       archcalc patchscope model.gguf --prompt "Diana, Princess of Wales" --scope few-shot --layer 6 --target-layer 3
     """
+    check_given(prompt, ids)
     opened = model_options.open(source)
 
     from archcalc.interp.named_tokens import token_or_id
@@ -172,7 +173,11 @@ def _target(
         raise InputError(msg("there is no tokenizer"), where="into", allowed=msg("`into_ids`"))
     if into is not None:
         return target_prompt(opened.tokenizer, into, n_vectors, placeholder)
-    return target_prompt(opened.tokenizer, PROMPTS[scope][lang], n_vectors, PLACEHOLDER)  # type: ignore[index]
+    try:
+        return target_prompt(opened.tokenizer, PROMPTS[scope][lang], n_vectors, PLACEHOLDER)  # type: ignore[index]
+    except InputError as error:
+        # A small vocabulary may lack the words of a prompt that comes with archcalc.
+        raise error.at("scope").with_advice(msg("State another prompt: `into` or `into_ids`.")) from None
 
 
 def _pairs(spec: Spec, layers: tuple[int, ...], targets: tuple[int, ...], *, is_grid: bool) -> list[LayerPair]:

@@ -113,6 +113,13 @@ def command(
       archcalc steer tiny -p "And the man" --direction king.safetensors --project-out --layers all
       archcalc steer model.gguf --chat -p "How do I plant a tree?" --pairs refusal.tsv --layers 18 --strength 0.2
     """
+    _check_direction(contrast)
+    strengths = _strengths(strength, project_out=project_out)
+    has_prompt = prompt is not None or ids is not None
+    if not has_prompt and not save:
+        raise InputError(msg("neither"), where="prompt, ids", allowed=msg("one of them, or `save`"))
+    if plot and not has_prompt:
+        raise InputError(msg("found without a prompt"), where="plot", allowed=msg("with `prompt`"))
     opened = model_options.open(source)
 
     from archcalc.interp.steer.result import Steering, direction_rows
@@ -121,12 +128,6 @@ def command(
 
     spec = opened.spec
     request = _direction_request(opened, contrast, chat=chat)
-    strengths = _strengths(strength, project_out=project_out)
-    has_prompt = prompt is not None or ids is not None
-    if not has_prompt and not save:
-        raise InputError(msg("neither"), where="prompt, ids", allowed=msg("one of them, or `save`"))
-    if plot and not has_prompt:
-        raise InputError(msg("found without a prompt"), where="plot", allowed=msg("with `prompt`"))
     input_ids: list[int] = []
     if has_prompt:
         input_ids = _input_ids(opened, prompt, ids, chat=chat)
@@ -206,8 +207,16 @@ class _SteerRequest:
         return replace(found, origin={**found.origin, **self.prompts.shown, "chat": self.is_chat})
 
 
+def _check_direction(options: dict[str, Any]) -> None:
+    """Raise InputError for contrasting prompts and a saved direction, and for neither."""
+    has_prompts = any(options[name] for name in ("pairs", "positive", "negative", "positive_ids", "negative_ids"))
+    if has_prompts == bool(options["direction"]):
+        problem = msg("both") if has_prompts else msg("neither")
+        raise InputError(problem, where="positive, direction", allowed=msg("one of them"))
+
+
 def _direction_request(opened: ModelSource, options: dict[str, Any], *, chat: bool) -> _SteerRequest:
-    """Return where the direction comes from. Raises InputError for prompts and a file, and for neither."""
+    """Return where the direction comes from."""
     from archcalc.interp.steer.direction_file import load_direction
     from archcalc.interp.steer.layers import stack_of
     from archcalc.interp.steer.prompts import GROUPS, contrast_prompts, read_pairs
@@ -215,10 +224,6 @@ def _direction_request(opened: ModelSource, options: dict[str, Any], *, chat: bo
 
     texts = {group: list(options[group]) for group in GROUPS}
     id_lists = {group: options[f"{group}_ids"] for group in GROUPS}
-    has_prompts = bool(options["pairs"]) or any((*texts.values(), *id_lists.values()))
-    if has_prompts == bool(options["direction"]):
-        problem = msg("both") if has_prompts else msg("neither")
-        raise InputError(problem, where="positive, direction", allowed=msg("one of them"))
     method, tokens = options["method"] or "mean", _tokens(options["tokens"] or "last")
     if options["direction"]:
         if unused := [name for name in ("method", "tokens") if options[name]]:

@@ -194,6 +194,33 @@ def _raises(error: Exception) -> Callable[..., None]:
     return callback
 
 
+@pytest.mark.parametrize(
+    "name", ["lens", "attention", "attribute", "patch", "patchscope", "next", "generate", "fill-mask"]
+)
+def test_a_missing_prompt_is_found_before_the_model(name: str, cli: Cli) -> None:
+    assert cli(name, "./nofile").err == "archcalc: --prompt, --ids: neither; expected one of them\n"
+
+
+def test_missing_options_of_a_tool_are_found_before_the_model(cli: Cli) -> None:
+    text = ("-p", "God")
+    assert "--corrupted, --corrupted-ids, --noise: 0 are given" in cli("patch", "./nofile", *text).err
+    assert "--positive, --direction: neither" in cli("steer", "./nofile", *text).err
+    directed = ("steer", "./nofile", "--positive", "a", "--negative", "b")
+    assert "--prompt, --ids: neither; expected one of them, or --save" in cli(*directed).err
+    assert "--prompt, --ids: found with --train" in cli("lens", "./nofile", *text, "--train", "a.txt").err
+
+
+def test_a_built_in_prompt_that_a_vocabulary_lacks_names_others(cli: Cli) -> None:
+    error = cli("patchscope", "happy", "--ids", "0,1").err
+    assert error.startswith("archcalc: --scope: 'cat -> cat")
+    assert error.endswith("State another prompt: --into or --into-ids.\n")
+
+
+def test_a_position_of_a_pair_names_the_option(cli: Cli) -> None:
+    call = ("attention", "happy", "--ids", "0,1", "--no-kinds", "--head", "0.0", "--pair", "9,0")
+    assert cli(*call).err == "archcalc: --pair: found 9; expected 0 to 1\n"
+
+
 def test_a_source_without_weights_is_refused_before_torch_is_imported() -> None:
     """An import of torch takes seconds."""
     names = ["generate", "next", "chat", "lens", "attention", "trace"]

@@ -211,3 +211,12 @@ def test_a_short_context_has_no_kinds() -> None:
     model = archcalc.random_model(archcalc.load("gpt2", {"n_layers": 1, "n_ctx": 8, "vocab_size": 30}))
     assert kind_scores(model, {}, [torch.tensor([[1, 2]])]) is None
     assert attention(model, [1, 2]).kinds is None
+
+
+def test_a_model_without_mixers_is_run_once_and_once_more_for_kinds() -> None:
+    model, passes = archcalc.load_model("tiny"), []
+    model.register_forward_hook(lambda *_: passes.append(1))
+    attention(model, [5, 6, 7], with_kinds=False)
+    assert len(passes) == 1
+    attention(model, [5, 6, 7])
+    assert len(passes) == 3

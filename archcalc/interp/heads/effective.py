@@ -110,6 +110,8 @@ def mixer_arms(spec: Spec) -> Iterator[MixerArm]:
 
 def effective_attention(model: Any, arms: Sequence[MixerArm], texts: Sequence[Tensor]) -> dict[str, Tensor]:
     """Return the weights [N, T, S] of each mixer by path, over one text."""
+    if not arms:
+        return {}
     values: dict[str, Tensor] = {}
     mixed: dict[str, Tensor] = {}
     edits = [one for arm in arms for one in _edits(arm, values, mixed)]

@@ -14,13 +14,20 @@ if TYPE_CHECKING:
 
 def prompt_ids(source: ModelSource, prompts: Sequence[str], id_lists: Sequence[str]) -> list[list[int]]:
     """Return the token ids of prompts, given as texts or as lists of ids, not both."""
-    if bool(prompts) == bool(id_lists):
-        raise InputError(msg("both") if prompts else msg("neither"), where="prompt, ids", allowed=msg("one of them"))
+    check_given(prompts, id_lists)
     if id_lists:
         return [ids_of(text) for text in id_lists]
     if source.tokenizer is None:
         raise InputError(msg("there is no tokenizer"), where="prompt", allowed=msg("`ids`"))
     return [source.tokenizer.encode(text) for text in prompts]
+
+
+def check_given(prompts: Sequence[str] | None, id_lists: Sequence[str] | None) -> None:
+    """Raise InputError unless there are either texts or lists of ids: several, or one text; this needs no model."""
+    has_texts, has_ids = (isinstance(given, str) or bool(given) for given in (prompts, id_lists))
+    if has_texts == has_ids:
+        problem = msg("both") if has_texts else msg("neither")
+        raise InputError(problem, where="prompt, ids", allowed=msg("one of them"))
 
 
 def one_prompt(source: ModelSource, prompt: str | None, ids: str | None) -> list[int]:
