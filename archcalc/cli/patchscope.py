@@ -177,7 +177,7 @@ def _target(
         return target_prompt(opened.tokenizer, PROMPTS[scope][lang], n_vectors, PLACEHOLDER)  # type: ignore[index]
     except InputError as error:
         # A small vocabulary may lack the words of a prompt that comes with archcalc.
-        raise error.at("scope").with_advice(msg("State another prompt: `into` or `into_ids`.")) from None
+        raise error.at("scope").with_advice(msg("State another prompt by `into` or `into_ids`")) from None
 
 
 def _pairs(spec: Spec, layers: tuple[int, ...], targets: tuple[int, ...], *, is_grid: bool) -> list[LayerPair]:

@@ -227,7 +227,7 @@ def test_a_source_without_weights_is_refused_before_torch_is_imported() -> None:
     code = f"""
 import sys
 from archcalc.cli.main import run
-assert [run([name, "gpt2"]) for name in {names}] == [2] * {len(names)}
+assert [run([name, "gpt2", "-p", "A"]) for name in {names}] == [2] * {len(names)}
 assert "torch" not in sys.modules
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
