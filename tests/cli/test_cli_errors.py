@@ -213,7 +213,7 @@ def test_missing_options_of_a_tool_are_found_before_the_model(cli: Cli) -> None:
 def test_a_built_in_prompt_that_a_vocabulary_lacks_names_others(cli: Cli) -> None:
     error = cli("patchscope", "happy", "--ids", "0,1").err
     assert error.startswith("archcalc: --scope: 'cat -> cat")
-    assert error.endswith("State another prompt: --into or --into-ids.\n")
+    assert error.endswith("State another prompt by --into or --into-ids\n")
 
 
 def test_a_position_of_a_pair_names_the_option(cli: Cli) -> None:
