@@ -17,7 +17,7 @@ CHARACTER = re.compile("[\u4e00-\u9fff]")
 # What Chinese texts write in Latin letters: terms, names of fields, options and functions.
 TERMS = {"FLOPs", "GPU", "MFU", "archcalc", "coverage", "d_model", "d_rope", "eager", "logit", "logits"}
 TERMS |= {"softmax", "transformers", "Python", "RoPE", "KV", "untied", "vLLM", *COMPONENTS}
-CODE, OPTION = re.compile(r"taps\.\w+\(.*\)"), re.compile(r"--[a-z-]+")
+CODE, OPTION = re.compile(r"taps\.\w+\(.*\)|llama\.cpp|fp32"), re.compile(r"--[a-z-]+")
 
 
 def leaves(value: Any) -> Iterator[Any]:
