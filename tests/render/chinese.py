@@ -17,7 +17,8 @@ CHARACTER = re.compile("[\u4e00-\u9fff]")
 # What Chinese texts write in Latin letters: terms, names of fields, options and functions.
 TERMS = {"FLOPs", "GPU", "MFU", "archcalc", "coverage", "d_model", "d_rope", "eager", "logit", "logits"}
 TERMS |= {"softmax", "transformers", "Python", "RoPE", "KV", "untied", "vLLM", *COMPONENTS}
-CODE, OPTION = re.compile(r"taps\.\w+\(.*\)|llama\.cpp|fp32"), re.compile(r"--[a-z-]+")
+CODE, OPTION = re.compile(r"taps\.\w+\(.*\)"), re.compile(r"--[a-z-]+")
+NAME = re.compile(r"llama\.cpp|fp32")
 
 
 def leaves(value: Any) -> Iterator[Any]:
@@ -56,7 +57,8 @@ def english_in(message: Message) -> set[str]:
     text = OPTION.sub("", CODE.sub("", CHINESE(message)))
     for name in sorted(data_of(message), key=len, reverse=True):
         text = text.replace(name, "")
-    return {word for word in re.findall(r"[A-Za-z_]{2,}", text) if "_" not in word} - TERMS  # fields have a "_"
+    words = re.findall(r"[A-Za-z_]{2,}", NAME.sub("", text))
+    return {word for word in words if "_" not in word} - TERMS  # fields have a "_"
 
 
 def check(shown: Any) -> None:
