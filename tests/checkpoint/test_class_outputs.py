@@ -23,6 +23,8 @@ BEAMS = ("XLMForQuestionAnswering", "FlaubertForQuestionAnswering", "XLNetForQue
 CELLS = "TapasForQuestionAnswering"
 # A class of its own model type, which reads a text model: `test_decisions_are_scored_at_their_marks`.
 DECISION = "JevForDecision"
+# These score entities, which our model reads none of: they are counted alone.
+ENTITIES = ("LukeForEntityClassification", "LukeForEntityPairClassification", "LukeForEntitySpanClassification")
 EOS, PAD = 2, 0
 # What classes set by the separators in a text, if it is not given: here, that there are none.
 GIVEN = {
@@ -36,9 +38,8 @@ NAMES = {model_type: next(name for name in CONFIGS if name.split(" ")[0] == mode
 def other_classes(model_type: str) -> list[str]:
     family = family_of(model_type)
     names = [*family.classes[1:], *family.other_classes, *(form.classes[0] for form in family.forms)]
-    return [
-        name for name in dict.fromkeys(names) if hasattr(transformers, name) and name not in (*BEAMS, CELLS, DECISION)
-    ]
+    left_out = (*BEAMS, CELLS, DECISION, *ENTITIES)
+    return [name for name in dict.fromkeys(names) if hasattr(transformers, name) and name not in left_out]
 
 
 def random_class(model_type: str, class_name: str) -> Any:
