@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-from archcalc.spec.document import Document
 from archcalc.words import Message, joined, msg
+
+if TYPE_CHECKING:
+    from archcalc.spec.document import Document
 
 _SHOW: ContextVar[Callable[[Message], None] | None] = ContextVar("archcalc.source_warnings", default=None)
 

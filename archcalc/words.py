@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -25,17 +24,15 @@ VARIABLE: Final = "ARCHCALC_LANG"
 # The one that says in which units to print bytes, one of `BYTE_UNITS`.
 BYTES_VARIABLE: Final = "ARCHCALC_BYTES"
 DOMAIN: Final = "archcalc"
-LOCALE: Final = Path(__file__).parent / "locale"
+LOCALE: Final = os.path.join(os.path.dirname(__file__), "locale")  # pathlib takes long to import
 
 T = TypeVar("T")
 _IN_BACKTICKS = re.compile(r"`(\w+)`")
 # Around the text of a message within another: two private characters, which are gone before anyone reads it.
 _BEGIN, _END = "\ue000", "\ue001"
 _CHINESE = "\u3000-\u303f\u4e00-\u9fff\uff00-\uffef"
-# Between such a text and its neighbor, Chinese has no space.
-_NEEDLESS_SPACE = re.compile(
-    f"(?<=[{_CHINESE}]){_END} {_BEGIN}?(?=[{_CHINESE}])|(?<=[{_CHINESE}]) {_BEGIN}(?=[{_CHINESE}])"
-)
+# Between such a text and its neighbor, Chinese has no space. Compiled when first used, as English needs none of it.
+_NEEDLESS_SPACE = f"(?<=[{_CHINESE}]){_END} {_BEGIN}?(?=[{_CHINESE}])|(?<=[{_CHINESE}]) {_BEGIN}(?=[{_CHINESE}])"
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -150,7 +147,7 @@ class Translator(msgspec.Struct, frozen=True):
 
 def _without_marks(text: str) -> str:
     """Return a text without the marks around its messages, and without the spaces beside them between Chinese."""
-    return _NEEDLESS_SPACE.sub("", text).replace(_BEGIN, "").replace(_END, "")
+    return re.sub(_NEEDLESS_SPACE, "", text).replace(_BEGIN, "").replace(_END, "")
 
 
 def _sentence(said: Message, lang: str) -> str:
@@ -166,7 +163,7 @@ def _sentence(said: Message, lang: str) -> str:
 def _catalog(lang: str) -> Any:
     import gettext
 
-    return gettext.translation(DOMAIN, str(LOCALE), [lang])
+    return gettext.translation(DOMAIN, LOCALE, [lang])
 
 
 def _replaced(value: Any, say: Callable[[Said], str]) -> Any:

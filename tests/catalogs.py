@@ -18,7 +18,7 @@ from archcalc.cli.help import CLICK_TEXTS, help_texts
 from archcalc.cli.main import COMMANDS, cli
 from archcalc.words import DOMAIN, LANGS, LOCALE
 
-PACKAGE = LOCALE.parent
+PACKAGE = Path(LOCALE).parent
 # The functions of `archcalc.words` that make a message.
 MAKERS = ("msg", "plural", "in_context")
 
@@ -56,7 +56,7 @@ def _made(tree: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def path_of(lang: str, suffix: str) -> Path:
     """Return the path of a language's catalog."""
-    return LOCALE / lang / "LC_MESSAGES" / f"{DOMAIN}.{suffix}"
+    return Path(LOCALE) / lang / "LC_MESSAGES" / f"{DOMAIN}.{suffix}"
 
 
 def read(lang: str) -> Catalog:

@@ -47,7 +47,7 @@ CLICK_TEXTS: Final[tuple[str | tuple[str, str], ...]] = (
 )
 
 # Where click would put a space into Chinese: it joins the lines of a paragraph by one.
-_LINE_END: Final = re.compile("(?<=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])\n(?=\\S)")
+_LINE_END: Final = "(?<=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])\n(?=\\S)"
 
 
 def stated_lang(args: Sequence[str]) -> str:
@@ -64,7 +64,7 @@ def click_texts(lang: str) -> Iterator[None]:
         yield
         return
     domain, language = gettext.textdomain(), os.environ.get("LANGUAGE")
-    gettext.bindtextdomain(DOMAIN, str(LOCALE))
+    gettext.bindtextdomain(DOMAIN, LOCALE)
     gettext.textdomain(DOMAIN)
     os.environ["LANGUAGE"] = lang
     try:
@@ -108,7 +108,7 @@ def in_language(command: click.Command, lang: str) -> click.Command:
     def translated(part: click.Command | click.Parameter, *names: str) -> None:
         for name in names:
             if text := getattr(part, name, None):
-                setattr(part, name, _LINE_END.sub("", say(Message(inspect.cleandoc(text)))))
+                setattr(part, name, re.sub(_LINE_END, "", say(Message(inspect.cleandoc(text)))))
 
     command = copy.copy(command)
     command.context_class = _ChineseContext

@@ -28,7 +28,8 @@ MIN_TEXT_WIDTH = MIN_WIDTH // 2 - len(GAP)
 # beside any of its characters, but does not begin with a closing mark, nor end with an opening one.
 _WIDE, _OPENING, _CLOSING = "\u2e80-\u9fff\uff00-\uffef", "（《「『“(\\[", "，。、；：！？）》」』”,.;:!?)%\\]"
 _BESIDE_WIDE = rf"(?<=[{_WIDE}])(?<![{_OPENING}])(?![{_CLOSING} ])|(?<![{_OPENING} ])(?=[{_WIDE}])(?![{_CLOSING}])"
-_BREAKS = tuple(map(re.compile, (rf" |{_BESIDE_WIDE}", r"(?<=[·/])|(?<=[.,])(?=\D)", r"(?<=[_-])")))
+# Compiled when first used: most output fits, and compiling takes as long as the report of a model.
+_BREAKS = (rf" |{_BESIDE_WIDE}", r"(?<=[·/])|(?<=[.,])(?=\D)", r"(?<=[_-])")
 _NUMBER = re.compile(r"\d[\d,.]*")
 
 
@@ -189,7 +190,7 @@ def _break_position(text: str, width: int) -> int:
     """Return where a text that is too wide is broken."""
     limit = _n_fitting(text, width)
     for pattern in _BREAKS:
-        cuts = [found.start() for found in pattern.finditer(text, 1, limit + 1) if found.start() <= limit]
+        cuts = [found.start() for found in re.compile(pattern).finditer(text, 1, limit + 1) if found.start() <= limit]
         if cuts:
             return cuts[-1]
     number = next((found for found in _NUMBER.finditer(text) if found.start() < limit < found.end()), None)
