@@ -37,9 +37,9 @@ def read_headers(source: str | Location) -> FileHeaders:
         case Folder(text=text, path=path) | Preset(text=text, weights=Folder(path=path)):
             return FileHeaders(text, safetensors_folder.read_headers(Path(path)))
         case Gguf(text=text, path=path):
-            from archcalc.hf.gguf import with_listed
+            from archcalc.hf.gguf import read_header
 
-            return FileHeaders(text, with_listed(gguf_split.read_whole_header(Path(path))).tensors, is_gguf=True)
+            return FileHeaders(text, read_header(Path(path)).tensors, is_gguf=True)
         case Repo(text=repo_id):
             from archcalc.hf.hub import tensors_of
 

@@ -53,8 +53,8 @@ def load(source: str | os.PathLike[str] | Document, changes: Document | None = N
         document = document_of(source)
         return decode(_with_title(override(document, changes), changes) if changes else document)
     except InputError as error:
-        told = _base_error(source) or _in_keys_of_config(error, source)
-        raise told.within("" if isinstance(source, dict) else str(source)) from None
+        explained = _base_error(source) or _in_keys_of_config(error, source)
+        raise explained.within("" if isinstance(source, dict) else str(source)) from None
 
 
 def check_source(source: object) -> None:
@@ -128,10 +128,9 @@ def _document(location: Location, seen: tuple[str, ...]) -> Document:
     """Return the full document of a location, with its bases merged."""
     seen = (*seen, location.text)
     if isinstance(location, Gguf):
-        from archcalc.formats.gguf_split import read_whole_header
-        from archcalc.hf.gguf import document_of as of_header
+        from archcalc.hf import gguf
 
-        return of_header(read_whole_header(Path(location.path)))
+        return gguf.document_of(gguf.read_header(Path(location.path)))
     data = _read(location)
     try:
         return _with_stored_dtype(_as_document(_with_file_beside(parse(data), location), seen), location)

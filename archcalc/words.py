@@ -30,9 +30,10 @@ T = TypeVar("T")
 _IN_BACKTICKS = re.compile(r"`(\w+)`")
 # Around the text of a message within another: two private characters, which are gone before anyone reads it.
 _BEGIN, _END = "\ue000", "\ue001"
-_CHINESE = "\u3000-\u303f\u4e00-\u9fff\uff00-\uffef"
+# Chinese characters and full-width marks, for a class of a regular expression.
+CHINESE: Final = "\u3000-\u303f\u4e00-\u9fff\uff00-\uffef"
 # Between such a text and its neighbor, Chinese has no space. Compiled when first used, as English needs none of it.
-_NEEDLESS_SPACE = f"(?<=[{_CHINESE}]){_END} {_BEGIN}?(?=[{_CHINESE}])|(?<=[{_CHINESE}]) {_BEGIN}(?=[{_CHINESE}])"
+_NEEDLESS_SPACE = f"(?<=[{CHINESE}]){_END} {_BEGIN}?(?=[{CHINESE}])|(?<=[{CHINESE}]) {_BEGIN}(?=[{CHINESE}])"
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from archcalc.errors import InputError
 from archcalc.formats.gguf_file import Header
-from archcalc.formats.gguf_split import read_whole_header
-from archcalc.hf.gguf import document_of, tensors_of, with_listed
+from archcalc.hf.gguf import document_of, read_header, tensors_of
 from archcalc.hf.spellings import Spelling
 from archcalc.hf.tensors import TensorMap
 from archcalc.spec.document import Document, decode
@@ -15,7 +14,7 @@ from archcalc.spec.document import Document, decode
 
 def read_gguf(path: Path) -> tuple[Document, Header, Spelling, TensorMap]:
     """Return a file's spec document, header, spelling and tensor map. Raise InputError as these do."""
-    header = with_listed(read_whole_header(path))
+    header = read_header(path)
     try:
         document = document_of(header)
         tensors, spelling = tensors_of(header, decode(document))

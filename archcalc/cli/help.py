@@ -17,7 +17,7 @@ from typing import Final
 
 import click
 
-from archcalc.words import DOMAIN, LANGS, LOCALE, Message, msg, preferred_lang, translator
+from archcalc.words import CHINESE, DOMAIN, LANGS, LOCALE, Message, msg, preferred_lang, translator
 
 # click's texts that users of the command line see, plurals as pairs.
 CLICK_TEXTS: Final[tuple[str | tuple[str, str], ...]] = (
@@ -47,7 +47,7 @@ CLICK_TEXTS: Final[tuple[str | tuple[str, str], ...]] = (
 )
 
 # Where click would put a space into Chinese: it joins the lines of a paragraph by one.
-_LINE_END: Final = "(?<=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])\n(?=\\S)"
+_LINE_END: Final = f"(?<=[{CHINESE}])\n(?=\\S)"
 
 
 def stated_lang(args: Sequence[str]) -> str:

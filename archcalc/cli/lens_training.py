@@ -35,10 +35,9 @@ def train(
     from archcalc.interp.lens.lens_file import lens_bytes
     from archcalc.interp.lens.maps import lens_sites
     from archcalc.interp.lens.result import trained_lens
-    from archcalc.interp.lens.texts import text_origin, text_rows
+    from archcalc.interp.lens.texts import text_rows, with_origin
     from archcalc.interp.readout import read_stack
     from archcalc.render import lens as pages
-    from archcalc.spec.workload import Workload
     from archcalc.text.tokenizer_training import read_text
 
     kind: LensKind = options.kind or "tuned"
@@ -47,13 +46,10 @@ def train(
     _check_training(opened, kind, training)
     file, text = _new_file(source, options, kind), read_text(path)
     rows = text_rows(opened, text, training.seq, model_options.seed, path)
-    work = Workload(batch=1, seq=training.seq, source_seq=1 if rows.targets is None else training.seq)
-    model = model_options.load(opened, work, packed=False).model
+    model = model_options.load(opened, rows.workload(training.seq), packed=False).model
     seen, held_out = rows.split()
-    lens = _made(model, seen, kind, options, training, model_options.seed)
-    lens = type(lens)(
-        lens.kind, lens.maps, {**lens.origin, "model": str(opened.label), **text_origin(Path(path).name, text)}
-    )
+    made = _made(model, seen, kind, options, training, model_options.seed)
+    lens = with_origin(made, opened, Path(path).name, text)
     write(file, lens_bytes(lens))
     names = [site.name for site in lens_sites(opened.spec, options.sites_or_default)]
     before, after = (

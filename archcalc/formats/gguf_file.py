@@ -22,7 +22,7 @@ VERSIONS = (2, 3)
 MAX_AXES = 4
 # Numbers in the format: kinds of values, and types of tensors (ggml.h, enum ggml_type).
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_STRING, _ARRAY = 8, 9
+_FLOAT32, _STRING, _ARRAY = 6, 8, 9
 TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K",
     12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S",
@@ -78,7 +78,6 @@ class _ByteReader:
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data, self.at, self.size = data, 4, len(data)
-        self.last_kind = ""
 
     def unpack(self, code: str, count: int = 1) -> tuple[Any, ...]:
         """Return the next `count` numbers."""
@@ -94,7 +93,6 @@ class _ByteReader:
             )
         values = struct.unpack_from(f"<{count}{code}", self.data, self.at)
         self.at += n_bytes
-        self.last_kind = code
         return values
 
     def number(self, code: str) -> Any:
@@ -150,8 +148,9 @@ def _header(data: _ByteReader, path: Path) -> Header:
         key = data.text()
         if key in metadata:
             raise InputError(msg("is repeated"), where=shown(key, 200))
-        value = metadata[key] = data.value(str(shown(key, 200)), data.number("I"))
-        if isinstance(value, list) and data.last_kind == _SCALARS[6]:
+        kind, start = data.number("I"), data.at
+        value = metadata[key] = data.value(str(shown(key, 200)), kind)
+        if kind == _ARRAY and struct.unpack_from("<I", data.data, start) == (_FLOAT32,):
             float_lists[key] = FileTensor(key, path, "F32", (len(value),), data.at - 4 * len(value), 4 * len(value))
     infos = [_info(data) for _ in range(n_tensors)]
     alignment = metadata.get("general.alignment", 32)

@@ -21,14 +21,12 @@ _STACKS = ("encoder", "decoder")
 def in_keys(error: InputError, config: dict[str, Any]) -> InputError:
     """Return an error about a stack of a config's spec with a sentence on what the config calls the fields in it."""
     stack, _, path = str(error.where).partition(".")
-    told = (path.rpartition(".")[2], str(error.problem), str(error.allowed))
+    named = " ".join((path.rpartition(".")[2], str(error.problem), str(error.allowed)))
     keys = _keys_by_field(config, stack)
-    pairs = {word: keys[word] for word in _WORD.findall(" ".join(told)) if word in keys}
+    pairs = dict.fromkeys(f"{word} = {keys[word]}" for word in _WORD.findall(named) if word in keys)
     if error.advice or not pairs:
         return error
-    return error.with_advice(
-        msg("Keys of the config: {pairs}", pairs=", ".join(f"{field} = {key}" for field, key in pairs.items()))
-    )
+    return error.with_advice(msg("Keys of the config: {pairs}", pairs=", ".join(pairs)))
 
 
 def _keys_by_field(config: dict[str, Any], stack: str) -> dict[str, str]:

@@ -21,6 +21,8 @@ from archcalc.hf.tensors import TensorMap
 from archcalc.words import msg
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from archcalc.spec.document import Document
     from archcalc.spec.model import Spec
 
@@ -44,7 +46,6 @@ def document_of(header: Header) -> Document:
     from archcalc.hf import from_config
     from archcalc.hf.storage.gguf import storage_of
 
-    header = with_listed(header)
     config = config_of(header)
     try:
         document = from_config(config)
@@ -84,6 +85,13 @@ def config_of(header: Header) -> dict[str, Any]:
     _check_implied(header, name, config, gguf)
     family = find(config["model_type"])
     return ({"architectures": [family.classes[0]]} if family else {}) | config
+
+
+def read_header(path: Path) -> Header:
+    """Return the header of a file, with its whole set's tensors and the weights that its metadata lists."""
+    from archcalc.formats.gguf_split import read_whole_header
+
+    return with_listed(read_whole_header(path))
 
 
 def with_listed(header: Header) -> Header:

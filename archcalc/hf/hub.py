@@ -42,8 +42,8 @@ def config_path(repo_id: str) -> Path:
         return _download(repo_id)
     except Exception as error:
         # The hub raises its own errors and those of its HTTP library, which depends on the version.
-        problem, allowed = _problem(error)
-        raise InputError(_with_repo(problem, repo_id), allowed=allowed) from None
+        problem, allowed = _refusal(error, repo_id)
+        raise InputError(problem, allowed=allowed) from None
 
 
 def snapshot_path(repo_id: str, *, weights: bool = True) -> Path:
@@ -59,7 +59,7 @@ def snapshot_path(repo_id: str, *, weights: bool = True) -> Path:
         patterns = list(_MODEL if weights else _TOKENIZER)
         return Path(snapshot_download(repo_id, allow_patterns=patterns, local_files_only=constants.HF_HUB_OFFLINE))
     except Exception as error:
-        raise InputError(_refusal(error, repo_id)) from None
+        raise InputError(_refusal(error, repo_id)[0]) from None
 
 
 def tensors_of(repo_id: str) -> dict[str, FileTensor]:
@@ -77,7 +77,7 @@ def tensors_of(repo_id: str) -> dict[str, FileTensor]:
     try:
         files = get_safetensors_metadata(repo_id).files_metadata
     except Exception as error:
-        raise InputError(_refusal(error, repo_id), allowed=msg("a repository with safetensors files")) from None
+        raise InputError(_refusal(error, repo_id)[0], allowed=msg("a repository with safetensors files")) from None
     return {name: _remote_tensor(name, file, info) for file, one in files.items() for name, info in one.tensors.items()}
 
 
@@ -117,15 +117,7 @@ def _download(repo_id: str) -> Path:
             enable_progress_bars()
 
 
-def _refusal(error: Exception, repo_id: str) -> Message:
-    return _with_repo(_problem(error)[0], repo_id)
-
-
-def _with_repo(problem: Message, repo_id: str) -> Message:
-    return msg("{problem} ({repo})", problem=problem, repo=shown(repo_id))
-
-
-def _problem(error: Exception) -> tuple[Message, Message]:
+def _refusal(error: Exception, repo_id: str) -> tuple[Message, Message]:
     """Return what is wrong, for the user, and what is expected."""
     from huggingface_hub import errors
 
@@ -144,4 +136,5 @@ def _problem(error: Exception) -> tuple[Message, Message]:
         (errors.RepositoryNotFoundError, msg("there is no such Hugging Face repository, or it is private"), existing),
     )
     unreachable = msg("the Hugging Face hub cannot be reached"), reachable
-    return next(((problem, allowed) for kind, problem, allowed in cases if isinstance(error, kind)), unreachable)
+    problem, allowed = next((told for kind, *told in cases if isinstance(error, kind)), unreachable)
+    return msg("{problem} ({repo})", problem=problem, repo=shown(repo_id)), allowed

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from archcalc.errors import InputError
 from archcalc.spec.groups import layers_of
 from archcalc.spec.model import ModelStack, Spec
-from archcalc.words import msg
+from archcalc.words import Message, msg
 
 
 def check_ids(stack: ModelStack, ids: list[int], where: str) -> None:
@@ -31,11 +31,10 @@ def check_one_stream(spec: Spec) -> None:
     check_no_cycles(spec)
     check_no_soft_prompt(spec)
     for stack in spec.stacks:
-        if stack.stack.streams is not None:
+        if (streams := stack.stack.streams) is not None:
+            n = streams.n_before(len(layers_of(stack.stack)))
             raise InputError(
-                msg(
-                    "the layers have {n} residual streams", n=stack.stack.streams.n_before(len(layers_of(stack.stack)))
-                ),
+                msg("the layers have {n} residual streams", n=n),
                 where=f"{stack.prefix}streams",
                 allowed=msg(
                     "one; `trace`, `lens` (logit and tuned), `attention`, `attribute`, `embed` and `taps` read several"
@@ -47,38 +46,26 @@ def check_no_cycles(spec: Spec) -> None:
     """Raise InputError for a model whose layers run in cycles."""
     for stack in spec.stacks:
         if stack.stack.cycles is not None:
-            raise InputError(
-                msg("the layers run in cycles, on two states"),
-                where=f"{stack.prefix}cycles",
-                allowed=msg(
-                    "null; `trace`, `lens` (logit and tuned), `attention`, `attribute`, `embed` and `taps` read them"
-                ),
-            )
+            raise _only_read(stack, "cycles", msg("the layers run in cycles, on two states"))
 
 
 def check_no_soft_prompt(spec: Spec) -> None:
     """Raise InputError for a model with a soft prompt, whose rows are before the tokens of a text."""
     for stack in spec.stacks:
-        if stack.stack.soft_prompt is not None:
-            raise InputError(
-                msg("the layers read {n} rows of a soft prompt", n=stack.stack.soft_prompt.n_tokens),
-                where=f"{stack.prefix}soft_prompt",
-                allowed=msg(
-                    "null; `trace`, `lens` (logit and tuned), `attention`, `attribute`, `embed` and `taps` read them"
-                ),
-            )
+        if n := stack.stack.n_lead:
+            raise _only_read(stack, "soft_prompt", msg("the layers read {n} rows of a soft prompt", n=n))
 
 
 def check_no_global(stack: ModelStack) -> None:
     """Raise InputError for a stack with global tokens, which are no tokens of a text."""
-    if stack.stack.global_tokens is not None:
-        raise InputError(
-            msg("the layers have {n} global tokens", n=stack.stack.global_tokens.n_tokens),
-            where=f"{stack.prefix}global_tokens",
-            allowed=msg(
-                "null; `trace`, `lens` (logit and tuned), `attention`, `attribute`, `embed` and `taps` read them"
-            ),
-        )
+    if (tokens := stack.stack.global_tokens) is not None:
+        raise _only_read(stack, "global_tokens", msg("the layers have {n} global tokens", n=tokens.n_tokens))
+
+
+def _only_read(stack: ModelStack, name: str, problem: Message) -> InputError:
+    """Return the error for a part of a stack that some tools read and none edits."""
+    readers = msg("null; `trace`, `lens` (logit and tuned), `attention`, `attribute`, `embed` and `taps` read them")
+    return InputError(problem, where=f"{stack.prefix}{name}", allowed=readers)
 
 
 def check_tokens(tokens: Iterable[int | None], vocab_size: int, where: str) -> None:

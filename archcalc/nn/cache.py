@@ -140,8 +140,8 @@ def allocate(
     config = CacheConfig(
         batch, capacity, n_source, spec.d_model, dtype or torch.get_default_dtype(), torch.device(device), format_type
     )
-    lead = spec.decoder.soft_prompt.n_tokens if spec.decoder.soft_prompt else 0
-    return Cache(config, [_layer_caches(layer, config) for layer in layers_of(spec.decoder)], n_lead=lead)
+    caches = [_layer_caches(layer, config) for layer in layers_of(spec.decoder)]
+    return Cache(config, caches, n_lead=spec.decoder.n_lead)
 
 
 def _layer_caches(layer: Layer, config: CacheConfig) -> dict[str, ArmCache]:

@@ -89,9 +89,7 @@ class Layers(nn.Module):
         self.norms_tokens_alone = stack.embed_norm_reads == "tokens"
         self.relative_bias = _relative_bias(layers)
         self.soft_prompt = SoftPrompt(stack.soft_prompt, model) if stack.soft_prompt else None
-        self.n_lead, self.segments = 0, segments(stack, model.embedding)
-        if stack.soft_prompt is not None:
-            self.n_lead = stack.soft_prompt.n_tokens
+        self.n_lead, self.segments = stack.n_lead, segments(stack, model.embedding)
         self.summary_bias = _summary_bias(layers)
         self.rotary = _rotary(layers, model)
         self.distances = _distances(layers, model)

@@ -244,3 +244,8 @@ class Stack(Part, frozen=True, kw_only=True):
     vocab_size: Size | None = None
     n_ctx: Size | None = None
     d_model: Size | None = None
+
+    @property
+    def n_lead(self) -> int:
+        """Return the number of rows of a soft prompt, which are before the tokens."""
+        return self.soft_prompt.n_tokens if self.soft_prompt else 0

@@ -188,7 +188,7 @@ def _layers(model_stack: ModelStack) -> Iterator[Site]:
                 is_source=is_source or site.is_source,
                 n_prompt=n_prompt if site.name.endswith(_OF_SCORES) else 0,
                 n_global=stack.global_tokens.n_tokens if stack.global_tokens else 0,
-                n_lead=stack.soft_prompt.n_tokens if stack.soft_prompt else 0,
+                n_lead=stack.n_lead,
             )
         if (run := _ended_run(stack, layer_index)) is not None:
             yield _state_site(model_stack, f"cycles.{run}", msg("the new state of the module that has run"))

@@ -12,9 +12,8 @@ from gguf import GGMLQuantizationType
 from archcalc.analysis.file_differences import file_differences
 from archcalc.analysis.stored_weights import stored_weights
 from archcalc.checkpoint import open_checkpoint
-from archcalc.formats.gguf_file import read_header
 from archcalc.hf import from_config
-from archcalc.hf.gguf import with_listed
+from archcalc.hf.gguf import read_header
 from archcalc.hf.registry import index
 from archcalc.ledger.build import build
 from archcalc.sources import load
@@ -39,7 +38,7 @@ def test_logits_are_those_of_transformers(arch: Architecture, tmp_path: Path) ->
                 msgspec.to_builtins(getattr(of_config, field)),
             )
             assert ours == wanted, field
-    ledger, stored = build(found.spec), with_listed(read_header(tmp_path / "x.gguf")).tensors
+    ledger, stored = build(found.spec), read_header(tmp_path / "x.gguf").tensors
     assert not list(file_differences(found.spec, ledger, stored))
     n_bytes = sum(line.total_bytes for line in stored_weights(found.spec, ledger))
     besides = arch.besides(theirs.config)

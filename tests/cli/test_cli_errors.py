@@ -231,5 +231,5 @@ assert [run([name, "gpt2", "-p", "A"]) for name in {names}] == [2] * {len(names)
 assert "torch" not in sys.modules
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
-    told = "archcalc: gpt2: has no weights; expected a folder with safetensors"
-    assert (ran.returncode, ran.stderr.count(told)) == (0, len(names)), ran.stderr
+    error = "archcalc: gpt2: has no weights; expected a folder with safetensors"
+    assert (ran.returncode, ran.stderr.count(error)) == (0, len(names)), ran.stderr

@@ -171,10 +171,9 @@ def train(subject: Subject, sites: Sites, request: TrainingText, progress: job.P
 def _train(subject: Subject, sites: Sites, request: TrainingText, progress: job.Progress) -> VisitorLens:
     from archcalc.interp.lens.divergence import divergences
     from archcalc.interp.lens.lens_file import lens_bytes
-    from archcalc.interp.lens.maps import Lens, lens_sites
-    from archcalc.interp.lens.texts import text_origin, text_rows
+    from archcalc.interp.lens.maps import lens_sites
+    from archcalc.interp.lens.texts import text_rows, with_origin
     from archcalc.interp.lens.training import train_lens
-    from archcalc.spec.workload import Workload
     from archcalc.text.tokenizer_training import decoded_text
 
     source, seq = subject.source, request.seq
@@ -183,13 +182,10 @@ def _train(subject: Subject, sites: Sites, request: TrainingText, progress: job.
     text = decoded_text(request.content, request.name)
     rows = text_rows(source, text, seq, _SEED, request.name)
     seen, held_out = rows.split()
-    model = canonical_models.load_model(
-        subject.choice, Workload(batch=1, seq=seq, source_seq=1 if rows.targets is None else seq)
-    )
+    model = canonical_models.load_model(subject.choice, rows.workload(seq))
     progress.start(request.steps)
-    found = train_lens(model, seen.texts, seen.targets, sites=sites, steps=request.steps, seed=_SEED, progress=progress)
-    origin = {**found.origin, "model": str(source.label), **text_origin(request.name, text)}
-    lens = Lens(found.kind, found.maps, origin)
+    made = train_lens(model, seen.texts, seen.targets, sites=sites, steps=request.steps, seed=_SEED, progress=progress)
+    lens = with_origin(made, source, request.name, text)
     before, after = (
         fmean(divergences(model, held_out.texts, names, one, targets=held_out.targets).tolist()) for one in (None, lens)
     )

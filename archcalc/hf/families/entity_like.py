@@ -59,17 +59,17 @@ class EntityTensors(ConfigLens, msgspec.Struct, frozen=True):
         if self.has_pooler:
             shapes["pooler"] = ("d_model", "d_model")
         queries = _queries() if IS_AWARE.read(config) else ()
-        if self.n_scored:
-            return (*extra_modules(shapes, no_bias=tables), *queries, *self._labels(config))
         if not self.has_head:
-            return (*extra_modules(shapes, no_bias=tables), *queries)
+            return (*extra_modules(shapes, no_bias=tables), *queries, *self._labels(config))
         shapes |= {"entities.head.dense": (width, "d_model"), "entities.head.norm": (width,)}
         bias = {"name": "entities.head.bias", "axes": (n_entities,), "component": "head", "storage": "trainable"}
         found = (*extra_modules(shapes, no_bias=tables), *queries, bias)
         return found if is_tied else (*found, bias | _DECODER | {"axes": (n_entities, width)}, DECODER_BIAS)
 
     def _labels(self, config: Config) -> Iterator[dict[str, Any]]:
-        """Yield the matrix that scores labels, and its biases."""
+        """Yield the matrix that scores labels, and its biases; nothing if none are scored."""
+        if not self.n_scored:
+            return
         n_labels = LABELS.read(config)
         yield _SCORES | {"axes": (n_labels, self.n_scored * STATES.read(config))}
         if self.n_scored != PAIR:

@@ -203,7 +203,6 @@ def glm_dsa_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
     Files of GLM-5.1 and before do not list the layers with an indexer of their own: all have its tensors.
     """
     found = latent_widths(header, config) | corrected_gguf(header, config)
-    del found["use_qk_norm"]
     n_layers = min(found["num_hidden_layers"], MAX_LAYERS + 1)
     own = [f"blk.{layer}.indexer.attn_k.weight" in header.tensors for layer in range(n_layers)]
     if value_of(header, INDEXER_TYPES_KEY) is not None:

@@ -405,7 +405,6 @@ def mimo_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
     by how much.
     """
     found = corrected_gguf(header, config | {"norm_topk_prob": True})
-    del found["use_qk_norm"]
     n_layers = found["num_hidden_layers"]
     kinds = window_words(header, 1)[:n_layers]
     share = partial_rotary(header, config)

@@ -487,14 +487,19 @@ def corrected_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
         "routed_scaling_factor": config.get("routed_scaling_factor") or 1.0,
         "num_hidden_layers": config["num_hidden_layers"] - n_mtp,
         **({"num_nextn_predict_layers": n_mtp} if n_mtp else {}),
-        **stored(attention_bias="attn_q.bias", use_qk_norm="attn_q_norm.weight")(header, {}),
+        **stored(attention_bias="attn_q.bias")(header, {}),
     }
+
+
+def glm4_moe_gguf(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Return DeepSeek-V3's keys, the rotated share, and whether queries and keys are normed."""
+    norms = stored(use_qk_norm="attn_q_norm.weight")(header, {})
+    return corrected_gguf(header, config) | partial_rotary(header, config) | norms
 
 
 def dots_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return DeepSeek-V3's keys; no layer has a window."""
-    found = corrected_gguf(header, config) | {"max_window_layers": config["num_hidden_layers"]}
-    return {key: value for key, value in found.items() if key != "use_qk_norm"}
+    return corrected_gguf(header, config) | {"max_window_layers": config["num_hidden_layers"]}
 
 
 DOTS1 = decoder(
@@ -578,7 +583,7 @@ GLM4_MOE = decoder(
         "glm4moe",
         SIZES | HEAD_DIM | CORRECTED_EXPERTS,
         table(POST_ATTENTION, UNPERMUTED_ENTRIES),
-        config_keys=lambda header, config: corrected_gguf(header, config) | partial_rotary(header, config),
+        config_keys=glm4_moe_gguf,
         own_keys=(PARTIAL_ROTARY, "nextn_predict_layers"),
         values={"expert_gating_func": (SIGMOID,)},
     ),
@@ -617,9 +622,7 @@ def exaone_moe_gguf(header: Header, config: Mapping[str, Any]) -> dict[str, Any]
     """Return DeepSeek-V3's keys, and the kinds of layers."""
     found = corrected_gguf(header, config)
     words = window_words(header, 4)[: found["num_hidden_layers"]]
-    return {key: value for key, value in found.items() if not key.startswith(("attention", "use"))} | {
-        "layer_types": words
-    }
+    return {key: value for key, value in found.items() if key != "attention_bias"} | {"layer_types": words}
 
 
 EXAONE_MOE = decoder(

@@ -89,8 +89,7 @@ def _states(model: Any, spec: Spec, ids: Sequence[int], names: Sequence[str]) ->
     text_BT = torch.tensor([list(ids)], device=model.embed.tokens.weight.device)
     texts = [text_BT] if len(spec.stacks) == 1 else [text_BT, text_BT[:, :1]]
     recording = taps.record(model, *texts, sites=names)
-    prompt = spec.stacks[0].stack.soft_prompt
-    n_lead = prompt.n_tokens if prompt else 0
+    n_lead = spec.stacks[0].stack.n_lead
     return {name: recording[name][0, n_lead : n_lead + len(ids)].flatten(1).double().cpu() for name in names}
 
 

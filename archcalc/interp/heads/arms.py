@@ -118,7 +118,7 @@ def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
     """Yield every attention that a forward pass computes, in order."""
     for text, model_stack in enumerate(spec.stacks):
         stack = model_stack.stack
-        lenders, tokens, prompt = lender_indices(stack), stack.global_tokens, stack.soft_prompt
+        lenders, tokens = lender_indices(stack), stack.global_tokens
         n_learned = stack.prompts.n_prompt if stack.prompts else 0
         for i, layer in enumerate(layers_of(stack)):
             for branch in active_branches(layer):
@@ -134,7 +134,7 @@ def attention_arms(spec: Spec) -> Iterator[AttentionArm]:
                             model_stack.is_causal and arm.reads != "source",
                             text,
                             n_more,
-                            prompt.n_tokens if prompt else 0,
+                            stack.n_lead,
                             n_learned,
                         )
 

@@ -31,7 +31,8 @@ from archcalc.interp.heads.linear_steps import (
     projection,
     total,
 )
-from archcalc.interp.learned_keys import learned_pair
+from archcalc.interp.learned_keys import learned_pairs
+from archcalc.nn.arm_cache import Pair
 from archcalc.nn.linear import dense_weight
 from archcalc.nn.taps.record import Recording
 from archcalc.spec.branches import (
@@ -357,7 +358,7 @@ class Reading:
         pattern_NS = self.values[f"{path}.pattern"][0, :, row].double()
         is_global = self.position < arm.n_global
         value_NSU = self.values[f"{path}.global_v" if is_global else f"{arm.key_path}.v"][0].double()
-        if (learned := learned_pair(self.model, path)) is not None:
+        if (learned := self._learned.get(path)) is not None:
             value_NSU = torch.cat((learned[1].double(), value_NSU), 1)
         value_NSU = value_NSU[[arm.kv_head(n) for n in range(arm.n_heads)]]
         read_NU = self._gated(path, direction_Z.view_as(gated_NU))
@@ -388,6 +389,10 @@ class Reading:
     @cached_property
     def _head(self) -> FrozenHead:
         return frozen_head(self.model.head, self.model.embed.tokens.weight, self._final)
+
+    @cached_property
+    def _learned(self) -> dict[str, Pair]:
+        return learned_pairs(self.model)
 
     @cached_property
     def _final(self) -> Tensor:

@@ -16,8 +16,9 @@ from archcalc.errors import InputError, shown
 from archcalc.interp.heads.arms import AttentionArm, attention_arms, check_memory
 from archcalc.interp.heads.effective import MixerArm, effective_attention, mixer_arms
 from archcalc.interp.heads.kinds import KindScores, kind_scores
-from archcalc.interp.learned_keys import learned_pair
+from archcalc.interp.learned_keys import learned_pairs
 from archcalc.interp.model_inputs import model_inputs
+from archcalc.nn.arm_cache import Pair
 from archcalc.nn.mla import latent_scale
 from archcalc.nn.taps import record
 from archcalc.nn.taps.model_tap import canonical_spec
@@ -174,6 +175,7 @@ def attention(
     progress(1)
     kinds = kind_scores(model, {arm.path: arm for arm in arms}, texts, seed) if with_kinds and arms else None
     progress(1)
+    learned = learned_pairs(model)
     in_order: list[AttentionArm | MixerArm] = sorted([*arms, *mixers], key=lambda arm: (arm.text, arm.layer))
     return AttentionReading(
         {arm.path: arm for arm in in_order},
@@ -181,15 +183,14 @@ def attention(
         {path: _masked(weights_NTS) for path, weights_NTS in effective.items()}
         | {arm.path: recording[f"{arm.path}.scores"][0] for arm in arms},
         {arm.path: recording[f"{arm.path}.q"][0] for arm in arms},
-        {arm.path: _with_learned(model, arm.path, recording[f"{arm.key_path}.k"][0]) for arm in arms},
+        {arm.path: _with_learned(learned.get(arm.path), recording[f"{arm.key_path}.k"][0]) for arm in arms},
         {path: (recording[f"{path}.global_q"][0], recording[f"{path}.global_k"][0]) for path in with_global},
         kinds,
     )
 
 
-def _with_learned(model: Any, path: str, k_KSH: Tensor) -> Tensor:
+def _with_learned(learned: Pair | None, k_KSH: Tensor) -> Tensor:
     """Return the keys of an attention after its learned ones, if it has any."""
-    learned = learned_pair(model, path)
     return k_KSH if learned is None else torch.cat((learned[0], k_KSH), 1)
 
 

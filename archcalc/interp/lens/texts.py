@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 
 from archcalc.errors import InputError, shown
 from archcalc.interp.lens.divergence import split_texts
+from archcalc.interp.lens.maps import Lens
 from archcalc.run.decoding.prompts import decoder_ids
 from archcalc.run.loading.source import ModelSource
+from archcalc.spec.workload import Workload
 from archcalc.text.tokenizer import Tokenizer
 from archcalc.words import msg
 
@@ -25,6 +26,10 @@ class TextRows:
 
     texts: list[list[int]]
     targets: list[list[int]] | None = None
+
+    def workload(self, seq: int) -> Workload:
+        """Return the work of a pass over one row of `seq` ids."""
+        return Workload(batch=1, seq=seq, source_seq=1 if self.targets is None else seq)
 
     def split(self) -> tuple[TextRows, TextRows]:
         """Return the rows that a lens is made of, and those that are held out."""
@@ -74,6 +79,7 @@ def _rows(source: ModelSource, tokenizer: Tokenizer, text: str, seq: int, seed: 
     return torch.where(is_masked, mask, torch.tensor(rows)).tolist()
 
 
-def text_origin(name: str, text: str) -> dict[str, Any]:
-    """Return what says which text a lens was made of: the file's name and the SHA-256 of its content."""
-    return {"text": name, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+def with_origin(lens: Lens, source: ModelSource, name: str, text: str) -> Lens:
+    """Return a lens that says of which model and text it was made: the file's name and the SHA-256 of its content."""
+    made_of = {"model": str(source.label), "text": name, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return replace(lens, origin={**lens.origin, **made_of})

@@ -81,9 +81,10 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
     recorded = taps.record(model, *tensors.values())
     all_steps = steps(spec)
     values = _StepValues(model, recorded, tensors, all_steps)
-    axes = {site.name: site.axes.removeprefix("B") for site in sites(spec)}
+    all_sites = list(sites(spec))
+    axes = {site.name: site.axes.removeprefix("B") for site in all_sites}
     axes |= {"probabilities": axes["logits"], "choice": axes["logits"][:1]} if "logits" in axes else {}
-    learned = {site.name: site.n_prompt for site in sites(spec)}
+    learned = {site.name: site.n_prompt for site in all_sites}
     traced = tuple(
         TracedStep(
             step,
@@ -99,8 +100,7 @@ def trace(model: Any, ids: list[int], target: list[int] | None = None, *, positi
 
 def _n_lead(spec: Spec, step: Step) -> int:
     """Return how many rows of a soft prompt a step has: those in layers have all."""
-    prompts = (stack.stack.soft_prompt for stack in spec.stacks if step.layer.startswith(f"{stack.prefix}layers."))
-    return next((prompt.n_tokens for prompt in prompts if prompt is not None), 0)
+    return next((stack.stack.n_lead for stack in spec.stacks if step.layer.startswith(f"{stack.prefix}layers.")), 0)
 
 
 _AXES = {

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from archcalc.errors import InputError, shown
-from archcalc.interp.learned_keys import learned_pair
+from archcalc.interp.learned_keys import learned_pairs
 from archcalc.interp.trace.expression import Value, nodes
 from archcalc.interp.trace.run import Trace
 from archcalc.interp.trace.step import Step
@@ -74,7 +74,7 @@ def softmax_of(model: Any, trace: Trace, part: str, *, head: int = 0, query: int
     context, scores_S = _attention_context(stack, trace, part), trace[f"{part}.scores"][head, query]
     module = block.part_module(arm)
     in_scale = next(each.in_scale for each in block.arms if each.name == arm)
-    learned = learned_pair(model, part)
+    learned = learned_pairs(model).get(part)
     sink = _sink(trace, module, part, in_scale, head, query)
     stages = [
         *_score_stages(trace, module, context, part, _key_owner(stack, part), head, query, in_scale, learned),
