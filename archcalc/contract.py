@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NotRequired, TypedDict, get_args, overload
+from typing import Any, Literal, NotRequired, TypedDict, get_args, overload
 
 from archcalc._version import __version__
 from archcalc.analysis.flops import Flops
@@ -15,8 +15,8 @@ from archcalc.analysis.report import KINDS, figures
 from archcalc.analysis.stored_mtp import MtpTotals, with_stored_mtp
 from archcalc.analysis.stored_weights import model_workload
 from archcalc.analysis.transformers_report import COUNTED, LABEL, Counted, TransformersReport, transformers_report
-from archcalc.analysis.weights import WeightBytes
-from archcalc.errors import InputError, shown
+from archcalc.analysis.weight_bytes import WeightBytes
+from archcalc.engines import Engine, check_engine
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import Component
 from archcalc.results import Sureness
@@ -24,11 +24,8 @@ from archcalc.sources import config_of, spec_of
 from archcalc.spec import Spec
 from archcalc.spec.model import Family
 from archcalc.spec.workload import workload
-from archcalc.words import msg
 
 SCHEMA = 1
-Engine = Literal["archcalc", "transformers"]
-ENGINES: Final[tuple[Engine, ...]] = get_args(Engine)
 
 
 class ReportWorkload(TypedDict):
@@ -210,18 +207,6 @@ def _report_storage(spec: Spec, stored: Sequence[WeightBytes]) -> ReportStorage:
     for line in stored:
         by_format[line.format] += line.total_bytes if line.kind != "buffer" else 0
     return {"stated_by": list(spec.about.storage.stated_by), "weights_bytes_by_format": dict(by_format)}
-
-
-def check_engine(engine: str, sizes: Mapping[str, Any]) -> None:
-    """Raise InputError for an unknown engine, and for sizes of a workload, of which transformers counts nothing."""
-    if engine not in ENGINES:
-        raise InputError(msg("found {found}", found=shown(engine)), where="engine", allowed=", ".join(ENGINES))
-    if stated := [name for name, value in sizes.items() if value]:
-        raise InputError(
-            msg("found with `engine` transformers, which counts no FLOPs and no caches"),
-            where=stated[0],
-            allowed=msg("no value"),
-        )
 
 
 def _counted(spec: Any, dtype: DtypeOrAuto, engine: str, sizes: Mapping[str, Any]) -> CountedReport:

@@ -8,12 +8,11 @@ from msgspec import Struct
 
 from archcalc import presets
 from archcalc.errors import InputError, nearest, shown
-from archcalc.formats.safetensors_folder import PICKLES
+from archcalc.formats.suffixes import GGUF, PICKLES, SAFETENSORS
 from archcalc.words import Message, msg
 
 # The file with the architecture in a folder: our layout, or that of Hugging Face.
 SPEC_FILE, CONFIG_FILE = "spec.yaml", "config.json"
-GGUF, SAFETENSORS = ".gguf", ".safetensors"
 # A text with one of these suffixes is a file name, never a repository.
 FILE_SUFFIXES = (".yaml", ".yml", ".json", GGUF, SAFETENSORS, *PICKLES)
 

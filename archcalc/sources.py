@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from archcalc.errors import InputError, shown
@@ -96,9 +95,9 @@ def config_of(source: str | os.PathLike[str] | Document) -> dict[str, Any]:
         raise error.within("" if location is None else location.text) from None
 
 
-def stated_config(source: str) -> dict[str, Any] | None:
+def stated_config(source: str | Location) -> dict[str, Any] | None:
     """Return the Hugging Face config that the file of a source states; None for others, and for standard input."""
-    location = locate(source)
+    location = locate(source) if isinstance(source, str) else source
     if isinstance(location, Gguf | Preset | Stdin):
         return None
     data = parse(_read(location))
@@ -128,6 +127,8 @@ def _document(location: Location, seen: tuple[str, ...]) -> Document:
     """Return the full document of a location, with its bases merged."""
     seen = (*seen, location.text)
     if isinstance(location, Gguf):
+        from pathlib import Path  # takes long to import
+
         from archcalc.hf import gguf
 
         return gguf.document_of(gguf.read_header(Path(location.path)))

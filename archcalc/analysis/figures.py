@@ -11,7 +11,7 @@ import msgspec
 from archcalc.analysis.memory import Dtype
 from archcalc.analysis.model_workload import ModelWorkload
 from archcalc.analysis.params import EMBEDDING, HEAD_MATRIX, PER_LAYER, SOURCE_TABLE, TOKEN_TABLE, components
-from archcalc.analysis.weights import WeightBytes
+from archcalc.analysis.weight_bytes import WeightBytes
 from archcalc.formats.element_types import ELEMENT_TYPES, element_bytes
 from archcalc.ledger.algebra import Poly
 from archcalc.ledger.leaves import COMPONENTS, Component

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 
-from archcalc.analysis.stored_weights import FileTensorForm, file_forms, names_of
+from archcalc.analysis.file_forms import FileTensorForm, file_forms, names_of
 from archcalc.formats.element_types import ELEMENT_TYPES
 from archcalc.formats.file_tensor import FileTensor
 from archcalc.hf.spellings import Spelling

@@ -14,7 +14,7 @@ from archcalc.analysis.memory import AUTO, DTYPES, Dtype, state_bytes
 from archcalc.analysis.row_names import path_pattern
 from archcalc.analysis.stored_weights import cache_dtype_of, storage_name, weight_lines
 from archcalc.analysis.value_names import COMPONENT_NAMES
-from archcalc.analysis.weights import WeightBytes, by_component
+from archcalc.analysis.weight_bytes import WeightBytes, by_component
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.algebra import product
 from archcalc.ledger.leaves import Component

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from archcalc.analysis.memory import Dtype
-from archcalc.analysis.weights import WeightBytes, stored_bytes
+from archcalc.analysis.weight_bytes import WeightBytes, stored_bytes
 from archcalc.ledger.rows import Ledger
 from archcalc.spec import Spec
 from archcalc.spec.workload import Workload

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from archcalc.analysis.weights import role_of
+from archcalc.analysis.weight_roles import role_of
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.policy import Role
 from archcalc.ledger.algebra import Poly, product

@@ -7,34 +7,15 @@ rounded once for a tensor may differ by a few bytes, and a fallback of llama.cpp
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-import msgspec
-
-from archcalc.analysis.params import HEAD_MATRIX, SOURCE_TABLE, TOKEN_TABLE
+from archcalc.analysis.weight_bytes import WeightBytes, stored_bytes
+from archcalc.analysis.weight_roles import role_of
 from archcalc.errors import InputError
 from archcalc.formats.gguf_types import Mix, TensorPlace
-from archcalc.formats.policy import Role
 from archcalc.formats.weight_formats import Format, weight_format
-from archcalc.ledger.leaves import COMPONENTS, Component, Kind
 from archcalc.ledger.rows import Ledger, WeightRow
 from archcalc.words import msg
-
-
-class WeightBytes(msgspec.Struct, frozen=True):
-    """A row's bytes in the format it is stored in, over `layers` tensors. One row has two lines where layers differ."""
-
-    path: str
-    kind: Kind
-    format: str
-    layers: int
-    payload_bytes: int
-    overhead_bytes: int
-
-    @property
-    def total_bytes(self) -> int:
-        """Return payload and overhead together."""
-        return self.payload_bytes + self.overhead_bytes
 
 
 def weights(ledger: Ledger, format: str, rest: str = "") -> list[WeightBytes]:  # noqa: A002
@@ -68,53 +49,9 @@ def weights_bytes(ledger: Ledger, dtype: str, rest: str = "") -> int:
     return stored_bytes(weights(ledger, dtype, rest))
 
 
-def stored_bytes(lines: Iterable[WeightBytes]) -> int:
-    """Return the bytes of all parameters, each stored tensor once, without buffers."""
-    return sum(line.total_bytes for line in lines if line.kind != "buffer")
-
-
 def buffers_bytes(ledger: Ledger, dtype: str, rest: str = "") -> int:
     """Return the bytes of the buffers that are stored beside the parameters."""
     return sum(line.total_bytes for line in weights(ledger, dtype, rest) if line.kind == "buffer")
-
-
-def role_of(row: WeightRow, tied: bool = False) -> Role:
-    """Return a tensor's role in its model, by its canonical name."""
-    if not row.path.endswith(".weight") or len(row.shape) < 2 or row.weight.convolves:
-        return "vector"
-    if row.path == TOKEN_TABLE:
-        return "tied" if tied else "embedding"
-    if row.path == SOURCE_TABLE:
-        return "embedding"
-    if row.path.removeprefix("encoder.").startswith("embed.tables."):
-        return "types"
-    if row.path.startswith("extras."):
-        return "table"
-    if len(row.shape) > 2 and any(name.startswith(_STACKED) for name in row.weight.axes[0].symbols()):
-        return "experts"
-    return _ROLES.get(row.path.split(".")[-2], "linear") if row.path != HEAD_MATRIX else "head"
-
-
-# Counts of matrices that are stacked in one tensor, of which a pass reads some.
-_STACKED = ("n_experts", "n_pairs", "n_shared")
-_ROLES: dict[str, Role] = {
-    "router": "router",
-    "shared_gate": "gate",
-    "positions": "position",
-    "types": "types",
-    "rotary": "position",
-    "relative_bias": "table",
-    "summary_bias": "table",
-    "distances": "table",
-    "global_tokens": "table",
-    "soft_prompt": "table",
-    "table": "table",
-    "up_rows": "table",
-    "down_rows": "table",
-    "columns": "head",
-    "q_norm": "vector",
-    "k_norm": "vector",
-}
 
 
 def _lines(model: _Model, row: WeightRow, chosen: Format, rest: str) -> Iterator[WeightBytes]:
@@ -173,18 +110,3 @@ def _part(path: str) -> str:
     *before, last = path.removesuffix(".weight").split(".")
     owner = [name for name in before if name not in ("experts", "shared")][-1:]
     return ".".join((*owner, last))
-
-
-def by_component(ledger: Ledger, lines: Iterable[WeightBytes]) -> list[tuple[Component, str, int, int]]:
-    """Return (component, format, payload bytes, bytes of scales and zero points) of lines, without buffers."""
-    component_of = {row.path: row.component for row in ledger.counted_rows}
-    payloads: Counter[tuple[int, str]] = Counter()
-    overheads: Counter[tuple[int, str]] = Counter()
-    for line in lines:
-        if line.path in component_of:
-            kind = COMPONENTS.index(component_of[line.path]), line.format
-            payloads[kind] += line.payload_bytes
-            overheads[kind] += line.overhead_bytes
-    return [
-        (COMPONENTS[place], form, payloads[place, form], overheads[place, form]) for place, form in sorted(payloads)
-    ]

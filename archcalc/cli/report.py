@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
-from msgspec import structs
 
-from archcalc.analysis.file_tensors import FileTensors, file_tensors
 from archcalc.analysis.memory import AUTO, DTYPES, DtypeOrAuto
 from archcalc.analysis.model_report import model_report
 from archcalc.analysis.stored_weights import model_workload
-from archcalc.analysis.transformers_report import TransformersReport, transformers_report
 from archcalc.cli.language import byte_units, emit, emit_result, note
 from archcalc.cli.options import load_source, output, settings, sizes, source
-from archcalc.contract import ENGINES, Engine, check_engine, counted_report
+from archcalc.engines import ENGINES, Engine, check_engine
 from archcalc.errors import InputError, shown
-from archcalc.headers import FileHeaders, has_no_architecture, read_headers, unread_architecture, weight_headers
-from archcalc.hf import composites
 from archcalc.ledger.build import build
-from archcalc.locations import Gguf, Location, locate
-from archcalc.render import file_tensors as files_page
+from archcalc.locations import Gguf, Location, Preset, locate
 from archcalc.render import report as pages
-from archcalc.render import transformers_report as counted_page
 from archcalc.render.output import Format
 from archcalc.render.page import Page
 from archcalc.render.report import VIEWS, View
-from archcalc.results import plain
-from archcalc.sources import config_of, stated_config
 from archcalc.spec.workload import workload
 from archcalc.words import msg
+
+# Files, configs and transformers are imported where they are used: a preset needs none of them.
+if TYPE_CHECKING:
+    from archcalc.analysis.file_tensors import FileTensors
+    from archcalc.analysis.transformers_report import TransformersReport
 
 # The view of what is in the files, which needs no architecture.
 FILES: Final = "files"
@@ -98,29 +94,22 @@ def command(
     if engine != "archcalc":
         stated = workload_sizes | {"batch": batch != 1, "view": view, "settings": settings}
         check_engine(engine, stated)
-        counted = transformers_report(config_of(source), dtype=dtype)
-        emit(
-            lambda: counted_page.view(counted),
-            lambda: counted_report(counted),
-            form,
-            output=output,
-            color=not no_color,
-        )
+        show_counted(source, dtype, form, output=output, color=not no_color)
         return
     location = locate(source)
-    if view == FILES or (view is None and has_no_architecture(location)):
-        show_files(read_headers(location), form, output=output, color=not no_color)
+    if view == FILES or (view is None and _has_no_architecture(location)):
+        show_files(location, form, output=output, color=not no_color)
         return
     try:
         spec = load_source(source, settings)
     except InputError:
-        if view or settings or not (architecture := unread_architecture(location)):
+        if view or settings or not (architecture := _unread_architecture(location)):
             raise
         note(msg("no architecture {name} is read: these are the tensors of its file", name=shown(architecture)))
-        show_files(read_headers(location), form, output=output, color=not no_color)
+        show_files(location, form, output=output, color=not no_color)
         return
     in_files = None if settings else _file_tensors(location)
-    all_parts = _whole(source, dtype) if whole and not settings else None
+    all_parts = _whole(location, dtype) if whole and not settings else None
 
     def page() -> Page:
         result = model_report(model_workload(spec, build(spec), workload(spec, **workload_sizes), dtype))
@@ -131,34 +120,73 @@ def command(
         if view not in (None, "summary") or form == "csv":
             return shown
         # A GGUF file's types are what the weights are stored as already.
-        shown = files_page.beside(shown, in_files) if in_files and not isinstance(location, Gguf) else shown
-        return counted_page.beside(shown, all_parts) if all_parts else shown
+        return _beside(shown, None if isinstance(location, Gguf) else in_files, all_parts)
 
     def data() -> Any:
         from archcalc.contract import report
 
-        figures = report(spec, dtype=dtype, **workload_sizes)
-        files = {"files": plain(structs.replace(in_files, tensors=()))} if in_files else {}
-        return figures | files | ({"whole": counted_report(all_parts)} if all_parts else {})
+        return report(spec, dtype=dtype, **workload_sizes) | _data_beside(in_files, all_parts)
 
     emit(page, data, form, output=output, color=not no_color)
 
 
-def show_files(headers: FileHeaders, form: Format, *, output: str | None, color: bool) -> None:
+def show_counted(source: str, dtype: DtypeOrAuto, form: Format, *, output: str | None, color: bool) -> None:
+    """Print what transformers counts of a source."""
+    from archcalc.analysis.transformers_report import transformers_report
+    from archcalc.contract import counted_report
+    from archcalc.render.transformers_report import view
+    from archcalc.sources import config_of
+
+    counted = transformers_report(config_of(source), dtype=dtype)
+    emit(lambda: view(counted), lambda: counted_report(counted), form, output=output, color=color)
+
+
+def show_files(location: Location, form: Format, *, output: str | None, color: bool) -> None:
     """Print the tensors in the files of a source."""
+    from archcalc.analysis.file_tensors import file_tensors
+    from archcalc.headers import read_headers
+    from archcalc.render.file_tensors import FileTensorsOptions, view
+
+    headers = read_headers(location)
     result = file_tensors(headers.source, headers.tensors, is_gguf=headers.is_gguf)
-    options = files_page.FileTensorsOptions(only_table=form == "csv")
-    emit_result(lambda: result, files_page.view, options, form, output=output, color=color)
+    options = FileTensorsOptions(only_table=form == "csv")
+    emit_result(lambda: result, view, options, form, output=output, color=color)
+
+
+def _has_no_architecture(location: Location) -> bool:
+    if isinstance(location, Preset):
+        return False
+    from archcalc.headers import has_no_architecture
+
+    return has_no_architecture(location)
+
+
+def _unread_architecture(location: Location) -> str:
+    from archcalc.headers import unread_architecture
+
+    return unread_architecture(location)
 
 
 def _file_tensors(location: Location) -> FileTensors | None:
+    """Return the tensors of the files with a model's weights; a preset's are archcalc's own."""
+    if isinstance(location, Preset):
+        return None
+    from archcalc.analysis.file_tensors import file_tensors
+    from archcalc.headers import weight_headers
+
     headers = weight_headers(location)
     return file_tensors(headers.source, headers.tensors, is_gguf=headers.is_gguf) if headers else None
 
 
-def _whole(source: str, dtype: DtypeOrAuto) -> TransformersReport | None:
+def _whole(location: Location, dtype: DtypeOrAuto) -> TransformersReport | None:
     """Return what transformers counts of all parts of a model whose text model is read; None if it does not."""
-    config = stated_config(source)
+    if isinstance(location, Preset):
+        return None
+    from archcalc.analysis.transformers_report import transformers_report
+    from archcalc.hf import composites
+    from archcalc.sources import stated_config
+
+    config = stated_config(location)
     is_installed = find_spec("transformers") and find_spec("torch")
     if config is None or composites.text_model(config) is None or not is_installed:
         return None
@@ -167,3 +195,32 @@ def _whole(source: str, dtype: DtypeOrAuto) -> TransformersReport | None:
     except InputError as error:
         note(msg("transformers does not count the whole model: {error}", error=error))
         return None
+
+
+def _beside(page: Page, in_files: FileTensors | None, all_parts: TransformersReport | None) -> Page:
+    """Return a page with what is in the files, and the whole model of which it is a part."""
+    if in_files:
+        from archcalc.render import file_tensors
+
+        page = file_tensors.beside(page, in_files)
+    if all_parts:
+        from archcalc.render import transformers_report
+
+        page = transformers_report.beside(page, all_parts)
+    return page
+
+
+def _data_beside(in_files: FileTensors | None, all_parts: TransformersReport | None) -> dict[str, Any]:
+    """Return the same for the JSON object."""
+    found: dict[str, Any] = {}
+    if in_files:
+        from msgspec import structs
+
+        from archcalc.results import plain
+
+        found["files"] = plain(structs.replace(in_files, tensors=()))
+    if all_parts:
+        from archcalc.contract import counted_report
+
+        found["whole"] = counted_report(all_parts)
+    return found

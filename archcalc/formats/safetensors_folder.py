@@ -9,12 +9,11 @@ from pathlib import Path
 from archcalc.errors import InputError, shown
 from archcalc.formats.file_tensor import FileTensor
 from archcalc.formats.safetensors_file import read_header
+from archcalc.formats.suffixes import PICKLES
 from archcalc.words import msg
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_INDEX_BYTES = 100_000_000
-# Files of weights that can run code when they are read, and never are.
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def read_headers(folder: Path) -> dict[str, FileTensor]:

@@ -22,7 +22,8 @@ from archcalc.analysis.adapters.config import AdapterConfig
 from archcalc.analysis.lora import LoraMemory, lora_memory
 from archcalc.analysis.optimizers import find_optimizer
 from archcalc.analysis.training import find_recipe
-from archcalc.analysis.weights import buffers_bytes, role_of, weights_bytes
+from archcalc.analysis.weight_roles import role_of
+from archcalc.analysis.weights import buffers_bytes, weights_bytes
 from archcalc.errors import InputError
 from archcalc.hf import tensor_map, to_config
 from archcalc.hf.reference import build_reference

@@ -15,7 +15,8 @@ from msgspec import structs
 import archcalc
 from archcalc.analysis.formulas import explanation
 from archcalc.analysis.stored_weights import model_workload, stored_weights, weight_lines
-from archcalc.analysis.weights import stored_bytes, weights
+from archcalc.analysis.weight_bytes import stored_bytes
+from archcalc.analysis.weights import weights
 from archcalc.errors import InputError
 from archcalc.formats.layouts import PerRow
 from archcalc.ledger.build import build

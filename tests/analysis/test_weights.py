@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 import archcalc
-from archcalc.analysis.weights import WeightBytes, buffers_bytes, role_of, weights, weights_bytes
+from archcalc.analysis.weight_bytes import WeightBytes
+from archcalc.analysis.weight_roles import role_of
+from archcalc.analysis.weights import buffers_bytes, weights, weights_bytes
 from archcalc.errors import InputError
 from archcalc.formats.weight_formats import FORMATS, weight_format
 from archcalc.ledger.build import build

@@ -12,7 +12,7 @@ from archcalc.analysis.adapters.config import ALL_LINEAR, AdapterConfig
 from archcalc.analysis.adapters.former_names import translated
 from archcalc.analysis.adapters.matching import Deadline, ends_in, module_test, rank_of, test
 from archcalc.analysis.adapters.methods import METHODS, RANK, AdaptedWeight, Axes, Method
-from archcalc.analysis.weights import role_of
+from archcalc.analysis.weight_roles import role_of
 from archcalc.errors import InputError, nearest, shown
 from archcalc.hf import adapter_modules
 from archcalc.ledger.algebra import Poly

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from archcalc.analysis.adapters.config import ALL_LINEAR, checked_rank
 from archcalc.analysis.adapters.methods import RANK
-from archcalc.analysis.weights import role_of
+from archcalc.analysis.weight_roles import role_of
 from archcalc.errors import InputError, nearest, shown
 from archcalc.formats.policy import Role
 from archcalc.ledger.algebra import Poly, product

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from archcalc.analysis.weights import role_of
+from archcalc.analysis.weight_roles import role_of
 from archcalc.formats.policy import Role
 from archcalc.hf import tensor_map
 from archcalc.hf.adapter_modules import NO_MODULES, UNDECLARED_ORDER, copies_of, has_linear, has_table, stated_output

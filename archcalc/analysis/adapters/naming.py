@@ -17,7 +17,7 @@ from archcalc.analysis.adapters.matching import ends_in, whole
 from archcalc.analysis.adapters.methods import METHODS, TITLES
 from archcalc.analysis.adapters.prompts import prompt_rows
 from archcalc.analysis.row_names import path_pattern
-from archcalc.analysis.weights import role_of
+from archcalc.analysis.weight_roles import role_of
 from archcalc.errors import InputError
 from archcalc.hf import classes, to_config
 from archcalc.ledger.rows import Ledger

@@ -13,7 +13,7 @@ from archcalc.analysis.memory import AUTO, DtypeOrAuto
 from archcalc.analysis.report import Figures, figures
 from archcalc.analysis.stored_weights import cache_dtype_of, stored_weights
 from archcalc.analysis.sweep.cell_values import INT64, CellValues, Path
-from archcalc.analysis.weights import stored_bytes
+from archcalc.analysis.weight_bytes import stored_bytes
 from archcalc.errors import InputError
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.build import build

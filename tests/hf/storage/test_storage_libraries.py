@@ -14,7 +14,7 @@ import transformers
 
 import archcalc
 from archcalc.analysis.stored_weights import stored_weights
-from archcalc.analysis.weights import stored_bytes
+from archcalc.analysis.weight_bytes import stored_bytes
 from archcalc.ledger.build import build
 from tests.hf.storage.compressed_groups import COMPRESSED
 from tests.hf.storage.tiny_llama import LLAMA, bytes_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import archcalc
 from archcalc.analysis.stored_weights import stored_weights
-from archcalc.analysis.weights import stored_bytes
+from archcalc.analysis.weight_bytes import stored_bytes
 from archcalc.ledger.build import build
 
 LLAMA: dict[str, Any] = {

@@ -1,0 +1,24 @@
+"""Who counts a model: archcalc from its spec, or transformers from its own class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, get_args
+
+from archcalc.errors import InputError, shown
+from archcalc.words import msg
+
+Engine = Literal["archcalc", "transformers"]
+ENGINES: Final[tuple[Engine, ...]] = get_args(Engine)
+
+
+def check_engine(engine: str, sizes: Mapping[str, Any]) -> None:
+    """Raise InputError for an unknown engine, and for sizes of a workload, of which transformers counts nothing."""
+    if engine not in ENGINES:
+        raise InputError(msg("found {found}", found=shown(engine)), where="engine", allowed=", ".join(ENGINES))
+    if stated := [name for name, value in sizes.items() if value]:
+        raise InputError(
+            msg("found with `engine` transformers, which counts no FLOPs and no caches"),
+            where=stated[0],
+            allowed=msg("no value"),
+        )
