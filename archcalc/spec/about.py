@@ -1,7 +1,5 @@
 """Metadata of a model: no figure depends on it."""
 
-from __future__ import annotations
-
 from archcalc.spec.assumption import Assumption
 from archcalc.spec.base import ModuleSize, Part
 from archcalc.spec.claim import Claim

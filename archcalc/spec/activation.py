@@ -1,7 +1,5 @@
 """Activation functions with parameters, stated or learned."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from archcalc.spec.base import Activation, Offset, Part, Positive

@@ -1,7 +1,5 @@
 """What a reader assumes about a file, as data that is printed in the language of the reader."""
 
-from __future__ import annotations
-
 from typing import Final, Literal
 
 from archcalc.spec.base import Part

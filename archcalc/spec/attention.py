@@ -1,7 +1,5 @@
 """Softmax attention variants."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from archcalc.spec.base import Part, Positive, Size

@@ -1,7 +1,5 @@
 """The base of all parts of a spec: frozen, without unknown keys, with bounded sizes."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import msgspec

@@ -1,7 +1,5 @@
 """The bottleneck of a layer: projections into a width of its own and back."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from archcalc.spec.base import Part, Size

@@ -1,7 +1,5 @@
 """Compressed convolutional attention."""
 
-from __future__ import annotations
-
 from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.norm import RMSNorm
 from archcalc.spec.position import Rope

@@ -1,7 +1,5 @@
 """Published figures about a model."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from archcalc.spec.base import Part

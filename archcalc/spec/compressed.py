@@ -1,7 +1,5 @@
 """Attention to a window of tokens and to entries that stand for several earlier tokens each."""
 
-from __future__ import annotations
-
 from archcalc.spec.base import Part, Size
 from archcalc.spec.norm import RMSNorm
 from archcalc.spec.position import Rope

@@ -1,7 +1,5 @@
 """Attention of an encoder that has a convolution over the tokens beside it."""
 
-from __future__ import annotations
-
 from archcalc.spec.base import Part, Positive, Size
 
 

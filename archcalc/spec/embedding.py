@@ -1,7 +1,5 @@
 """Embeddings: the token table and what is added to it."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import msgspec

@@ -1,7 +1,5 @@
 """Execution settings of a forward pass: which tensors it saves and which are recomputed."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from archcalc.errors import InputError

@@ -1,7 +1,5 @@
 """Feed-forward variants."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from archcalc.spec.activation import AnyActivation, FixedActivation

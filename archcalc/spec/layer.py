@@ -1,7 +1,5 @@
 """A layer, a run of layers, and a stack of runs."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import msgspec

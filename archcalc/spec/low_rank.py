@@ -1,7 +1,5 @@
 """Low-rank pairs of matrices beside the projections of a part, one pair for each use of its weights."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from msgspec import structs

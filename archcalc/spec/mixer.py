@@ -1,7 +1,5 @@
 """Mixers: parts that mix tokens without softmax attention, with a state of fixed size."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from archcalc.spec.activation import FixedActivation

@@ -1,7 +1,5 @@
 """Normalization variants."""
 
-from __future__ import annotations
-
 from archcalc.spec.base import Part, Positive
 
 

@@ -1,7 +1,5 @@
 """Position encodings: tables added to the embedding, or inside attention."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import msgspec

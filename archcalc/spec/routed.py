@@ -1,7 +1,5 @@
 """Attention whose queries and outputs are projected by experts."""
 
-from __future__ import annotations
-
 from archcalc.spec.base import Part, Positive, Size
 from archcalc.spec.position import Rope
 

@@ -1,7 +1,5 @@
 """Attention of an encoder in which a query reads some of the keys only."""
 
-from __future__ import annotations
-
 from archcalc.spec.base import Count, Part, Positive, Size
 from archcalc.spec.norm import Norm
 from archcalc.spec.position import RelativeBias

@@ -1,7 +1,5 @@
 """How the files of a model store its weights, as its source states it: no figure of the architecture depends on it."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import msgspec

@@ -1,7 +1,5 @@
 """One record for each way to have several residual streams, like those of the variants of a part."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

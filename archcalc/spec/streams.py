@@ -1,7 +1,5 @@
 """Several residual streams in the place of one."""
 
-from __future__ import annotations
-
 import operator
 
 from archcalc.spec.base import Count, ModuleSize, Offset, Part, Positive, Size

@@ -1,7 +1,5 @@
 """Attention of an encoder by relative positions that are projected in every layer (Transformer-XL)."""
 
-from __future__ import annotations
-
 from archcalc.spec.base import Part, Size
 
 
