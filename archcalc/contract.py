@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NotRequired, TypedDict, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, get_args, overload
 
 from archcalc._version import __version__
 from archcalc.analysis.flops import Flops
@@ -14,9 +14,8 @@ from archcalc.analysis.params import Summary
 from archcalc.analysis.report import KINDS, figures
 from archcalc.analysis.stored_mtp import MtpTotals, with_stored_mtp
 from archcalc.analysis.stored_weights import model_workload
-from archcalc.analysis.transformers_report import COUNTED, LABEL, Counted, TransformersReport, transformers_report
 from archcalc.analysis.weight_bytes import WeightBytes
-from archcalc.engines import Engine, check_engine
+from archcalc.engines import COUNTED, LABEL, Counted, Engine, check_engine
 from archcalc.ledger.build import build
 from archcalc.ledger.leaves import Component
 from archcalc.results import Sureness
@@ -24,6 +23,9 @@ from archcalc.sources import config_of, spec_of
 from archcalc.spec import Spec
 from archcalc.spec.model import Family
 from archcalc.spec.workload import workload
+
+if TYPE_CHECKING:
+    from archcalc.analysis.transformers_report import TransformersReport
 
 SCHEMA = 1
 
@@ -211,6 +213,7 @@ def _report_storage(spec: Spec, stored: Sequence[WeightBytes]) -> ReportStorage:
 
 def _counted(spec: Any, dtype: DtypeOrAuto, engine: str, sizes: Mapping[str, Any]) -> CountedReport:
     check_engine(engine, sizes)
+    from archcalc.analysis.transformers_report import transformers_report
     from archcalc.hf import to_config
 
     return counted_report(

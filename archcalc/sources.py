@@ -22,10 +22,12 @@ from archcalc.locations import (
     has_path_form,
     locate,
 )
+from archcalc.prepared_presets import prepared
 from archcalc.source_warnings import warn_of_misspellings
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, decode, override, with_about
-from archcalc.spec.yaml_reader import MAX_BYTES, parse
+from archcalc.spec.text_bounds import MAX_BYTES
+from archcalc.spec.yaml_reader import parse
 from archcalc.words import joined, msg
 
 __all__ = ["check_source", "document_of", "load", "locate", "spec_of"]
@@ -134,9 +136,14 @@ def _document(location: Location, seen: tuple[str, ...]) -> Document:
         return gguf.document_of(gguf.read_header(Path(location.path)))
     data = _read(location)
     try:
-        return _with_stored_dtype(_as_document(_with_file_beside(parse(data), location), seen), location)
+        parsed = _prepared(location, data) or parse(data)
+        return _with_stored_dtype(_as_document(_with_file_beside(parsed, location), seen), location)
     except InputError as error:
         raise error.within(location.text) from None
+
+
+def _prepared(location: Location, data: bytes) -> Document | None:
+    return prepared(location.path, data) if isinstance(location, Preset) else None
 
 
 def _with_file_beside(data: Any, location: Location) -> Any:

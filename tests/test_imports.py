@@ -16,9 +16,10 @@ PACKAGE = Path(__file__).parents[1] / "archcalc"
 
 # Each may import itself and what stands before it.
 HOUSE = (
-    "_version", "_lazy", "units", "words", "errors", "typed_data", "extras", "results", "formats", "spec", "presets",
-    "locations", "hf", "headers", "source_warnings", "sources", "text", "ledger", "analysis", "contract", "nn", "taps",
-    "checkpoint", "run", "interp", "trace", "inside", "proof", "coverage", "render", "dashboard", "cli", "__main__",
+    "_version", "_lazy", "units", "words", "errors", "engines", "typed_data", "extras", "results", "formats", "spec",
+    "presets", "prepared_presets", "locations", "hf", "headers", "source_warnings", "sources", "text", "ledger",
+    "analysis", "contract", "nn", "taps", "checkpoint", "run", "interp", "trace", "inside", "proof", "coverage",
+    "render", "dashboard", "cli", "__main__",
 )  # fmt: skip
 # Two readings of a spec that share nothing but the spec.
 READINGS = ({"ledger", "analysis", "contract"}, {"nn", "checkpoint", "run", "interp"})
@@ -192,6 +193,14 @@ def test_light_calls_stay_light(call: str, tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=False)  # noqa: S603
     assert done.stderr == "[]\n"
     assert done.returncode == 0
+
+
+def test_report_of_a_preset_imports_what_a_preset_needs():
+    """No reader of YAML, files or configs: start-up is mostly imports."""
+    code = "import sys\nfrom archcalc.cli.main import run\nrun(['report', 'gpt3', '--set', 'n_layers=48'])\n"
+    code += "print([m for m in sys.modules if m.startswith(('yaml', 'pathlib', 'archcalc.hf'))], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)  # noqa: S603
+    assert done.stderr == "[]\n"
 
 
 def test_importing_archcalc_imports_the_standard_library_alone():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from archcalc import presets
+from archcalc import prepared_presets, presets
 from archcalc.analysis.papers.claims import check
 from archcalc.analysis.params import summary
 from archcalc.ledger.build import build
 from archcalc.sources import load
 from archcalc.spec.document import decode, encode
 from archcalc.spec.groups import groups
+from archcalc.spec.yaml_reader import parse
 
 # Published checkpoints' totals, and closed forms by hand for what has no checkpoint.
 TOTALS = {
@@ -71,6 +74,19 @@ each_preset = pytest.mark.parametrize("name", presets.names())
 
 def test_all_presets_are_expected_and_all_expected_are_there() -> None:
     assert presets.names() == sorted(TOTALS)
+
+
+def test_prepared_copy_is_up_to_date() -> None:
+    copy = Path(prepared_presets.file()).read_text(encoding="utf-8")
+    assert copy == prepared_presets.to_json(), "run python -m archcalc.prepared_presets"
+
+
+def test_changed_preset_is_read_from_its_own_file() -> None:
+    path = str(presets.path_of("gpt2"))
+    content = Path(path).read_bytes()
+    assert prepared_presets.prepared(path, content) == parse(content)
+    assert prepared_presets.prepared(path, content + b"n_ctx: 4096\n") is None
+    assert prepared_presets.prepared("no-preset.yaml", content) is None
 
 
 @each_preset

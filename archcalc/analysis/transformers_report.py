@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, get_args
 
 from archcalc.analysis.memory import AUTO, DTYPES, Dtype, DtypeOrAuto, check_dtype
 from archcalc.analysis.value_names import COMPONENT_NAMES
+from archcalc.engines import COUNTED, Counted
 from archcalc.formats.element_types import element_bytes
 from archcalc.ledger.leaves import Component
 from archcalc.results import Result, Row, count, data, share, text
 from archcalc.words import in_context, msg
 
 # How sure these numbers are: those of another package's modules.
-Counted = Literal["counted by transformers"]
-COUNTED: Final = get_args(Counted)[0]
-LABEL: Final = msg("counted by transformers, not derived; no formulas")
 COUNTED_NAMES: Final = {COUNTED: msg("counted by transformers")}
 KIND: Final = text(in_context("of a number", "kind"), names=COUNTED_NAMES)
 

@@ -11,7 +11,8 @@ from archcalc.hf.storage import LOADED, quantization_method
 from archcalc.locations import CONFIG_FILE
 from archcalc.sources import with_quantization
 from archcalc.spec.document import Document
-from archcalc.spec.yaml_reader import MAX_BYTES, parse
+from archcalc.spec.text_bounds import MAX_BYTES
+from archcalc.spec.yaml_reader import parse
 from archcalc.words import msg
 
 

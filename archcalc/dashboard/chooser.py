@@ -19,7 +19,8 @@ from archcalc.sources import load
 from archcalc.spec import Spec
 from archcalc.spec.document import Document, override
 from archcalc.spec.set_options import changes
-from archcalc.spec.yaml_reader import MAX_BYTES, parse
+from archcalc.spec.text_bounds import MAX_BYTES
+from archcalc.spec.yaml_reader import parse
 from archcalc.words import msg
 
 _ORIGINS: Final = {
@@ -113,7 +114,7 @@ def draw() -> None:
 def apply_changes(changed: Document) -> None:
     """Set the changed fields so that they turn the source into this document; for callbacks."""
     from archcalc.spec.differences import differences
-    from archcalc.spec.set_options import as_settings
+    from archcalc.spec.inline_yaml import as_settings
 
     st.session_state["set"] = shlex.join(as_settings(differences(draft().base, changed)))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from msgspec import structs
 
 from archcalc.analysis.transformers_report import (
-    LABEL,
     CountedComponent,
     CountedPart,
     CountedTotal,
     TransformersReport,
 )
+from archcalc.engines import LABEL
 from archcalc.render.page import Page
 from archcalc.render.tables import table
 from archcalc.words import joined, msg

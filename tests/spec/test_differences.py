@@ -16,7 +16,8 @@ from archcalc.spec import Spec
 from archcalc.spec.differences import differences
 from archcalc.spec.document import convert, decode, encode, override
 from archcalc.spec.field_types import parse_path, path_text, spec_type, with_defaults, without_defaults
-from archcalc.spec.set_options import as_settings, changes, inline_yaml
+from archcalc.spec.inline_yaml import as_settings, inline_yaml
+from archcalc.spec.set_options import changes
 from archcalc.spec.yaml_reader import parse
 from tests.examples import examples
 from tests.spec.documents import changed, small

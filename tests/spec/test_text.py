@@ -8,7 +8,8 @@ import pytest
 
 from archcalc.errors import InputError
 from archcalc.sources import load
-from archcalc.spec.yaml_reader import MAX_BYTES, MAX_DEPTH, parse
+from archcalc.spec.text_bounds import MAX_BYTES, MAX_DEPTH
+from archcalc.spec.yaml_reader import parse
 
 
 def doubling(merge: bool) -> bytes:

@@ -11,7 +11,8 @@ from msgspec import Struct
 from archcalc.analysis.adapters.config import AdapterConfig, read_adapter_config
 from archcalc.errors import InputError, shown
 from archcalc.locations import CONFIG_FILE, SPEC_FILE, has_path_form
-from archcalc.spec.yaml_reader import MAX_BYTES, parse
+from archcalc.spec.text_bounds import MAX_BYTES
+from archcalc.spec.yaml_reader import parse
 from archcalc.words import msg
 
 ADAPTER_FILE = "adapter_config.json"

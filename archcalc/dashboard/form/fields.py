@@ -16,7 +16,7 @@ from archcalc.dashboard.session import escape_markdown
 from archcalc.errors import InputError
 from archcalc.render.meanings import MEANINGS
 from archcalc.spec.field_types import FieldType, Path, member_types
-from archcalc.spec.set_options import inline_yaml
+from archcalc.spec.inline_yaml import inline_yaml
 from archcalc.spec.yaml_reader import parse
 from archcalc.words import Translator, msg, translator
 
