@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
-from archcalc.render import output
 from archcalc.units import BYTE_UNITS
 from archcalc.words import (
     BYTES_VARIABLE,
@@ -76,11 +75,15 @@ def current() -> Translator:
 
 def emit(*args: Any, **options: Any) -> None:
     """Print a page in the language of the command; see `archcalc.render.output.emit`."""
+    from archcalc.render import output
+
     output.emit(*args, **options, say=current())
 
 
 def emit_result(*args: Any, **options: Any) -> None:
     """Print a result in the language of the command; see `archcalc.render.output.emit_result`."""
+    from archcalc.render import output
+
     output.emit_result(*args, **options, say=current())
 
 

@@ -13,7 +13,6 @@ from archcalc.cli import language
 from archcalc.cli.help import click_texts, in_language, stated_lang
 from archcalc.cli.language import current, warn
 from archcalc.errors import ArchcalcError, InputError, nearest, printable
-from archcalc.render.output import discard_output
 from archcalc.source_warnings import shown_by
 from archcalc.words import LANGS, Message, msg, translator
 
@@ -174,6 +173,8 @@ def _run(args: Sequence[str] | None, lang: str) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail(say(msg("interrupted")), 130)
     except OSError as error:
+        from archcalc.render.output import discard_output
+
         discard_output()
         return _fail(say(msg("cannot be written or read ({reason})", reason=error.strerror or str(error))), 2)
     except (MemoryError, RuntimeError) as error:
