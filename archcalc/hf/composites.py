@@ -47,7 +47,7 @@ TWINS = {
     "hunyuan_vl_text": "hunyuan_v1_dense",
     "kimi_k2": "deepseek_v3",
     "mimo": "qwen2",
-    "paddleocr_vl_text": "ernie4_5",
+    "paddleocr_vl_text": "llama",  # with ERNIE's keys, and without its interleaved rotation
     "qwen2_5_omni_text": "qwen2",
     "qwen2_5_vl_text": "qwen2",
     "qwen2_vl_text": "qwen2",
@@ -57,6 +57,8 @@ TWINS = {
 }
 # Modules for multi-token prediction in the files of custom code.
 TWIN_MTP = {"mimo": MtpFiles(("num_nextn_predict_layers",))}
+# Keys of text models for which their twins have others.
+_RENAMED = {"paddleocr_vl_text": {"use_bias": ("attention_bias", "mlp_bias")}}
 # What the classes of text models fix, whatever a config says.
 _FIXED: dict[str, dict[str, Any]] = {"glm4v_text": {"attention_bias": True}, "glm_ocr_text": {"attention_bias": False}}
 # Text models of GLM, whose heads are as wide as the model divided by their number, and the number by default.
@@ -104,7 +106,13 @@ def twin(config: dict[str, Any]) -> dict[str, Any]:
     assert family is not None, "a twin is read"
     full = _defaults().get(stated, {}) | _with_text_positions(config) | _FIXED.get(stated, {})
     fixed = {"model_type": TWINS[stated], "architectures": [_text_class(config, family)]}
-    return _head_width(stated, full) | fixed
+    return _renamed(stated, _head_width(stated, full)) | fixed
+
+
+def _renamed(stated: str, text: dict[str, Any]) -> dict[str, Any]:
+    """Return a text model's keys as its twin names them."""
+    names = _RENAMED.get(stated, {})
+    return {twin: value for key, value in text.items() for twin in names.get(key, (key,))}
 
 
 def _text_class(config: Mapping[str, Any], family: Family) -> str:

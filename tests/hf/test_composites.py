@@ -84,6 +84,15 @@ def test_a_twin_has_the_tensors_of_the_text_class(name: str) -> None:
     assert Counter(shapes.values()) == Counter(tuple(parameter.shape) for parameter in text.parameters())
 
 
+def test_paddleocr_rotates_halves() -> None:
+    """Its keys are ERNIE's, which interleaves; transformers' class rotates as LLaMA's does."""
+    text = {"model_type": "paddleocr_vl_text", "use_bias": True}
+    spec = archcalc.load({"model_type": "paddleocr_vl", "text_config": text})
+    layer = spec.decoder.runs[0].pattern[0]
+    assert (layer.attention.position.interleaved, layer.attention.q_bias, layer.ffn.bias) == (False, True, True)
+    assert (spec.d_model, layer.attention.d_head, layer.attention.position.theta) == (1024, 128, 500_000)
+
+
 def text_class(model_type: str) -> Any:
     """Return transformers' class of a text model without a head."""
     config = transformers.CONFIG_MAPPING[model_type]
