@@ -144,3 +144,43 @@ def test_saved_tensors_and_operations_have_the_names_of_modules() -> None:
         operations |= {row.path.rpartition(".")[2] for row in ledger.elementwise} - modules(ledger)
     assert tensors == {label.strip() for label in LABELS.split(",")}
     assert operations == OPERATIONS
+
+
+# Products of activations with each other: no weight has their name.
+PRODUCTS = """
+    c · b, c · state, c · states, content · profiles, decays · states, hidden · down, keys · keys, keys · state, logits,
+    mix, new state, pos_key_scores, pos_query_scores, queries · keys, queries · state, queries · sum, scan, scores,
+    scores · v, scores · values, second_half_scores, second_half_values, sum, summaries, sums, triangular solve,
+    up · x, v · b, values
+"""
+# The components of what a layer has, by its part. Norms are a component of their own in any of them.
+COMPONENTS_OF = {
+    "attn": {"attention", "position"},
+    "cross": {"attention"},
+    "experts": {"ffn"},
+    "ffn": {"ffn"},
+    "laurel": {"ffn"},
+    "mixer": {"mixer"},
+    "per_layer": {"ffn"},
+}
+
+
+def test_products_have_the_names_of_weights_or_their_own() -> None:
+    found = set()
+    for name in MODELS:
+        ledger = build(small(name))
+        of_weights = {part for row in (*ledger.rows, *ledger.tied) for part in row.path.split(".")}
+        found |= {row.path.rpartition(".")[2] for row in ledger.matmuls} - of_weights
+    assert found == {name.strip() for name in PRODUCTS.split(",")}
+
+
+def test_rows_of_a_part_count_in_its_component() -> None:
+    found: dict[str, set[str]] = {}
+    for name in MODELS:
+        ledger = build(small(name), Execution(dtype="bf16"))
+        for row in (*ledger.counted_rows, *ledger.matmuls, *ledger.elementwise, *ledger.saved_activations):
+            _, in_layer, part = row.path.partition("layers.{i}.")
+            if in_layer:
+                found.setdefault(part.split(".")[0], set()).add(row.component)
+    assert {part: found[part] - {"norm"} for part in COMPONENTS_OF} == COMPONENTS_OF
+    assert set.union(*(found[part] for part in found.keys() - COMPONENTS_OF.keys())) == {"norm", "other"}
