@@ -7,7 +7,7 @@ then a file that differs from its copy is parsed.
 from __future__ import annotations
 
 import os
-from typing import Any, cast
+from typing import Any
 from zlib import crc32
 
 import msgspec
@@ -24,11 +24,11 @@ def prepared(path: str, content: bytes) -> dict[str, Any] | None:
     """Return the document of a preset's file with this content; None if the copy has another, or none."""
     try:
         with open(file(), "rb") as copy:
-            copies = msgspec.json.decode(copy.read(), type=dict[str, tuple[int, msgspec.Raw]])
+            copies: dict[str, tuple[int, dict[str, Any]]] = msgspec.json.decode(copy.read())
     except OSError:
         return None
-    checksum, document = copies.get(os.path.basename(path), (None, msgspec.Raw()))
-    return cast("dict[str, Any]", msgspec.json.decode(document)) if checksum == crc32(content) else None
+    checksum, document = copies.get(os.path.basename(path), (None, None))
+    return document if checksum == crc32(content) else None
 
 
 def to_json() -> str:
