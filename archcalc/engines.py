@@ -10,7 +10,7 @@ from archcalc.words import msg
 
 Engine = Literal["archcalc", "transformers"]
 ENGINES: Final[tuple[Engine, ...]] = get_args(Engine)
-# What is said of a number instead of exact, measured or modeled.
+# The kind of a number that transformers counts. Our own are exact, measured or modeled.
 Counted = Literal["counted by transformers"]
 COUNTED: Final = get_args(Counted)[0]
 LABEL: Final = msg("counted by transformers, not derived; no formulas")

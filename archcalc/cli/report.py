@@ -108,8 +108,9 @@ def command(
         note(msg("no architecture {name} is read: these are the tensors of its file", name=shown(architecture)))
         show_files(location, form, output=output, color=not no_color)
         return
-    in_files = None if settings else _file_tensors(location)
-    all_parts = _whole(location, dtype) if whole and not settings else None
+    has_files = not settings and not isinstance(location, Preset)
+    in_files = _file_tensors(location) if has_files else None
+    all_parts = _whole(location, dtype) if has_files and whole else None
 
     def page() -> Page:
         result = model_report(model_workload(spec, build(spec), workload(spec, **workload_sizes), dtype))
@@ -154,6 +155,7 @@ def show_files(location: Location, form: Format, *, output: str | None, color: b
 
 
 def _has_no_architecture(location: Location) -> bool:
+    """Return whether a source has weights alone."""
     if isinstance(location, Preset):
         return False
     from archcalc.headers import has_no_architecture
@@ -162,15 +164,14 @@ def _has_no_architecture(location: Location) -> bool:
 
 
 def _unread_architecture(location: Location) -> str:
+    """Return the architecture that a GGUF file names if archcalc does not read it, else ''."""
     from archcalc.headers import unread_architecture
 
     return unread_architecture(location)
 
 
 def _file_tensors(location: Location) -> FileTensors | None:
-    """Return the tensors of the files with a model's weights; a preset's are archcalc's own."""
-    if isinstance(location, Preset):
-        return None
+    """Return the tensors of the files with a model's weights; None without any."""
     from archcalc.analysis.file_tensors import file_tensors
     from archcalc.headers import weight_headers
 
@@ -180,8 +181,6 @@ def _file_tensors(location: Location) -> FileTensors | None:
 
 def _whole(location: Location, dtype: DtypeOrAuto) -> TransformersReport | None:
     """Return what transformers counts of all parts of a model whose text model is read; None if it does not."""
-    if isinstance(location, Preset):
-        return None
     from archcalc.analysis.transformers_report import transformers_report
     from archcalc.hf import composites
     from archcalc.sources import stated_config

@@ -136,5 +136,6 @@ def _refusal(error: Exception, repo_id: str) -> tuple[Message, Message]:
         (errors.RepositoryNotFoundError, msg("there is no such Hugging Face repository, or it is private"), existing),
     )
     unreachable = msg("the Hugging Face hub cannot be reached"), reachable
-    problem, allowed = next((told for kind, *told in cases if isinstance(error, kind)), unreachable)
+    found = ((problem, allowed) for kind, problem, allowed in cases if isinstance(error, kind))
+    problem, allowed = next(found, unreachable)
     return msg("{problem} ({repo})", problem=problem, repo=shown(repo_id)), allowed

@@ -1,4 +1,8 @@
-"""The base of all parts of a spec: frozen, without unknown keys, with bounded sizes."""
+"""The base of all parts of a spec: frozen, without unknown keys, with bounded sizes.
+
+Modules of parts have no `from __future__ import annotations`: msgspec would compile every annotation from text, which
+more than doubles the time to read the first spec.
+"""
 
 from typing import Annotated, Literal
 
